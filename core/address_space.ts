@@ -1,0 +1,172 @@
+/**
+ * Memory as a device sees it: regions of bytes at addresses, with permissions and holes.
+ *
+ * @module
+ */
+import { Memory } from "./memory.ts";
+
+/** What a peer may do with a region: a bit mask of {@linkcode READ} and {@linkcode WRITE}. */
+export type Access = number;
+/** The peer may read the region. */
+export const READ: Access = 1;
+/** The peer may write the region. */
+export const WRITE: Access = 2;
+/** The peer may read and write the region. */
+export const READ_WRITE: Access = 3;
+
+/**
+ * Bytes at an address. A translated byte stands in `memory` at `address + delta`.
+ * Regions are immutable: whoever remaps makes a new one.
+ */
+export class Region {
+  /** First address. */
+  readonly start: number;
+  /** First address behind the region. */
+  readonly end: number;
+  /** Where the bytes are. */
+  readonly memory: Memory;
+  /** What turns an address of this region into an offset in `memory`. */
+  readonly delta: number;
+  /** What the peer may do with it. */
+  readonly access: Access;
+
+  /** Made by {@linkcode AddressSpace.map}. */
+  constructor(start: number, size: number, memory: Memory, offset: number, access: Access) {
+    this.start = start;
+    this.end = start + size;
+    this.memory = memory;
+    this.delta = offset - start;
+    this.access = access;
+  }
+
+  /** Whether all `length` bytes at `address` lie in this region. */
+  holds(address: number, length: number): boolean {
+    return address >= this.start && length <= this.end - address;
+  }
+}
+
+/** A region that holds no address: what a half's cached region is before its first look-up. */
+export const NO_REGION: Region = new Region(0, 0, new Memory(0), 0, 0);
+
+/**
+ * Regions at addresses (bus addresses, IOVAs, guest physical addresses). Addresses are numbers below 2^53;
+ * whatever lies above is not mapped. Look-ups never throw: what is not mapped, or not with the access asked for,
+ * is `undefined`, and the half that asked raises its own fault.
+ */
+export class AddressSpace {
+  #regions: Region[] = [];
+  #generation = 0;
+
+  /** Grows with every change of the map. A half that caches regions drops them when it moves. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** The regions in order of address. */
+  get regions(): readonly Region[] {
+    return this.#regions;
+  }
+
+  /**
+   * Maps `size` bytes of `memory` from `offset` at address `start`.
+   *
+   * @throws {RangeError} If the range is empty, leaves the memory or the address range, or overlaps a region.
+   */
+  map(start: number, memory: Memory, offset: number, size: number, access: Access): Region {
+    if (!(size > 0) || start < 0 || !Number.isSafeInteger(start + size)) {
+      throw new RangeError(`Cannot map ${size} bytes at address ${start}`);
+    }
+    if (offset < 0 || offset + size > memory.size) {
+      throw new RangeError(
+        `Cannot map as the memory is too small: wanted ${offset}+${size}, has ${memory.size}`,
+      );
+    }
+    const at = this.#lowerBound(start);
+    const next = this.#regions[at];
+    const previous = this.#regions[at - 1];
+    if ((next && next.start < start + size) || (previous && previous.end > start)) {
+      throw new RangeError(`Cannot map as the range overlaps a region: 0x${start.toString(16)}+${size}`);
+    }
+    const region = new Region(start, size, memory, offset, access);
+    this.#regions.splice(at, 0, region);
+    this.#generation++;
+    return region;
+  }
+
+  /** Removes a region. Nothing happens if it is not mapped. */
+  unmap(region: Region): void {
+    const at = this.#regions.indexOf(region);
+    if (at < 0) return;
+    this.#regions.splice(at, 1);
+    this.#generation++;
+  }
+
+  /** Removes all regions. */
+  clear(): void {
+    this.#regions = [];
+    this.#generation++;
+  }
+
+  /** The region that holds the byte at `address` and grants `access`; how far it reaches says `end`. */
+  find(address: number, access: Access): Region | undefined {
+    const region = this.#regions[this.#lowerBound(address + 1) - 1];
+    if (!region || address >= region.end || (region.access & access) !== access) return undefined;
+    return region;
+  }
+
+  /**
+   * The region for `length` bytes that must be contiguous in memory (a ring area). Neighbouring
+   * regions that continue each other in memory count as one.
+   */
+  contiguous(address: number, length: number, access: Access): Region | undefined {
+    const first = this.find(address, access);
+    let region = first;
+    while (region && !region.holds(address, length)) {
+      const next = this.find(region.end, access);
+      if (next?.memory !== region.memory || next.delta !== region.delta) return undefined;
+      region = new Region(
+        region.start,
+        next.end - region.start,
+        region.memory,
+        region.start + region.delta,
+        access,
+      );
+    }
+    return region;
+  }
+
+  /** Copies bytes out of the space, over region borders. False if any byte is not mapped readable. */
+  read(address: number, target: Uint8Array): boolean {
+    return this.#copy(address, target, READ);
+  }
+
+  /** Copies bytes into the space, over region borders. False if any byte is not mapped writable. */
+  write(address: number, source: Uint8Array): boolean {
+    return this.#copy(address, source, WRITE);
+  }
+
+  #copy(address: number, bytes: Uint8Array, access: Access): boolean {
+    for (let done = 0; done < bytes.length;) {
+      const region = this.find(address + done, access);
+      if (!region) return false;
+      const length = Math.min(bytes.length - done, region.end - address - done);
+      const offset = address + done + region.delta;
+      if (access === READ) bytes.set(region.memory.bytes.subarray(offset, offset + length), done);
+      else region.memory.bytes.set(bytes.subarray(done, done + length), offset);
+      done += length;
+    }
+    return true;
+  }
+
+  /** Index of the first region that starts at or behind `address`. */
+  #lowerBound(address: number): number {
+    let low = 0;
+    let high = this.#regions.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#regions[middle]!.start < address) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}

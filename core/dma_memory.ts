@@ -1,0 +1,67 @@
+/**
+ * The memory a driver half owns: it hands out aligned pieces and knows the address of each byte.
+ *
+ * @module
+ */
+import { type AddressSpace, READ_WRITE, type Region } from "./address_space.ts";
+import type { Memory } from "./memory.ts";
+
+/** A piece handed out: where it is for the driver (`offset`) and for the device (`address`). */
+export interface Allocation {
+  /** Offset in the memory's bytes. */
+  readonly offset: number;
+  /** Address in the device's address space. */
+  readonly address: number;
+  /** Size in bytes. */
+  readonly size: number;
+}
+
+/**
+ * Driver memory that a device can reach: one region of an address space, given out piece by piece.
+ * Pieces live as long as the memory: a driver sets its rings up once.
+ */
+export class DmaMemory {
+  /** The bytes. */
+  readonly memory: Memory;
+  /** The region that shows them to the device. */
+  readonly region: Region;
+  #next: number;
+
+  /**
+   * Shows a part of `memory` to the device.
+   *
+   * @param space The address space in which the device finds the memory.
+   * @param memory The bytes.
+   * @param offset Where the driver's part of `memory` starts.
+   * @param size How long it is, in bytes.
+   * @param address The device's address of its first byte.
+   */
+  constructor(space: AddressSpace, memory: Memory, offset: number, size: number, address: number) {
+    this.memory = memory;
+    this.region = space.map(address, memory, offset, size, READ_WRITE);
+    this.#next = offset;
+  }
+
+  /** Bytes not yet given out. */
+  get free(): number {
+    return this.region.end + this.region.delta - this.#next;
+  }
+
+  /**
+   * Gives out `size` bytes, never given out before, whose address is a multiple of `alignment` (a power of two).
+   *
+   * @throws {RangeError} If the memory is used up.
+   */
+  allocate(size: number, alignment: number): Allocation {
+    const delta = this.region.delta;
+    const address = Math.ceil((this.#next - delta) / alignment) * alignment;
+    const offset = address + delta;
+    if (size > this.region.end - address) {
+      throw new RangeError(
+        `Cannot allocate ${size} bytes as only ${this.free} of the driver's memory are free`,
+      );
+    }
+    this.#next = offset + size;
+    return { offset, address, size };
+  }
+}

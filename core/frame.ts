@@ -1,0 +1,52 @@
+/**
+ * A frame on its way between a device and the wire: pieces of memory, not a copy.
+ *
+ * @module
+ */
+import type { Memory } from "./memory.ts";
+
+/**
+ * A gather list that is made once and used for one frame after the other. The pieces are the frame's own bytes
+ * where they lie (in a transmit buffer, say) and are only valid until the call that got the frame returns.
+ */
+export class Frame {
+  /** Bytes in all pieces together. */
+  length = 0;
+  /** How many pieces there are. */
+  pieces = 0;
+  /** The buffer of each piece. */
+  readonly bytes: Uint8Array[] = [];
+  /** Where each piece starts in its buffer. */
+  readonly offsets: number[] = [];
+  /** How long each piece is. */
+  readonly lengths: number[] = [];
+
+  /** Forgets the pieces. */
+  clear(): void {
+    this.length = 0;
+    this.pieces = 0;
+  }
+
+  /** Adds a piece at the end. */
+  push(bytes: Uint8Array, offset: number, length: number): void {
+    const at = this.pieces++;
+    this.bytes[at] = bytes;
+    this.offsets[at] = offset;
+    this.lengths[at] = length;
+    this.length += length;
+  }
+
+  /** Copies `length` bytes from `position` of the frame to `target` in `memory`. */
+  copyTo(memory: Memory, target: number, position: number, length: number): void {
+    let piece = 0;
+    while (position >= this.lengths[piece]! && length > 0) position -= this.lengths[piece++]!;
+    while (length > 0) {
+      const part = Math.min(length, this.lengths[piece]! - position);
+      memory.copyFrom(target, this.bytes[piece]!, this.offsets[piece]! + position, part);
+      target += part;
+      length -= part;
+      position = 0;
+      piece++;
+    }
+  }
+}

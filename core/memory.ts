@@ -1,0 +1,59 @@
+/**
+ * Plain memory: one buffer with the two views that the halves read and write it through.
+ *
+ * @module
+ */
+
+/** Up to this many bytes a loop of 64-bit moves beats the fixed cost of `copyWithin` and `set`. */
+const LOOP_LIMIT = 160;
+
+/**
+ * A buffer, as bytes and as a `DataView`. Both views span the whole buffer, so one byte offset
+ * means the same place in either, and two regions over one buffer share the same `bytes` object
+ * (which is how a copy between them is known to stay inside one buffer).
+ */
+export class Memory {
+  /** The buffer as bytes. */
+  readonly bytes: Uint8Array;
+  /** The buffer as a `DataView`, for fields at any alignment. */
+  readonly view: DataView;
+
+  /**
+   * Takes or makes a buffer.
+   *
+   * @param buffer The buffer to look at, or the size in bytes of a new one filled with zeros.
+   */
+  constructor(buffer: ArrayBufferLike | number) {
+    const owned = typeof buffer === "number" ? new ArrayBuffer(buffer) : buffer;
+    this.bytes = new Uint8Array(owned);
+    this.view = new DataView(owned);
+  }
+
+  /** Size of the buffer in bytes. */
+  get size(): number {
+    return this.bytes.length;
+  }
+
+  /** Copies `length` bytes inside this memory; the ranges may overlap. */
+  copyWithin(target: number, source: number, length: number): void {
+    if (length > LOOP_LIMIT || (target < source + length && source < target + length)) {
+      this.bytes.copyWithin(target, source, source + length);
+      return;
+    }
+    const view = this.view;
+    const whole = source + (length & ~7);
+    while (source < whole) {
+      view.setBigUint64(target, view.getBigUint64(source, true), true);
+      source += 8;
+      target += 8;
+    }
+    const bytes = this.bytes;
+    for (let rest = length & 7; rest > 0; rest--) bytes[target++] = bytes[source++]!;
+  }
+
+  /** Copies `length` bytes from `bytes`, which may be this memory's own, to `target`. */
+  copyFrom(target: number, bytes: Uint8Array, source: number, length: number): void {
+    if (bytes === this.bytes) this.copyWithin(target, source, length);
+    else this.bytes.set(bytes.subarray(source, source + length), target);
+  }
+}

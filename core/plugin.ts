@@ -1,0 +1,178 @@
+/**
+ * The contract between the core and a ring: what a plugin is, and what its two halves do.
+ *
+ * A plugin's driver half and device half share nothing but bytes in an {@linkcode AddressSpace} and numbers
+ * (doorbells, interrupts, registers). The pipe puts the two halves opposite each other; other hosts take one half alone.
+ *
+ * @module
+ */
+import type { AddressSpace } from "./address_space.ts";
+import type { Clock } from "./clock.ts";
+import type { Counters, CounterSpec } from "./counters.ts";
+import type { DmaMemory } from "./dma_memory.ts";
+import type { Frame } from "./frame.ts";
+import type { Struct } from "./layout.ts";
+import type { OptionSpec, OptionValues } from "./options.ts";
+
+/** `transmit`: the ring has no room now; let the device work, receive, and try again. */
+export const FULL: number = -1;
+/** `transmit`: the ring can never carry so long a frame. */
+export const OVERSIZE: number = -2;
+/** `transmit`: the ring cannot carry so short a frame. */
+export const RUNT: number = -3;
+/** `deliver`: no receive buffers now; try again when the driver has posted more. */
+export const NO_BUFFERS: number = -1;
+
+/** Names of the reasons for which `transmit` refuses a frame for good, by its result. */
+export const REFUSALS: Readonly<Record<number, string>> = { [OVERSIZE]: "oversize", [RUNT]: "runt" };
+
+/** Rings a bell on the other side: the number says which (a queue, a doorbell register, a vector). */
+export type Doorbell = (value: number) => void;
+
+/** Device registers, as a bus shows them: numbers at offsets. */
+export interface Registers {
+  /** Reads a register of 1, 2 or 4 bytes. */
+  read(offset: number, width: number): number;
+  /** Writes a register of 1, 2 or 4 bytes. */
+  write(offset: number, width: number, value: number): void;
+}
+
+/** Where a driver half hands over received frames. */
+export interface FrameSink {
+  /**
+   * Takes the next piece of the frame now arriving on a receive queue. The bytes are valid during the call only.
+   * An empty frame is one piece of length 0.
+   *
+   * @param queue The receive queue.
+   * @param bytes The buffer the piece lies in.
+   * @param offset Where in it.
+   * @param length How many bytes.
+   * @param more Whether further pieces of the same frame follow.
+   */
+  piece(queue: number, bytes: Uint8Array, offset: number, length: number, more: boolean): void;
+}
+
+/** What is beyond the device: a network, a capture file, or its own receive side. */
+export interface Wire {
+  /** Takes a frame that the device read from transmit queue `queue`. False: not now, keep it and try later. */
+  transmit(frame: Frame, queue: number): boolean;
+  /** Notes that the device dropped the next frame of transmit queue `queue`, and why. */
+  drop(queue: number, reason: string): void;
+}
+
+/** The driver's side of a link. */
+export interface DriverHalf {
+  /**
+   * Puts a frame on a transmit ring. Bytes that lie in memory the device can reach are pointed at, not copied,
+   * and must stay as they are until the frame has left the device.
+   *
+   * @param bytes The buffer the frame lies in.
+   * @param offset Where it starts.
+   * @param length Its length in bytes.
+   * @param headroom How many bytes before `offset` the driver may overwrite.
+   * @returns The transmit queue that took it, or {@linkcode FULL}, {@linkcode OVERSIZE}, {@linkcode RUNT}.
+   * @throws {RingFault} If the device has broken the protocol.
+   */
+  transmit(bytes: Uint8Array, offset: number, length: number, headroom: number): number;
+  /** Publishes what was transmitted and rings the doorbell if the device wants it. */
+  flush(): void;
+  /**
+   * Hands received frames to `sink`, reclaims transmit buffers, posts fresh receive buffers.
+   *
+   * @returns How many ring entries moved: 0 means that nothing had happened.
+   * @throws {RingFault} If the device has broken the protocol.
+   */
+  receive(sink: FrameSink): number;
+  /** What the driver has done so far. */
+  counters(): Counters;
+  /** The driver's state for a person to look at: plain data. */
+  inspect(): Record<string, unknown>;
+}
+
+/** The device's side of a link. */
+export interface DeviceHalf {
+  /**
+   * Works off what the driver has published: every transmitted frame goes to `wire`.
+   *
+   * @returns How many ring entries moved: 0 means that there was nothing to do.
+   * @throws {RingFault} If the driver has broken the protocol.
+   */
+  service(wire: Wire): number;
+  /**
+   * Puts a frame from the wire into the driver's receive buffers.
+   *
+   * @returns The receive queue that took it, or {@linkcode NO_BUFFERS}.
+   * @throws {RingFault} If the driver has broken the protocol.
+   */
+  deliver(frame: Frame): number;
+  /** What the device has done so far. */
+  counters(): Counters;
+  /** The device's state for a person to look at: plain data. */
+  inspect(): Record<string, unknown>;
+}
+
+/** Two halves that were brought up opposite each other. */
+export interface Link {
+  /** The driver's side. */
+  readonly driver: DriverHalf;
+  /** The device's side. */
+  readonly device: DeviceHalf;
+  /** How many frames are transmitted before the doorbell is rung and the device works. */
+  readonly batch: number;
+}
+
+/** What the host gives a link. */
+export interface Host {
+  /** Memory for the driver's rings and buffers, visible to the device in `space`. */
+  readonly dma: DmaMemory;
+  /** All that the device can reach: `dma` and whatever else the host shows it, such as its capture buffer. */
+  readonly space: AddressSpace;
+  /** Time. */
+  readonly clock: Clock;
+}
+
+/** A ring that ringpipe can run: what a plugin module exports as its default. */
+export interface Plugin {
+  /** Version of this contract. */
+  readonly api: 1;
+  /** Short name, as in `-b NAME`. */
+  readonly name: string;
+  /** What it is, in one line. */
+  readonly summary: string;
+  /** Its options. */
+  readonly options: readonly OptionSpec[];
+  /** Its counters, driver's and device's. */
+  readonly counters: readonly CounterSpec[];
+  /** Its structures. */
+  readonly structures: readonly Struct[];
+  /** Builds both halves over the host's memory and brings them up. */
+  open(options: OptionValues, host: Host): Link;
+}
+
+/** What a plugin must have, and of which type. */
+const SHAPE: readonly (readonly [keyof Plugin, (value: unknown) => boolean, string])[] = [
+  ["api", (value) => value === 1, "the number 1"],
+  ["name", (value) => typeof value === "string" && /^[a-z][a-z0-9-]*$/.test(value), "a name in kebab-case"],
+  ["summary", (value) => typeof value === "string", "a string"],
+  ["options", Array.isArray, "an array"],
+  ["counters", Array.isArray, "an array"],
+  ["structures", Array.isArray, "an array"],
+  ["open", (value) => typeof value === "function", "a function"],
+];
+
+/**
+ * Checks that a loaded value is a plugin.
+ *
+ * @throws {TypeError} If it is not; the message says what is missing.
+ */
+export function validatePlugin(value: unknown): Plugin {
+  if (typeof value !== "object" || value === null) {
+    throw new TypeError("its default export is not a plugin: expected an object");
+  }
+  for (const [key, fits, wanted] of SHAPE) {
+    if (!fits((value as Record<string, unknown>)[key])) {
+      throw new TypeError(`its default export is not a plugin: "${key}" must be ${wanted}`);
+    }
+  }
+  return value as Plugin;
+}

@@ -1,0 +1,163 @@
+/**
+ * Moves frames through a link whose device loops back: transmit, service, receive, with back-pressure.
+ *
+ * @module
+ */
+import type { Frame } from "./frame.ts";
+import { type DeviceHalf, type DriverHalf, type FrameSink, FULL, type Link, REFUSALS } from "./plugin.ts";
+import type { Wire } from "./plugin.ts";
+
+/** Where a pump puts what came out. Frames are named by their number: the first pushed is 0. */
+export interface PumpSink {
+  /** The next piece of frame `number`; the bytes are valid during the call only. */
+  piece(number: number, bytes: Uint8Array, offset: number, length: number, more: boolean): void;
+  /** Frame `number` will not come. */
+  drop(number: number, reason: string): void;
+}
+
+/** Work was pending, a full round was made, and nothing moved. */
+export class StallError extends Error {
+  /** Always `"StallError"`. */
+  override readonly name = "StallError";
+}
+
+/** Numbers in order of arrival; grows when full, else allocates nothing. */
+class NumberQueue {
+  #slots = new Float64Array(1024);
+  #head = 0;
+  #tail = 0;
+
+  push(value: number): void {
+    if (this.#tail - this.#head === this.#slots.length) this.#grow();
+    this.#slots[this.#tail++ & (this.#slots.length - 1)] = value;
+  }
+
+  /** The oldest number, or -1 if there is none. */
+  shift(): number {
+    if (this.#head === this.#tail) return -1;
+    return this.#slots[this.#head++ & (this.#slots.length - 1)]!;
+  }
+
+  /** The oldest number, or -1; it stays. */
+  peek(): number {
+    return this.#head === this.#tail ? -1 : this.#slots[this.#head & (this.#slots.length - 1)]!;
+  }
+
+  #grow(): void {
+    const size = this.#slots.length;
+    const slots = new Float64Array(size * 2);
+    for (let i = this.#head; i < this.#tail; i++) slots[i - this.#head] = this.#slots[i & (size - 1)]!;
+    this.#slots = slots;
+    this.#tail -= this.#head;
+    this.#head = 0;
+  }
+}
+
+/**
+ * The pipe's engine. Rings carry no frame numbers, so the pump follows each frame by its place: transmit queues
+ * are first-in first-out, and the loopback sees which receive queue took what came from which transmit queue.
+ */
+export class Pump implements Wire, FrameSink {
+  readonly #driver: DriverHalf;
+  readonly #device: DeviceHalf;
+  readonly #batch: number;
+  readonly #sink: PumpSink;
+  /** Frame numbers on their way to the device, by transmit queue. */
+  readonly #sent: NumberQueue[] = [];
+  /** Frame numbers on their way to the driver, by receive queue. */
+  readonly #returning: NumberQueue[] = [];
+  #next = 0;
+  #pending = 0;
+  #unflushed = 0;
+
+  /**
+   * Connects a link with itself.
+   *
+   * @param link The link.
+   * @param sink Where frames come out.
+   */
+  constructor(link: Link, sink: PumpSink) {
+    this.#driver = link.driver;
+    this.#device = link.device;
+    this.#batch = link.batch;
+    this.#sink = sink;
+  }
+
+  /** How many frames have been pushed, refused ones included: the number of the next one. */
+  get pushed(): number {
+    return this.#next;
+  }
+
+  /** How many frames are inside the link. */
+  get pending(): number {
+    return this.#pending;
+  }
+
+  /**
+   * Sends a frame through. It may come out, or be dropped, before this returns or only with {@linkcode drain};
+   * until then its bytes must stay.
+   *
+   * @param bytes The buffer it lies in.
+   * @param offset Where it starts.
+   * @param length Its length.
+   * @param headroom How many bytes before it the driver may overwrite.
+   * @throws {RingFault} If a half breaks the protocol.
+   * @throws {StallError} If the link is stuck.
+   */
+  push(bytes: Uint8Array, offset: number, length: number, headroom: number): void {
+    const number = this.#next++;
+    let queue = this.#driver.transmit(bytes, offset, length, headroom);
+    while (queue === FULL) {
+      this.#round();
+      queue = this.#driver.transmit(bytes, offset, length, headroom);
+    }
+    if (queue < 0) {
+      this.#sink.drop(number, REFUSALS[queue] ?? "refused");
+      return;
+    }
+    (this.#sent[queue] ??= new NumberQueue()).push(number);
+    this.#pending++;
+    if (++this.#unflushed >= this.#batch) this.#round();
+  }
+
+  /** Runs the link until every frame has come out or was dropped. */
+  drain(): void {
+    while (this.#pending > 0) this.#round();
+  }
+
+  /** One turn of both sides. */
+  #round(): void {
+    const before = this.#unflushed;
+    this.#unflushed = 0;
+    this.#driver.flush();
+    const moved = this.#device.service(this) + this.#driver.receive(this);
+    if (moved === 0 && before === 0) {
+      throw new StallError(
+        `the link is stuck: ${this.#pending} frames inside, and nothing moved in a full round`,
+      );
+    }
+  }
+
+  /** The loopback: what the device transmits goes back into its receive side. */
+  transmit(frame: Frame, queue: number): boolean {
+    const into = this.#device.deliver(frame);
+    if (into < 0) return false;
+    (this.#returning[into] ??= new NumberQueue()).push(this.#sent[queue]!.shift());
+    return true;
+  }
+
+  /** A frame that the device dropped. */
+  drop(queue: number, reason: string): void {
+    this.#pending--;
+    this.#sink.drop(this.#sent[queue]!.shift(), reason);
+  }
+
+  /** A piece that the driver received. */
+  piece(queue: number, bytes: Uint8Array, offset: number, length: number, more: boolean): void {
+    const numbers = this.#returning[queue];
+    const number = numbers === undefined ? -1 : more ? numbers.peek() : numbers.shift();
+    if (number < 0) throw new StallError(`receive queue ${queue} brought a frame that was never sent`);
+    if (!more) this.#pending--;
+    this.#sink.piece(number, bytes, offset, length, more);
+  }
+}
