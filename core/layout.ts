@@ -40,6 +40,8 @@ export type Count = number | "rest";
 export interface FieldNotes {
   /** Byte order, if it is not the structure's. */
   readonly order?: ByteOrder;
+  /** Whether it is a two's complement number: decoded values may then be below 0. */
+  readonly signed?: boolean;
   /** Names of single bits: name to mask. */
   readonly flags?: Readonly<Record<string, number>>;
   /** Names of values: name to value. */
@@ -168,6 +170,10 @@ export function u8(name: string, meaning: string, notes?: FieldNotes): Member {
 export function u16(name: string, meaning: string, notes?: FieldNotes): Member {
   return number(2, name, meaning, notes);
 }
+/** A signed 16-bit field. */
+export function i16(name: string, meaning: string, notes?: FieldNotes): Member {
+  return number(2, name, meaning, { ...notes, signed: true });
+}
 /** A 32-bit field. */
 export function u32(name: string, meaning: string, notes?: FieldNotes): Member {
   return number(4, name, meaning, notes);
@@ -175,6 +181,14 @@ export function u32(name: string, meaning: string, notes?: FieldNotes): Member {
 /** A 64-bit field. */
 export function u64(name: string, meaning: string, notes?: FieldNotes): Member {
   return number(8, name, meaning, notes);
+}
+/** A signed 16-bit field. */
+export function i16(name: string, meaning: string, notes?: FieldNotes): Member {
+  return number(2, name, meaning, { ...notes, signed: true });
+}
+/** A signed 32-bit field. */
+export function i32(name: string, meaning: string, notes?: FieldNotes): Member {
+  return number(4, name, meaning, { ...notes, signed: true });
 }
 /** An array of bytes, decoded as one value. */
 export function bytes(name: string, count: Count, meaning: string): Member {
@@ -232,7 +246,7 @@ function place(member: Member, path: string, offset: number, outer: ByteOrder): 
   const name = join(path, member.name);
   switch (member.kind) {
     case "number": {
-      const { size, meaning, flags, values, order = outer } = member;
+      const { size, meaning, signed, flags, values, order = outer } = member;
       return [{
         name,
         offset,
@@ -241,8 +255,10 @@ function place(member: Member, path: string, offset: number, outer: ByteOrder): 
         width: size * 8,
         order,
         meaning,
+        ...signed && { signed },
         ...flags && { flags },
         ...values && { values },
+        ...signed && { signed },
       }];
     }
     case "bits": {
@@ -311,12 +327,23 @@ function readUnit(view: DataView, offset: number, field: Field): number | bigint
     case 1:
       return view.getUint8(offset);
     case 2:
-      return view.getUint16(offset, little);
+      return field.signed ? view.getInt16(offset, little) : view.getUint16(offset, little);
     case 4:
       return view.getUint32(offset, little);
     default:
       return view.getBigUint64(offset, little);
   }
+}
+
+function readField(view: DataView, offset: number, field: Field): number | bigint {
+  const { shift, width, signed } = field;
+  const unit = readUnit(view, offset, field);
+  if (typeof unit === "bigint") {
+    const value = unit >> BigInt(shift);
+    return signed ? BigInt.asIntN(width, value) : BigInt.asUintN(width, value);
+  }
+  const value = Math.floor(unit / 2 ** shift) % 2 ** width;
+  return signed && value >= 2 ** (width - 1) ? value - 2 ** width : value;
 }
 
 function writeUnit(view: DataView, offset: number, field: Field, value: bigint): void {
@@ -444,10 +471,7 @@ export class Struct {
         values[name] = Array.from(source.subarray(offset + at, offset + at + n));
         continue;
       }
-      const unit = readUnit(view, at, field);
-      values[name] = typeof unit === "bigint"
-        ? (unit >> BigInt(field.shift)) & ((1n << BigInt(field.width)) - 1n)
-        : Math.floor(unit / 2 ** field.shift) % 2 ** field.width;
+      values[name] = readField(view, at, field);
     }
     return values;
   }
@@ -477,12 +501,12 @@ export class Struct {
       }
       const wide = BigInt(value as number | bigint | string);
       const limit = 1n << BigInt(field.width);
-      if (wide < 0n || wide >= limit) {
+      if (wide !== (field.signed ? BigInt.asIntN(field.width, wide) : BigInt.asUintN(field.width, wide))) {
         throw new RangeError(`${this.name}.${name} has ${field.width} bits: ${value} does not fit`);
       }
       const shift = BigInt(field.shift);
       const others = BigInt(readUnit(view, at, field)) & ~((limit - 1n) << shift);
-      writeUnit(view, at, field, others | (wide << shift));
+      writeUnit(view, at, field, others | (BigInt.asUintN(field.width, wide) << shift));
     }
     for (const name of Object.keys(values)) {
       if (!known.has(name)) {
