@@ -170,10 +170,6 @@ export function u8(name: string, meaning: string, notes?: FieldNotes): Member {
 export function u16(name: string, meaning: string, notes?: FieldNotes): Member {
   return number(2, name, meaning, notes);
 }
-/** A signed 16-bit field. */
-export function i16(name: string, meaning: string, notes?: FieldNotes): Member {
-  return number(2, name, meaning, { ...notes, signed: true });
-}
 /** A 32-bit field. */
 export function u32(name: string, meaning: string, notes?: FieldNotes): Member {
   return number(4, name, meaning, notes);
@@ -258,7 +254,6 @@ function place(member: Member, path: string, offset: number, outer: ByteOrder): 
         ...signed && { signed },
         ...flags && { flags },
         ...values && { values },
-        ...signed && { signed },
       }];
     }
     case "bits": {
@@ -327,7 +322,7 @@ function readUnit(view: DataView, offset: number, field: Field): number | bigint
     case 1:
       return view.getUint8(offset);
     case 2:
-      return field.signed ? view.getInt16(offset, little) : view.getUint16(offset, little);
+      return view.getUint16(offset, little);
     case 4:
       return view.getUint32(offset, little);
     default:
