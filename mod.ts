@@ -4,10 +4,12 @@
  * @module
  */
 export * from "./core/address_space.ts";
+export * from "./core/checksum.ts";
 export * from "./core/clock.ts";
 export * from "./core/counters.ts";
 export * from "./core/dma_memory.ts";
 export * from "./core/fault.ts";
+export * from "./core/flow.ts";
 export * from "./core/frame.ts";
 export * from "./core/host.ts";
 export * from "./core/index.ts";
@@ -18,4 +20,5 @@ export * from "./core/options.ts";
 export * from "./core/plugin.ts";
 export * from "./core/pump.ts";
 export * from "./core/ring_pair.ts";
+export * from "./core/toeplitz.ts";
 export * from "./plugins/registry.ts";
