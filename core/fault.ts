@@ -7,6 +7,16 @@
 /** Which half of a link saw something. */
 export type Half = "driver" | "device";
 
+/** One rule whose violation is a fault, for help and documentation. */
+export interface FaultSpec {
+  /** Stable name of the rule, as in {@linkcode RingFault.code}. */
+  readonly code: string;
+  /** The half that sees it; left out if either may. */
+  readonly half?: Half;
+  /** What the peer did. */
+  readonly meaning: string;
+}
+
 /** The values that led to a fault: what was read, what was allowed. */
 export type FaultValues = Readonly<Record<string, number | bigint | string>>;
 

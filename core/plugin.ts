@@ -10,6 +10,7 @@ import type { AddressSpace } from "./address_space.ts";
 import type { Clock } from "./clock.ts";
 import type { Counters, CounterSpec } from "./counters.ts";
 import type { DmaMemory } from "./dma_memory.ts";
+import type { FaultSpec } from "./fault.ts";
 import type { Frame } from "./frame.ts";
 import type { Struct } from "./layout.ts";
 import type { OptionSpec, OptionValues } from "./options.ts";
@@ -145,6 +146,8 @@ export interface Plugin {
   readonly counters: readonly CounterSpec[];
   /** Its structures. */
   readonly structures: readonly Struct[];
+  /** The faults that its halves raise. */
+  readonly faults?: readonly FaultSpec[];
   /** Builds both halves over the host's memory and brings them up. */
   open(options: OptionValues, host: Host): Link;
 }

@@ -1,0 +1,39 @@
+/**
+ * Exit statuses, and errors as one line.
+ *
+ * @module
+ */
+
+/** Everything was delivered. */
+export const DELIVERED = 0;
+/** Bad data, a fault, a dropped packet, a failed write or a failing plugin. */
+export const FAILED = 1;
+/** A mistake on the command line; nothing was touched. */
+export const MISUSED = 2;
+/** Ended by an interrupt. */
+export const INTERRUPTED = 130;
+/** The reader of standard output went away. */
+export const READER_GONE = 141;
+
+/** A mistake on the command line. */
+export class UsageError extends Error {
+  /** Always `"UsageError"`. */
+  override readonly name = "UsageError";
+}
+
+/** The exit status that an error leads to. */
+export function exitStatus(error: unknown): number {
+  if (error instanceof Deno.errors.BrokenPipe) return READER_GONE;
+  // By name, as a plugin may bring a copy of the core of its own.
+  const name = error instanceof Error ? error.name : "";
+  return name === "UsageError" || name === "OptionError" ? MISUSED : FAILED;
+}
+
+/** What went wrong in one line: the first of the message, without the numbers that systems add. */
+export function explain(error: unknown): string {
+  const message = error instanceof Error ? error.message || error.name : String(error);
+  const [line = ""] = message.split("\n");
+  const file = /^(.*) \(os error \d+\)(?:: \w+ '(.*)')?$/.exec(line);
+  if (!file) return line;
+  return file[2] === undefined ? file[1]! : `${file[2]}: ${file[1]}`;
+}
