@@ -1,0 +1,102 @@
+/**
+ * Waits for descriptors: one poll for everything.
+ *
+ * @module
+ */
+import { EventFd } from "./event_fd.ts";
+import { libc } from "./libc.ts";
+
+const POLLFD_SIZE = 8;
+const POLLFD_EVENTS = 4;
+const POLLFD_REVENTS = 6;
+const POLLIN = 1;
+const POLLOUT = 4;
+const POLLERR = 8;
+const POLLHUP = 16;
+const POLLNVAL = 32;
+
+/**
+ * A set of descriptors to wait for, and one of its own by which a wait is cut short. A wait occupies one thread of
+ * Deno's pool, so a program has one of these and not many.
+ */
+export class Poller implements Disposable {
+  readonly #wake = new EventFd();
+  #fds: number[] = [];
+  #table = new Uint8Array(POLLFD_SIZE);
+  #view = new DataView(this.#table.buffer);
+  #waiting = false;
+
+  /** An empty set. */
+  constructor() {
+    this.watch([]);
+  }
+
+  /**
+   * Says what to wait for from now on. May not be called during a wait.
+   *
+   * @param fds Descriptors that become readable.
+   * @param writable One more that becomes writable (a connection under way), or -1.
+   */
+  watch(fds: readonly number[], writable = -1): void {
+    if (this.#waiting) throw new TypeError("Cannot change what is waited for during a wait");
+    this.#fds = [this.#wake.fd, ...fds];
+    this.#table = new Uint8Array((this.#fds.length + 1) * POLLFD_SIZE);
+    this.#view = new DataView(this.#table.buffer);
+    for (let i = 0; i < this.#fds.length; i++) {
+      this.#view.setInt32(i * POLLFD_SIZE, this.#fds[i]!, true);
+      this.#view.setInt16(i * POLLFD_SIZE + POLLFD_EVENTS, POLLIN, true);
+    }
+    // The kernel skips negative descriptors.
+    const last = this.#fds.length * POLLFD_SIZE;
+    this.#view.setInt32(last, writable, true);
+    this.#view.setInt16(last + POLLFD_EVENTS, POLLOUT, true);
+  }
+
+  /** Looks without waiting: whether anything is ready. */
+  look(): boolean {
+    return libc.poll(this.#table, BigInt(this.#fds.length + 1), 0) > 0 && this.#wasWoken();
+  }
+
+  /**
+   * Waits until something is ready, the time is over or {@linkcode wake} is called, and lets the rest of the program
+   * (signals, timers) run in between.
+   *
+   * @param milliseconds How long at most; `Infinity` waits for ever, 0 only lets the others run.
+   */
+  async wait(milliseconds: number): Promise<void> {
+    const timeout = milliseconds === Infinity ? -1 : Math.min(Math.ceil(milliseconds), 0x7fffffff);
+    this.#waiting = true;
+    try {
+      await libc.poll_blocking(this.#table, BigInt(this.#fds.length + 1), timeout);
+    } finally {
+      this.#waiting = false;
+    }
+    this.#wasWoken();
+  }
+
+  /** Ends a wait, or keeps the next from starting. */
+  wake(): void {
+    this.#wake.signal();
+  }
+
+  /** Whether the last look or wait found that the descriptor at this place of the list has something to read. */
+  ready(place: number): boolean {
+    const revents = this.#view.getInt16((place + 1) * POLLFD_SIZE + POLLFD_REVENTS, true);
+    return (revents & (POLLIN | POLLERR | POLLHUP | POLLNVAL)) !== 0;
+  }
+
+  /** Gives up the poller's own descriptor. */
+  close(): void {
+    this.#wake.close();
+  }
+
+  /** Gives it up at the end of a `using` block. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #wasWoken(): true {
+    if (this.#view.getInt16(POLLFD_REVENTS, true) & POLLIN) this.#wake.clear();
+    return true;
+  }
+}
