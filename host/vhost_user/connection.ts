@@ -1,0 +1,88 @@
+/**
+ * A vhost-user connection: bytes come in pieces, messages go to the back end, replies go back.
+ *
+ * @module
+ */
+import type { Backend } from "./backend.ts";
+import { requestName } from "./layout.ts";
+import { type Header, HEADER_SIZE, MAX_PAYLOAD, parseHeader, ProtocolError } from "./message.ts";
+
+/** What a connection needs of a socket; it is that of `host/unix_socket.ts`. */
+export interface ByteSocket {
+  /** Reads what is there: the number of bytes, 0 at the end, -1 if there are none now. */
+  receive(target: Uint8Array<ArrayBuffer>, offset: number, length: number, fds: number[]): number;
+  /** Sends all bytes at once. */
+  send(bytes: Uint8Array<ArrayBuffer>): void;
+}
+
+/** Most messages that are worked off before the rings get their turn again. */
+const BURST = 64;
+
+/** One connection. */
+export class Connection {
+  readonly #socket: ByteSocket;
+  readonly #backend: Backend;
+  readonly #closeFd: (fd: number) => void;
+  readonly #bytes = new Uint8Array(HEADER_SIZE + MAX_PAYLOAD);
+  readonly #fds: number[] = [];
+  #have = 0;
+  #header: Header | undefined;
+
+  /**
+   * Connects a socket with a back end.
+   *
+   * @param socket Where bytes come from.
+   * @param backend Where messages go.
+   * @param closeFd Closes a descriptor that came with a message that never became whole.
+   */
+  constructor(socket: ByteSocket, backend: Backend, closeFd: (fd: number) => void) {
+    this.#socket = socket;
+    this.#backend = backend;
+    this.#closeFd = closeFd;
+  }
+
+  /**
+   * Works off what has arrived.
+   *
+   * @returns False if the front end has hung up.
+   * @throws {ProtocolError} If it broke the protocol.
+   */
+  receive(): boolean {
+    for (let messages = 0; messages < BURST;) {
+      const wanted = HEADER_SIZE + (this.#header?.size ?? 0);
+      if (this.#have < wanted) {
+        const got = this.#socket.receive(this.#bytes, this.#have, wanted - this.#have, this.#fds);
+        if (got < 0) return true;
+        if (got === 0) return this.#end();
+        this.#have += got;
+        if (this.#have < wanted) continue;
+      }
+      if (!this.#header) {
+        this.#header = parseHeader(this.#bytes.subarray(0, HEADER_SIZE));
+        if (this.#header.size > 0) continue;
+      }
+      const { request, needReply, size } = this.#header;
+      const payload = this.#bytes.subarray(HEADER_SIZE, HEADER_SIZE + size);
+      const fds = this.#fds.splice(0);
+      this.#have = 0;
+      this.#header = undefined;
+      const answer = this.#backend.handle({ request, needReply, payload, fds });
+      if (answer) this.#socket.send(answer);
+      messages++;
+    }
+    return true;
+  }
+
+  /** Closes descriptors of a message that did not become whole. */
+  close(): void {
+    for (const fd of this.#fds.splice(0)) this.#closeFd(fd);
+  }
+
+  #end(): false {
+    if (this.#have > 0) {
+      const what = this.#header ? requestName(this.#header.request) : "a header";
+      throw new ProtocolError(`the front end hung up in the middle of ${what}`);
+    }
+    return false;
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * A front end's memory under its two names: guest-physical addresses, which descriptors carry, and addresses of the
+ * front end's own process, in which rings are announced.
+ *
+ * @module
+ */
+import { AddressSpace, READ_WRITE, type Region } from "../../core/address_space.ts";
+import type { Memory } from "../../core/memory.ts";
+import { ProtocolError, type RegionPlace, RequestError } from "./message.ts";
+
+/** A file of the front end, mapped. */
+export interface Mapping {
+  /** The bytes. */
+  readonly memory: Memory;
+  /** Where the region's first byte stands in them. */
+  readonly offset: number;
+  /** Whether the file can no longer shrink. */
+  readonly sealed: boolean;
+  /** Takes the bytes away. */
+  close(): void;
+}
+
+/** The largest alignment that a ring part needs: addresses and bytes must agree modulo this. */
+const ALIGNMENT = 16;
+
+interface Entry {
+  readonly place: RegionPlace;
+  readonly mapping: Mapping;
+  readonly regions: readonly [Region, Region];
+}
+
+/** The regions that are mapped at present. */
+export class MemoryTable {
+  /** Memory by guest-physical address: for buffers and indirect tables. */
+  readonly buffers: AddressSpace = new AddressSpace();
+  /** Memory by address of the front end's process: for ring parts. */
+  readonly rings: AddressSpace = new AddressSpace();
+  #entries: Entry[] = [];
+
+  /** How many regions there are. */
+  get size(): number {
+    return this.#entries.length;
+  }
+
+  /** Whether every file is sealed against shrinking. */
+  get sealed(): boolean {
+    return this.#entries.every(({ mapping }) => mapping.sealed);
+  }
+
+  /**
+   * Says what is wrong with a region, before its file is looked at.
+   *
+   * @throws {ProtocolError} If it cannot be mapped anywhere.
+   */
+  static check(place: RegionPlace): void {
+    const { guest, user, size, offset } = place;
+    const whole = [guest + size, user + size, offset + size].every((end) => Number.isSafeInteger(end));
+    if (size === 0 || !whole) throw new ProtocolError("a memory region is empty or too large");
+    if ((guest - offset) % ALIGNMENT !== 0 || (user - offset) % ALIGNMENT !== 0) {
+      throw new ProtocolError("a memory region is not aligned to its file");
+    }
+  }
+
+  /**
+   * Adds a region. The mapping becomes the table's, unless this throws.
+   *
+   * @throws {ProtocolError} If it overlaps another one.
+   */
+  add(place: RegionPlace, mapping: Mapping): void {
+    const { guest, user, size } = place;
+    const overlaps = this.#entries.some((entry) =>
+      (guest < entry.place.guest + entry.place.size && entry.place.guest < guest + size) ||
+      (user < entry.place.user + entry.place.size && entry.place.user < user + size)
+    );
+    if (overlaps) throw new ProtocolError("memory regions overlap");
+    const { memory, offset } = mapping;
+    this.#entries.push({
+      place,
+      mapping,
+      regions: [
+        this.buffers.map(guest, memory, offset, size, READ_WRITE),
+        this.rings.map(user, memory, offset, size, READ_WRITE),
+      ],
+    });
+  }
+
+  /**
+   * Removes a region; its offset in the file does not matter.
+   *
+   * @throws {RequestError} If there is none like it.
+   */
+  remove(place: RegionPlace): void {
+    const at = this.#entries.findIndex((entry) =>
+      entry.place.guest === place.guest && entry.place.user === place.user && entry.place.size === place.size
+    );
+    if (at < 0) throw new RequestError("the memory region to remove is not there");
+    const [entry] = this.#entries.splice(at, 1);
+    this.buffers.unmap(entry!.regions[0]);
+    this.rings.unmap(entry!.regions[1]);
+    entry!.mapping.close();
+  }
+
+  /** Removes all regions. */
+  clear(): void {
+    this.buffers.clear();
+    this.rings.clear();
+    for (const { mapping } of this.#entries) mapping.close();
+    this.#entries = [];
+  }
+}
