@@ -73,10 +73,10 @@ export class AddressSpace {
    * @throws {RangeError} If the range is empty, leaves the memory or the address range, or overlaps a region.
    */
   map(start: number, memory: Memory, offset: number, size: number, access: Access): Region {
-    if (!(size > 0) || start < 0 || !Number.isSafeInteger(start + size)) {
+    if (!(size > 0 && start >= 0 && Number.isSafeInteger(start) && Number.isSafeInteger(start + size))) {
       throw new RangeError(`Cannot map ${size} bytes at address ${start}`);
     }
-    if (offset < 0 || offset + size > memory.size) {
+    if (!(offset >= 0 && offset + size <= memory.size)) {
       throw new RangeError(
         `Cannot map as the memory is too small: wanted ${offset}+${size}, has ${memory.size}`,
       );
@@ -119,8 +119,7 @@ export class AddressSpace {
    * regions that continue each other in memory count as one.
    */
   contiguous(address: number, length: number, access: Access): Region | undefined {
-    const first = this.find(address, access);
-    let region = first;
+    let region = this.find(address, access);
     while (region && !region.holds(address, length)) {
       const next = this.find(region.end, access);
       if (next?.memory !== region.memory || next.delta !== region.delta) return undefined;
@@ -135,12 +134,18 @@ export class AddressSpace {
     return region;
   }
 
-  /** Copies bytes out of the space, over region borders. False if any byte is not mapped readable. */
+  /**
+   * Copies bytes out of the space, over region borders. False if any byte is not mapped readable; what lies before
+   * it has been copied.
+   */
   read(address: number, target: Uint8Array): boolean {
     return this.#copy(address, target, READ);
   }
 
-  /** Copies bytes into the space, over region borders. False if any byte is not mapped writable. */
+  /**
+   * Copies bytes into the space, over region borders. False if any byte is not mapped writable; what lies before
+   * it has been copied.
+   */
   write(address: number, source: Uint8Array): boolean {
     return this.#copy(address, source, WRITE);
   }

@@ -36,8 +36,31 @@ export class Frame {
     this.length += length;
   }
 
-  /** Copies `length` bytes from `position` of the frame to `target` in `memory`. */
+  /** Adds the pieces of another frame at the end. */
+  append(frame: Frame): void {
+    for (let i = 0; i < frame.pieces; i++) this.push(frame.bytes[i]!, frame.offsets[i]!, frame.lengths[i]!);
+  }
+
+  /** Drops the first `length` bytes. Pieces that become empty stay, with length 0. */
+  skip(length: number): void {
+    this.length -= length;
+    for (let i = 0; length > 0; i++) {
+      const part = Math.min(length, this.lengths[i]!);
+      this.offsets[i]! += part;
+      this.lengths[i]! -= part;
+      length -= part;
+    }
+  }
+
+  /**
+   * Copies `length` bytes from `position` of the frame to `target` in `memory`.
+   *
+   * @throws {RangeError} If the frame is shorter.
+   */
   copyTo(memory: Memory, target: number, position: number, length: number): void {
+    if (position + length > this.length) {
+      throw new RangeError(`Cannot copy ${position}+${length} of a frame of ${this.length} bytes`);
+    }
     let piece = 0;
     while (position >= this.lengths[piece]! && length > 0) position -= this.lengths[piece++]!;
     while (length > 0) {

@@ -11,11 +11,13 @@ import type { Host } from "./plugin.ts";
 
 /** Address of the first byte of the driver's memory: above 4 GiB, so that a lost upper half shows at once. */
 const BASE = 0x1_0000_0000;
-/** Size of the driver's memory. Untouched pages cost nothing. */
+/** Size of the driver's memory if not said. Untouched pages cost nothing. */
 const DMA_SIZE = 256 * 1024 * 1024;
 
 /** What {@linkcode LocalHost} takes. */
 export interface LocalHostOptions {
+  /** Bytes of the driver's memory, for its rings and buffers; 256 MiB if not given. */
+  readonly dmaSize?: number;
   /** Bytes behind the driver's memory that the device may read: a place for frames to be sent from. */
   readonly captureSize?: number;
   /** Bytes behind those that the device cannot see. */
@@ -44,13 +46,13 @@ export class LocalHost implements Host {
 
   /** Makes the buffer and maps its parts. */
   constructor(options: LocalHostOptions = {}) {
-    const { captureSize = 0, privateSize = 0, clock = systemClock } = options;
-    this.captureOffset = DMA_SIZE;
-    this.privateOffset = DMA_SIZE + captureSize;
+    const { dmaSize = DMA_SIZE, captureSize = 0, privateSize = 0, clock = systemClock } = options;
+    this.captureOffset = dmaSize;
+    this.privateOffset = dmaSize + captureSize;
     this.memory = new Memory(this.privateOffset + privateSize);
     this.space = new AddressSpace();
-    this.dma = new DmaMemory(this.space, this.memory, 0, DMA_SIZE, BASE);
+    this.dma = new DmaMemory(this.space, this.memory, 0, dmaSize, BASE);
     this.clock = clock;
-    if (captureSize > 0) this.space.map(BASE + DMA_SIZE, this.memory, this.captureOffset, captureSize, READ);
+    if (captureSize > 0) this.space.map(BASE + dmaSize, this.memory, this.captureOffset, captureSize, READ);
   }
 }

@@ -19,6 +19,9 @@
  */
 import { didYouMean } from "./nearest.ts";
 
+/** An array that takes the rest is not encoded beyond this size: an index that large is a slip. */
+const MOST_BYTES = 16 * 1024 * 1024;
+
 /** Byte order of a field: little or big endian. */
 export type ByteOrder = "le" | "be";
 
@@ -355,6 +358,28 @@ function writeUnit(view: DataView, offset: number, field: Field, value: bigint):
   }
 }
 
+function isByte(value: unknown): boolean {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 0xff;
+}
+
+/** A value to be encoded, or `undefined` if it is no whole number. */
+function toInteger(value: ValuesInput[string]): bigint | undefined {
+  if (typeof value === "bigint") return value;
+  if (typeof value === "number") return Number.isInteger(value) ? BigInt(value) : undefined;
+  return typeof value === "string" && /^(-?\d+|0x[0-9a-f]+)$/i.test(value) ? BigInt(value) : undefined;
+}
+
+/** How many arrays in these members take the rest. */
+function countRests(members: readonly Member[]): number {
+  let rests = 0;
+  for (const member of members) {
+    if (member.kind === "struct" || member.kind === "union") rests += countRests(member.members);
+    else if (member.kind === "array") rests += countRests([member.element]);
+    if ((member.kind === "array" || member.kind === "bytes") && member.count === "rest") rests++;
+  }
+  return rests;
+}
+
 /** A structure's layout. Made by {@linkcode struct}. */
 export class Struct {
   /** C name; a variant stands behind `@`, `.` or `:`. */
@@ -389,6 +414,7 @@ export class Struct {
     if (options.size !== undefined && options.size !== this.size) {
       throw new TypeError(`The members of ${name} are ${this.size} bytes long, not ${options.size}`);
     }
+    if (countRests(options.fields) > 1) throw new TypeError(`${name} has two arrays that take the rest`);
     const fields = placeAll(options.fields, "", 0, this.order, false);
     const last = fields.findLastIndex((field) => field.stride !== undefined);
     this.stride = fields[last]?.stride ?? 0;
@@ -422,13 +448,14 @@ export class Struct {
   }
 
   /**
-   * The mask of a field of up to 32 bits within its unit.
+   * The mask of a field within its unit, if it lies in the unit's low 32 bits.
    *
-   * @throws {TypeError} If there is no such field.
+   * @throws {TypeError} If there is no such field, or it reaches above bit 31.
    */
   maskOf(name: string): number {
     const { width, shift } = this.field(name);
-    return width === 32 ? 0xffffffff : (((2 ** width - 1) << shift) >>> 0);
+    if (shift + width > 32) throw new TypeError(`${this.name}.${name} reaches above bit 31 of its unit`);
+    return (2 ** width - 1) * 2 ** shift;
   }
 
   /**
@@ -488,13 +515,16 @@ export class Struct {
       if (value === undefined) continue;
       if (field.count !== undefined) {
         const n = field.count === "rest" ? count : field.count;
-        if (!Array.isArray(value) || value.length > n) {
-          throw new RangeError(`${this.name}.${name} takes ${n} bytes`);
+        if (!Array.isArray(value) || value.length > n || !value.every(isByte)) {
+          throw new RangeError(`${this.name}.${name} takes ${n} bytes: got ${value}`);
         }
-        result.set(value as number[], at);
+        result.set(value, at);
         continue;
       }
-      const wide = BigInt(value as number | bigint | string);
+      const wide = toInteger(value);
+      if (wide === undefined) {
+        throw new RangeError(`${this.name}.${name} takes a whole number: got "${value}"`);
+      }
       const limit = 1n << BigInt(field.width);
       if (wide !== (field.signed ? BigInt.asIntN(field.width, wide) : BigInt.asUintN(field.width, wide))) {
         throw new RangeError(`${this.name}.${name} has ${field.width} bits: ${value} does not fit`);
@@ -513,10 +543,10 @@ export class Struct {
 
   /** Fields with their indices filled in and their offsets from the start. */
   *#expand(count: number, end: number): Generator<[string, Field, number]> {
-    const repeated = this.fields.filter((field) => field.stride !== undefined && field.count === undefined);
+    const repeated = this.fields.filter((field) => field.stride !== undefined && field.count !== "rest");
     let expanded = false;
     for (const field of this.fields) {
-      if (field.stride === undefined || field.count !== undefined) {
+      if (field.stride === undefined || field.count === "rest") {
         yield [field.name, field, field.offset < 0 ? end + field.offset : field.offset];
       } else if (!expanded) {
         expanded = true;
@@ -533,11 +563,18 @@ export class Struct {
   #countOf(values: ValuesInput): number {
     const field = this.fields.find((field) => field.stride !== undefined);
     if (!field) return 0;
-    if (field.count === "rest") return (values[field.name] as readonly number[] | undefined)?.length ?? 0;
+    if (field.count === "rest") {
+      const value = values[field.name];
+      return Array.isArray(value) ? value.length : 0;
+    }
     const prefix = field.name.slice(0, field.name.indexOf("[]") + 1);
     let count = 0;
     for (const name of Object.keys(values)) {
-      if (name.startsWith(prefix)) count = Math.max(count, parseInt(name.slice(prefix.length)) + 1);
+      const index = name.startsWith(prefix) ? /^\d+(?=\])/.exec(name.slice(prefix.length)) : null;
+      if (index) count = Math.max(count, Number(index[0]) + 1);
+    }
+    if (count * this.stride > MOST_BYTES) {
+      throw new RangeError(`${this.name} with ${count} elements is longer than ${MOST_BYTES} bytes`);
     }
     return count;
   }
@@ -546,13 +583,17 @@ export class Struct {
 /**
  * Defines a structure.
  *
- * @throws {TypeError} If the members do not add up to the stated size, or bit fields do not fill their unit.
+ * @throws {TypeError} If the members do not add up to the stated size, bit fields do not fill their unit, or two
+ *   arrays take the rest.
  */
 export function struct(name: string, options: StructOptions): Struct {
   return new Struct(name, options);
 }
 
-/** The same structure with the other byte order, named `NAME@be` or `NAME@le`. */
+/**
+ * The same structure with the other byte order, named `NAME@be` or `NAME@le`. Members that state an order of
+ * their own keep it.
+ */
 export function swapped(original: Struct): Struct {
   const order = original.order === "le" ? "be" : "le";
   return new Struct(`${original.name}@${order}`, {
@@ -566,11 +607,12 @@ export function swapped(original: Struct): Struct {
 /** The names of a value's flags or of the value itself, as far as the layout knows them; else an empty text. */
 export function nameValue(field: Field, value: Value): string {
   if (typeof value === "object") return "";
-  const number = Number(value);
-  for (const [name, known] of Object.entries(field.values ?? {})) if (known === number) return name;
-  return Object.entries(field.flags ?? {}).filter(([, mask]) => (number & mask) === mask).map(([name]) =>
-    name
-  ).join("|");
+  const number = BigInt(value);
+  for (const [name, known] of Object.entries(field.values ?? {})) if (BigInt(known) === number) return name;
+  const set = Object.entries(field.flags ?? {}).filter(([, mask]) =>
+    (number & BigInt(mask)) === BigInt(mask)
+  );
+  return set.map(([name]) => name).join("|");
 }
 
 /** A value for JSON: numbers up to 2^53 as such, larger ones as `0x...`, byte arrays as arrays. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { isPowerOfTwo } from "./index.ts";
 import { didYouMean } from "./nearest.ts";
 
 /** What all options have. */
@@ -95,7 +96,7 @@ function parseInteger(text: string): number {
 
 function parseSize(text: string): number {
   const match = /^(\d+)([KMGT])?$/i.exec(text);
-  if (!match) return NaN;
+  if (!match) return parseInteger(text);
   return Number(match[1]) * 1024 ** (match[2] ? UNITS.indexOf(match[2].toUpperCase()) + 1 : 0);
 }
 
@@ -144,7 +145,7 @@ function parseOption(spec: OptionSpec, given: OptionValue): OptionValue {
     case "size": {
       const value = spec.type === "size" ? parseSize(text) : parseInteger(text);
       if (!(value >= spec.min && value <= spec.max)) return refuse();
-      if (spec.type === "integer" && spec.powerOfTwo && !Number.isInteger(Math.log2(value))) return refuse();
+      if (spec.type === "integer" && spec.powerOfTwo && !isPowerOfTwo(value)) return refuse();
       return value;
     }
     case "flag":
@@ -152,7 +153,9 @@ function parseOption(spec: OptionSpec, given: OptionValue): OptionValue {
     case "choice":
       return spec.choices.includes(text) ? text : refuse();
     case "mask":
-      return /^(\d{1,39}|0x[0-9a-f]{1,32})$/i.test(text) ? BigInt(text) : refuse();
+      return /^(\d{1,39}|0x[0-9a-f]{1,32})$/i.test(text) && BigInt(text) >> 128n === 0n
+        ? BigInt(text)
+        : refuse();
     case "text":
       return text;
   }

@@ -4,7 +4,15 @@
  * @module
  */
 import type { Frame } from "./frame.ts";
-import { type DeviceHalf, type DriverHalf, type FrameSink, FULL, type Link, REFUSALS } from "./plugin.ts";
+import {
+  type DeviceHalf,
+  type DriverHalf,
+  type FrameSink,
+  FULL,
+  type Link,
+  OVERSIZE,
+  REFUSALS,
+} from "./plugin.ts";
 import type { Wire } from "./plugin.ts";
 
 /** Where a pump puts what came out. Frames are named by their number: the first pushed is 0. */
@@ -15,7 +23,7 @@ export interface PumpSink {
   drop(number: number, reason: string): void;
 }
 
-/** Work was pending, a full round was made, and nothing moved. */
+/** Work was pending, a full round was made, and nothing moved; or a frame moved that nobody sent. */
 export class StallError extends Error {
   /** Always `"StallError"`. */
   override readonly name = "StallError";
@@ -141,15 +149,24 @@ export class Pump implements Wire, FrameSink {
   /** The loopback: what the device transmits goes back into its receive side. */
   transmit(frame: Frame, queue: number): boolean {
     const into = this.#device.deliver(frame);
-    if (into < 0) return false;
-    (this.#returning[into] ??= new NumberQueue()).push(this.#sent[queue]!.shift());
+    if (into === OVERSIZE) this.drop(queue, REFUSALS[OVERSIZE]!);
+    else if (into < 0) return false;
+    else (this.#returning[into] ??= new NumberQueue()).push(this.#take(queue));
     return true;
   }
 
   /** A frame that the device dropped. */
   drop(queue: number, reason: string): void {
+    const number = this.#take(queue);
     this.#pending--;
-    this.#sink.drop(this.#sent[queue]!.shift(), reason);
+    this.#sink.drop(number, reason);
+  }
+
+  /** The frame that leaves a transmit queue next. */
+  #take(queue: number): number {
+    const number = this.#sent[queue]?.shift() ?? -1;
+    if (number < 0) throw new StallError(`transmit queue ${queue} brought a frame that was never sent`);
+    return number;
   }
 
   /** A piece that the driver received. */
