@@ -17,6 +17,11 @@ export interface FaultSpec {
   readonly meaning: string;
 }
 
+/** The rules that one half watches over, from their meanings by code. */
+export function faultSpecs(half: Half, meanings: Readonly<Record<string, string>>): FaultSpec[] {
+  return Object.entries(meanings).map(([code, meaning]) => ({ code, half, meaning }));
+}
+
 /** The values that led to a fault: what was read, what was allowed. */
 export type FaultValues = Readonly<Record<string, number | bigint | string>>;
 

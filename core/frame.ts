@@ -41,6 +41,17 @@ export class Frame {
     for (let i = 0; i < frame.pieces; i++) this.push(frame.bytes[i]!, frame.offsets[i]!, frame.lengths[i]!);
   }
 
+  /** Drops the first piece. */
+  shift(): void {
+    this.length -= this.lengths[0]!;
+    this.pieces--;
+    for (let i = 0; i < this.pieces; i++) {
+      this.bytes[i] = this.bytes[i + 1]!;
+      this.offsets[i] = this.offsets[i + 1]!;
+      this.lengths[i] = this.lengths[i + 1]!;
+    }
+  }
+
   /** Drops the first `length` bytes. Pieces that become empty stay, with length 0. */
   skip(length: number): void {
     this.length -= length;

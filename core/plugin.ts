@@ -17,7 +17,7 @@ import type { OptionSpec, OptionValues } from "./options.ts";
 
 /** `transmit`: the ring has no room now; let the device work, receive, and try again. */
 export const FULL: number = -1;
-/** `transmit`: the ring can never carry so long a frame. */
+/** `transmit`: the ring can never carry so long a frame. `deliver`: the receive buffers can never hold it. */
 export const OVERSIZE: number = -2;
 /** `transmit`: the ring cannot carry so short a frame. */
 export const RUNT: number = -3;
@@ -42,6 +42,7 @@ export interface Registers {
 export interface FrameSink {
   /**
    * Takes the next piece of the frame now arriving on a receive queue. The bytes are valid during the call only.
+   * All pieces of a frame come one after the other, within one {@linkcode DriverHalf.receive}.
    * An empty frame is one piece of length 0.
    *
    * @param queue The receive queue.
@@ -102,7 +103,9 @@ export interface DeviceHalf {
   /**
    * Puts a frame from the wire into the driver's receive buffers.
    *
-   * @returns The receive queue that took it, or {@linkcode NO_BUFFERS}.
+   * The driver sees it at the end of the {@linkcode DeviceHalf.service} call during or after which this was called.
+   *
+   * @returns The receive queue that took it, or {@linkcode NO_BUFFERS}, or {@linkcode OVERSIZE}.
    * @throws {RingFault} If the driver has broken the protocol.
    */
   deliver(frame: Frame): number;

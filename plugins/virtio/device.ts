@@ -1,0 +1,417 @@
+/**
+ * The device half of virtio-net: reads transmit chains, fills receive chains, obeys the control queue.
+ *
+ * It knows queues, features and frames, not how the driver sets them up: a transport (virtio-pci in the pipe,
+ * vhost-user, vDPA) starts its queues and passes doorbells on. Queue 2n receives, 2n+1 transmits, the last is the control queue.
+ *
+ * The data path, top down: {@linkcode VirtioNetDevice.service} works off the transmit queues that were kicked; each
+ * chain becomes a {@linkcode Frame} of pieces that lie in the driver's own buffers; the wire takes it, or not, and
+ * then the chain stays for later; {@linkcode VirtioNetDevice.deliver} copies a frame into receive chains.
+ *
+ * @module
+ */
+import { type AddressSpace, NO_REGION, READ, type Region, WRITE } from "../../core/address_space.ts";
+import type { Counters } from "../../core/counters.ts";
+import { RingFault } from "../../core/fault.ts";
+import { Frame } from "../../core/frame.ts";
+import { Memory } from "../../core/memory.ts";
+import { type DeviceHalf, type Doorbell, NO_BUFFERS, OVERSIZE, type Wire } from "../../core/plugin.ts";
+import { ControlQueue } from "./control_queue.ts";
+import { DeviceQueue } from "./device_queue.ts";
+import type { Profile } from "./faults.ts";
+import { featureNames, hasFeature, netHeaderLength } from "./features.ts";
+import { virtio_net_hdr_v1, virtio_net_hdr_v1_hash } from "./layout.ts";
+import { ReceiveHash } from "./receive_hash.ts";
+
+const HDR_FLAGS = virtio_net_hdr_v1.offsetOf("flags");
+const HDR_GSO_TYPE = virtio_net_hdr_v1.offsetOf("gso_type");
+const NUM_BUFFERS = virtio_net_hdr_v1.offsetOf("num_buffers");
+const HASH_VALUE = virtio_net_hdr_v1_hash.offsetOf("hash_value");
+const HASH_REPORT = virtio_net_hdr_v1_hash.offsetOf("hash_report");
+const LONGEST_HEADER = virtio_net_hdr_v1_hash.size;
+
+/** What a {@linkcode VirtioNetDevice} is built with. */
+export interface VirtioNetDeviceOptions {
+  /** Feature bits that it offers. */
+  readonly features: bigint;
+  /** Where rings are looked up. */
+  readonly rings: AddressSpace;
+  /** Where buffers and indirect tables are looked up: the same space, unless someone separates them. */
+  readonly buffers: AddressSpace;
+  /** Receive and transmit pairs; one if not given. */
+  readonly queuePairs?: number;
+  /** Largest size of a transmit or control queue. */
+  readonly maxQueueSize: number;
+  /** Largest size of a receive queue; `maxQueueSize` if not given. */
+  readonly maxRxQueueSize?: number;
+  /** Hardware address, 6 bytes. */
+  readonly mac?: readonly number[];
+  /** How odd chains are judged; strict if not given. */
+  readonly profile?: Profile;
+  /** Whether rings are shared with another thread or process. */
+  readonly shared?: boolean;
+  /** See {@linkcode DeviceQueueOptions.coalesce}; on if not given. */
+  readonly coalesce?: boolean;
+}
+
+/** A virtio-net device. See the module. */
+export class VirtioNetDevice implements DeviceHalf {
+  /** Feature bits that it offers. */
+  readonly offered: bigint;
+  /** All queues, by index. */
+  readonly queues: readonly DeviceQueue[];
+  /** Receive and transmit pairs that there are. */
+  readonly queuePairs: number;
+  /** The control queue's device side, with what the driver set through it. */
+  readonly control: ControlQueue;
+  /** Rings the driver's bell for a queue. */
+  interrupt: Doorbell = ignore;
+  /** Tells the transport that a queue broke, so that it can ask for a reset. */
+  onFault: (fault: RingFault) => void = ignore;
+  /** The net header of the frame now going to the wire; zero but for offloads that were negotiated. */
+  readonly header: Memory = new Memory(LONGEST_HEADER);
+  /** Hash of the frame delivered last, with HASH_REPORT or several pairs. */
+  readonly hash: ReceiveHash = new ReceiveHash();
+
+  #features = 0n;
+  #headerLength = 12;
+  #mergeable = false;
+  #hashReport = false;
+  #csum = false;
+  readonly #kicked: Uint8Array;
+  readonly #frame = new Frame();
+  readonly #outgoing = new Frame();
+  #txRegion: Region = NO_REGION;
+  #rxRegion: Region = NO_REGION;
+  #txGeneration = -1;
+  #rxGeneration = -1;
+  #bytesCopied = 0;
+  /** Chains now being filled: their heads, their buffers one behind the other, and how many each has. */
+  readonly #heads: number[] = [];
+  readonly #chainEnds: number[] = [];
+  readonly #addresses: number[] = [];
+  readonly #lengths: number[] = [];
+
+  /** Makes a device whose queues are all stopped. */
+  constructor(options: VirtioNetDeviceOptions) {
+    const { queuePairs = 1, maxQueueSize, maxRxQueueSize = maxQueueSize, rings, buffers } = options;
+    this.offered = options.features;
+    this.queuePairs = queuePairs;
+    const behaviour = {
+      profile: options.profile ?? "strict",
+      shared: options.shared ?? false,
+      coalesce: options.coalesce ?? true,
+    };
+    const queues: DeviceQueue[] = [];
+    for (let pair = 0; pair < queuePairs; pair++) {
+      queues.push(new DeviceQueue(`rx${pair}`, 2 * pair, maxRxQueueSize, rings, buffers, behaviour));
+      queues.push(new DeviceQueue(`tx${pair}`, 2 * pair + 1, maxQueueSize, rings, buffers, behaviour));
+    }
+    const control = new DeviceQueue("ctrl", 2 * queuePairs, maxQueueSize, rings, buffers, behaviour);
+    if (hasFeature(this.offered, "CTRL_VQ")) queues.push(control);
+    this.queues = queues;
+    this.control = new ControlQueue(control, this.hash, queuePairs, options.mac ?? [0x02, 0, 0, 0, 0, 1]);
+    this.#kicked = new Uint8Array(queues.length);
+  }
+
+  /** Feature bits that were negotiated. */
+  get features(): bigint {
+    return this.#features;
+  }
+
+  /** Takes over the negotiated features. To be called before queues are started. */
+  setFeatures(features: bigint): void {
+    this.#features = features;
+    this.#headerLength = netHeaderLength(features);
+    this.#mergeable = hasFeature(features, "MRG_RXBUF");
+    this.#hashReport = hasFeature(features, "HASH_REPORT");
+    this.#csum = hasFeature(features, "CSUM");
+    this.control.negotiated(features);
+  }
+
+  /** Stops all queues and forgets what was negotiated. */
+  reset(): void {
+    for (const queue of this.queues) queue.stop();
+    this.setFeatures(0n);
+    this.#kicked.fill(0);
+  }
+
+  /** A doorbell: the driver has put something into queue `index`. Control commands are carried out at once. */
+  notify(index: number): void {
+    const queue = this.queues[index];
+    if (!queue?.running) return;
+    if (index === 2 * this.queuePairs) {
+      try {
+        if (this.control.service()) this.interrupt(index);
+      } catch (error) {
+        if (error instanceof RingFault) this.onFault(error);
+        throw error;
+      }
+    } else if ((index & 1) === 0) {
+      // Fresh receive buffers: whoever waited for them goes on. Kicks are wanted again when they run out.
+      queue.disableNotify();
+      for (let pair = 0; pair < this.queuePairs; pair++) this.#kicked[2 * pair + 1] = 1;
+    } else {
+      this.#kicked[index] = 1;
+    }
+  }
+
+  /** Works off the transmit queues that were kicked, and shows the driver what was delivered. */
+  service(wire: Wire): number {
+    let moved = 0;
+    try {
+      for (let index = 1; index < 2 * this.queuePairs; index += 2) {
+        if (this.#kicked[index] === 0) continue;
+        this.#kicked[index] = 0;
+        const queue = this.queues[index]!;
+        if (queue.running) moved += this.#transmit(queue, wire);
+      }
+    } catch (error) {
+      if (error instanceof RingFault) this.onFault(error);
+      throw error;
+    } finally {
+      this.publish();
+    }
+    return moved;
+  }
+
+  /** Shows the driver what was used since, and interrupts where it wants that. `service` does so at its end. */
+  publish(): void {
+    for (const queue of this.queues) {
+      if (queue.running && queue.publish()) this.interrupt(queue.index);
+    }
+  }
+
+  /** Passes what `queue` holds to the wire, until it is empty or the wire refuses. */
+  #transmit(queue: DeviceQueue, wire: Wire): number {
+    const pair = queue.index >> 1;
+    let moved = 0;
+    queue.refresh();
+    if (queue.buffers.generation !== this.#txGeneration) {
+      this.#txRegion = NO_REGION;
+      this.#txGeneration = queue.buffers.generation;
+    }
+    queue.disableNotify();
+    do {
+      while (queue.pop()) {
+        this.#collect(queue);
+        if (!wire.transmit(this.#frame, pair)) {
+          queue.unpop(1);
+          return moved;
+        }
+        queue.push(queue.head, 0);
+        moved++;
+      }
+    } while (queue.enableNotify());
+    return moved;
+  }
+
+  /** Makes a frame of the chain just popped: its buffers, less the net header. */
+  #collect(queue: DeviceQueue): void {
+    const frame = this.#frame;
+    const length = this.#headerLength;
+    if (queue.writableBytes > 0) queue.fault("writable-on-transmit", queue.availIndex);
+    if (queue.readableBytes < length) {
+      queue.fault("short-chain", queue.availIndex, { bytes: queue.readableBytes });
+    }
+    frame.clear();
+    for (let i = 0; i < queue.count; i++) this.#append(queue, frame, queue.addresses[i]!, queue.lengths[i]!);
+    const first = frame.lengths[0]!;
+    if (first >= length) {
+      this.#checkHeader(queue, frame.bytes[0]!, frame.offsets[0]!);
+      if (first === length && frame.pieces > 1) frame.shift();
+      else frame.skip(length);
+    } else {
+      frame.copyTo(this.header, 0, 0, length);
+      this.#checkHeader(queue, this.header.bytes, 0);
+      frame.skip(length);
+    }
+  }
+
+  #append(queue: DeviceQueue, frame: Frame, address: number, length: number): void {
+    let region = this.#txRegion;
+    if (!region.holds(address, length)) {
+      while (true) {
+        region = this.#txRegion = queue.buffers.find(address, READ) ??
+          queue.fault("bad-address", queue.availIndex, { address, length });
+        const part = region.end - address;
+        if (length <= part) break;
+        frame.push(region.memory.bytes, address + region.delta, part);
+        address += part;
+        length -= part;
+      }
+    }
+    frame.push(region.memory.bytes, address + region.delta, length);
+  }
+
+  /** Without CSUM a transmitted frame asks for nothing; with it, the header is kept for whoever finishes the frame. */
+  #checkHeader(queue: DeviceQueue, bytes: Uint8Array, at: number): void {
+    const flags = bytes[at + HDR_FLAGS]!;
+    const gso = bytes[at + HDR_GSO_TYPE]!;
+    if (this.#csum) {
+      if (bytes !== this.header.bytes) this.header.copyFrom(0, bytes, at, this.#headerLength);
+    } else if ((flags | gso) !== 0) {
+      queue.fault("header-not-negotiated", queue.availIndex, { flags, gso_type: gso });
+    }
+  }
+
+  /** Puts a frame from the wire into receive buffers. */
+  deliver(frame: Frame): number {
+    if (this.#hashReport || this.control.pairs > 1) this.hash.update(frame);
+    const pair = this.control.pairs > 1 ? this.hash.value % this.control.pairs : 0;
+    const queue = this.queues[2 * pair]!;
+    if (!queue.running) return NO_BUFFERS;
+    queue.refresh();
+    if (queue.buffers.generation !== this.#rxGeneration) {
+      this.#rxRegion = NO_REGION;
+      this.#rxGeneration = queue.buffers.generation;
+    }
+    const total = this.#headerLength + frame.length;
+    if (!queue.pop() && !this.#waitForBuffers(queue)) return NO_BUFFERS;
+    if (queue.count !== 1 || queue.writableBytes < total || !this.#inOneRegion(queue)) {
+      return this.#scatter(queue, frame, total) ? pair : this.#refuse(queue);
+    }
+    const { memory, delta } = this.#rxRegion;
+    const at = queue.addresses[0]! + delta;
+    this.#writeHeader(memory.view, at, 1);
+    if (frame.pieces === 1) {
+      memory.copyFrom(at + this.#headerLength, frame.bytes[0]!, frame.offsets[0]!, frame.length);
+    } else {
+      frame.copyTo(memory, at + this.#headerLength, 0, frame.length);
+    }
+    this.#bytesCopied += total;
+    queue.push(queue.head, total);
+    return pair;
+  }
+
+  /** Whether the one buffer of the chain is writable, and lies in one region: then `#rxRegion` is that region. */
+  #inOneRegion(queue: DeviceQueue): boolean {
+    const address = queue.addresses[0]!;
+    const length = queue.lengths[0]!;
+    if (queue.readable > 0) return false;
+    if (this.#rxRegion.holds(address, length)) return true;
+    const region = queue.buffers.find(address, WRITE);
+    if (!region?.holds(address, length)) return false;
+    this.#rxRegion = region;
+    return true;
+  }
+
+  /** Asks for a kick when buffers come. Returns whether some came just now, and the first is popped. */
+  #waitForBuffers(queue: DeviceQueue): boolean {
+    return queue.enableNotify() && queue.pop();
+  }
+
+  /** What to answer when the chains that are there do not hold the frame: wait, or never. */
+  #refuse(queue: DeviceQueue): number {
+    if (!this.#mergeable || queue.available === queue.size) return OVERSIZE;
+    return NO_BUFFERS;
+  }
+
+  /** Spreads a frame over the chain just popped and, if buffers merge, as many more as it takes. */
+  #scatter(queue: DeviceQueue, frame: Frame, total: number): boolean {
+    let chains = 0;
+    let buffers = 0;
+    let capacity = 0;
+    for (;;) {
+      if (queue.readable > 0) {
+        queue.fault("readable-on-receive", queue.availIndex, { readable: queue.readable });
+      }
+      if (queue.writableBytes < this.#headerLength) {
+        queue.fault("short-chain", queue.availIndex, { bytes: queue.writableBytes });
+      }
+      for (let i = 0; i < queue.count; i++) {
+        this.#addresses[buffers] = queue.addresses[i]!;
+        this.#lengths[buffers++] = queue.lengths[i]!;
+      }
+      this.#heads[chains] = queue.head;
+      this.#chainEnds[chains++] = buffers;
+      capacity += queue.writableBytes;
+      if (capacity >= total) break;
+      if (!this.#mergeable || (!queue.pop() && !this.#waitForBuffers(queue))) {
+        queue.unpop(chains);
+        return false;
+      }
+    }
+    this.#writeHeader(this.header.view, 0, chains);
+    const outgoing = this.#outgoing;
+    outgoing.clear();
+    outgoing.push(this.header.bytes, 0, this.#headerLength);
+    outgoing.append(frame);
+    let position = 0;
+    for (let chain = 0, buffer = 0; chain < chains; chain++) {
+      const start = position;
+      for (; buffer < this.#chainEnds[chain]!; buffer++) {
+        const length = Math.min(this.#lengths[buffer]!, total - position);
+        this.#fill(queue, this.#addresses[buffer]!, outgoing, position, length);
+        position += length;
+      }
+      queue.push(this.#heads[chain]!, position - start);
+    }
+    this.#bytesCopied += total;
+    return true;
+  }
+
+  /** Copies part of a frame to an address, over region borders. */
+  #fill(queue: DeviceQueue, address: number, frame: Frame, position: number, length: number): void {
+    while (length > 0) {
+      let region = this.#rxRegion;
+      if (!region.holds(address, 1)) {
+        region = this.#rxRegion = queue.buffers.find(address, WRITE) ??
+          queue.fault("bad-address", queue.availIndex, { address, length });
+      }
+      const part = Math.min(length, region.end - address);
+      frame.copyTo(region.memory, address + region.delta, position, part);
+      address += part;
+      position += part;
+      length -= part;
+    }
+  }
+
+  /** The header of a received frame: zero but for the number of buffers and the hash. */
+  #writeHeader(view: DataView, at: number, buffers: number): void {
+    view.setUint32(at, 0, true);
+    view.setUint32(at + 4, 0, true);
+    view.setUint16(at + 8, 0, true);
+    if (this.#headerLength > NUM_BUFFERS) view.setUint16(at + NUM_BUFFERS, buffers, true);
+    if (this.#hashReport) {
+      view.setUint32(at + HASH_VALUE, this.hash.value, true);
+      view.setUint32(at + HASH_REPORT, this.hash.report, true);
+    }
+  }
+
+  /** Counters, documented in `counters.ts`. */
+  counters(): Counters {
+    const result: Counters = { "device.bytes_copied": this.#bytesCopied };
+    for (const [direction, first] of [["rx", 0], ["tx", 1]] as const) {
+      const sum = { chains: 0, descriptors: 0, indirect_tables: 0, interrupts: 0, interrupts_suppressed: 0 };
+      for (let index = first; index < 2 * this.queuePairs; index += 2) {
+        const { counters } = this.queues[index]!;
+        sum.chains += counters.chains;
+        sum.descriptors += counters.descriptors;
+        sum.indirect_tables += counters.indirectTables;
+        sum.interrupts += counters.interrupts;
+        sum.interrupts_suppressed += counters.interruptsSuppressed;
+      }
+      for (const [name, value] of Object.entries(sum)) result[`device.${direction}.${name}`] = value;
+    }
+    return result;
+  }
+
+  /** The state of all queues. */
+  inspect(): Record<string, unknown> {
+    return {
+      features: featureNames(this.#features),
+      queues: this.queues.map((queue) => ({
+        name: queue.name,
+        running: queue.running,
+        size: queue.size,
+        areas: queue.areas,
+        avail_index: queue.availIndex,
+        used_index: queue.usedIndex,
+        ...queue.broken && { broken: queue.broken.message },
+      })),
+    };
+  }
+}
+
+function ignore(): void {}

@@ -1,0 +1,401 @@
+/**
+ * The driver's side of one split virtqueue: puts chains into the available ring, takes them back from the used ring.
+ *
+ * What the driver must rely on later (which chains are out, how long they are) stands in memory of its own: the rings
+ * can be written by the device at any time, and each field that the device writes is read once and checked.
+ *
+ * @module
+ */
+import type { DmaMemory } from "../../core/dma_memory.ts";
+import { RingFault } from "../../core/fault.ts";
+import { add16, distance16, needEvent16 } from "../../core/index.ts";
+import type { DriverFaultCode } from "./faults.ts";
+import { hasFeature } from "./features.ts";
+import {
+  vring_avail,
+  VRING_AVAIL_F_NO_INTERRUPT,
+  vring_desc,
+  VRING_DESC_F_INDIRECT,
+  VRING_DESC_F_NEXT,
+  VRING_DESC_F_WRITE,
+  vring_used,
+  vring_used_elem,
+  VRING_USED_F_NO_NOTIFY,
+} from "./layout.ts";
+import {
+  AVAIL_ALIGN,
+  availBytes,
+  DESC_ALIGN,
+  descBytes,
+  LEGACY_ALIGN,
+  legacyLayout,
+  type RingAddresses,
+  USED_ALIGN,
+  usedBytes,
+} from "./ring_areas.ts";
+
+const DESC_SIZE = vring_desc.size;
+const DESC_ADDR = vring_desc.offsetOf("addr");
+const DESC_LEN = vring_desc.offsetOf("len");
+const DESC_FLAGS = vring_desc.offsetOf("flags");
+const DESC_NEXT = vring_desc.offsetOf("next");
+const AVAIL_FLAGS = vring_avail.offsetOf("flags");
+const AVAIL_IDX = vring_avail.offsetOf("idx");
+const AVAIL_RING = vring_avail.offsetOf("ring[]");
+const AVAIL_STRIDE = vring_avail.stride;
+/** Counted back from the end of the ring. */
+const USED_EVENT = vring_avail.offsetOf("used_event");
+const USED_FLAGS = vring_used.offsetOf("flags");
+const USED_IDX = vring_used.offsetOf("idx");
+const USED_ID = vring_used.offsetOf("ring[].id");
+const USED_LEN = vring_used.offsetOf("ring[].len");
+const USED_STRIDE = vring_used_elem.size;
+/** Counted back from the end of the ring. */
+const AVAIL_EVENT = vring_used.offsetOf("avail_event");
+const NEXT = VRING_DESC_F_NEXT;
+const WRITE = VRING_DESC_F_WRITE;
+const INDIRECT = VRING_DESC_F_INDIRECT;
+const NO_INTERRUPT = VRING_AVAIL_F_NO_INTERRUPT;
+const NO_NOTIFY = VRING_USED_F_NO_NOTIFY;
+const HIGH = 2 ** 32;
+
+/** What one queue's driver side has done. */
+export class DriverQueueCounters {
+  /** Chains made available. */
+  chains = 0;
+  /** Descriptors written, those of indirect tables included. */
+  descriptors = 0;
+  /** Indirect tables written. */
+  indirectTables = 0;
+  /** Kicks sent. */
+  kicks = 0;
+  /** Times that chains were published but the device wanted no kick. */
+  kicksSuppressed = 0;
+}
+
+/** How a {@linkcode DriverQueue} is laid out. */
+export interface DriverQueueOptions {
+  /** Number of entries: a power of two. */
+  readonly size: number;
+  /** Whether the parts lie in one contiguous area as legacy devices want them. */
+  readonly legacy: boolean;
+  /** Negotiated feature bits. */
+  readonly features: bigint;
+  /** Longest chain that will be added: decides how long indirect tables are. */
+  readonly longestChain: number;
+}
+
+/** See the module. */
+export class DriverQueue {
+  /** For fault messages: `rx0`, `tx0`, `ctrl`. */
+  readonly name: string;
+  /** Queue index, as doorbells carry it. */
+  readonly index: number;
+  /** Number of entries. */
+  readonly size: number;
+  /** Addresses of the three parts, for the device. */
+  readonly areas: RingAddresses;
+  /** What it has done. */
+  readonly counters: DriverQueueCounters = new DriverQueueCounters();
+  /** Descriptors not in use. */
+  free: number;
+  /** Chains that the device has. */
+  outstanding = 0;
+  /** Head of the chain that {@linkcode nextUsed} took. */
+  usedHead = 0;
+  /** Bytes that the device wrote into it. */
+  usedLength = 0;
+
+  readonly #mask: number;
+  readonly #view: DataView;
+  readonly #desc: number;
+  readonly #avail: number;
+  readonly #used: number;
+  readonly #usedEvent: number;
+  readonly #availEvent: number;
+  readonly #eventIdx: boolean;
+  readonly #inOrder: boolean;
+  /** Entries per indirect table; 0 without the feature. */
+  readonly #tableEntries: number;
+  /** Offset and address of the first indirect table: one per descriptor. */
+  readonly #tables: number;
+  readonly #tablesAddress: number;
+  /** The free list and the links of chains: the driver's own copy of `next`. */
+  readonly #links: Uint16Array;
+  /** Descriptors of the chain with this head. */
+  readonly #lengths: Uint16Array;
+  /** Whether the device has the chain with this head. */
+  readonly #out: Uint8Array;
+  /** Writable bytes of the chain with this head. */
+  readonly #writable: Float64Array;
+  /** Heads in the order they were made available: only with IN_ORDER. */
+  readonly #order: Uint16Array;
+  #freeHead = 0;
+  #availIndex = 0;
+  #published = 0;
+  #lastUsed = 0;
+  #seenUsed = 0;
+  /** With IN_ORDER: last head of the batch now being taken back, or -1. */
+  #batchHead = -1;
+  #batchLength = 0;
+
+  /** Allocates and zeroes the ring parts. */
+  constructor(name: string, index: number, dma: DmaMemory, options: DriverQueueOptions) {
+    const { size, legacy, features, longestChain } = options;
+    this.name = name;
+    this.index = index;
+    this.size = this.free = size;
+    this.#mask = size - 1;
+    this.#view = dma.memory.view;
+    this.#eventIdx = hasFeature(features, "EVENT_IDX");
+    this.#inOrder = hasFeature(features, "IN_ORDER");
+    this.#tableEntries = hasFeature(features, "INDIRECT_DESC") && longestChain > 1 ? longestChain : 0;
+    this.areas = legacy ? allocateLegacy(dma, size) : allocateFlexible(dma, size);
+    const delta = dma.region.delta;
+    this.#desc = this.areas.desc + delta;
+    this.#avail = this.areas.driver + delta;
+    this.#used = this.areas.device + delta;
+    this.#usedEvent = this.#avail + availBytes(size) + USED_EVENT;
+    this.#availEvent = this.#used + usedBytes(size) + AVAIL_EVENT;
+    const tables = this.#tableEntries > 0
+      ? dma.allocate(descBytes(this.#tableEntries) * size, DESC_ALIGN)
+      : undefined;
+    this.#tables = tables?.offset ?? 0;
+    this.#tablesAddress = tables?.address ?? 0;
+    this.#links = Uint16Array.from({ length: size }, (_, i) => (i + 1) & this.#mask);
+    this.#lengths = new Uint16Array(size);
+    this.#out = new Uint8Array(size);
+    this.#writable = new Float64Array(size);
+    this.#order = new Uint16Array(this.#inOrder ? size : 0);
+  }
+
+  /**
+   * The fault that a broken rule raises.
+   *
+   * @throws {RingFault} Always.
+   */
+  fault(code: DriverFaultCode, values: Record<string, number | bigint | string> = {}): never {
+    throw new RingFault("driver", this.name, code, this.#lastUsed, values);
+  }
+
+  /** Whether a chain of `length` buffers finds room. */
+  fits(length: number): boolean {
+    return this.free >= (this.#tableEntries >= length && length > 1 ? 1 : length);
+  }
+
+  /** Adds a chain of one buffer. The caller has seen that it {@linkcode fits}. Returns its head. */
+  add(address: number, length: number, write: boolean): number {
+    const head = this.#freeHead;
+    this.#write(this.#desc + head * DESC_SIZE, address, length, write ? WRITE : 0, this.#links[head]!);
+    this.#offer(head, 1, write ? length : 0);
+    return head;
+  }
+
+  /**
+   * Adds a chain of several buffers, as an indirect table if that was negotiated. The caller has seen that it
+   * {@linkcode fits}.
+   *
+   * @param addresses Where the buffers are.
+   * @param lengths How long they are.
+   * @param count How many there are.
+   * @param readable How many of them, the first ones, the device only reads.
+   * @returns The head of the chain.
+   */
+  addChain(
+    addresses: ArrayLike<number>,
+    lengths: ArrayLike<number>,
+    count: number,
+    readable: number,
+  ): number {
+    const head = this.#freeHead;
+    const indirect = this.#tableEntries >= count && count > 1;
+    const table = head * this.#tableEntries * DESC_SIZE;
+    let slot = head;
+    let writable = 0;
+    for (let i = 0; i < count; i++) {
+      const flags = (i < readable ? 0 : WRITE) | (i < count - 1 ? NEXT : 0);
+      const at = indirect ? this.#tables + table + i * DESC_SIZE : this.#desc + slot * DESC_SIZE;
+      this.#write(at, addresses[i]!, lengths[i]!, flags, indirect ? i + 1 : this.#links[slot]!);
+      if (i >= readable) writable += lengths[i]!;
+      if (i < count - 1 && !indirect) slot = this.#links[slot]!;
+    }
+    if (indirect) {
+      this.#write(
+        this.#desc + head * DESC_SIZE,
+        this.#tablesAddress + table,
+        count * DESC_SIZE,
+        INDIRECT,
+        this.#links[head]!,
+      );
+      this.counters.indirectTables++;
+    }
+    this.#offer(head, indirect ? 1 : count, writable);
+    return head;
+  }
+
+  #write(at: number, address: number, length: number, flags: number, next: number): void {
+    const view = this.#view;
+    const high = Math.floor(address / HIGH);
+    view.setUint32(at + DESC_ADDR, address - high * HIGH, true);
+    view.setUint32(at + DESC_ADDR + 4, high, true);
+    view.setUint32(at + DESC_LEN, length, true);
+    view.setUint16(at + DESC_FLAGS, flags, true);
+    view.setUint16(at + DESC_NEXT, next, true);
+    this.counters.descriptors++;
+  }
+
+  /** Takes `descriptors` from the free list, beginning at `head`, and puts the head into the available ring. */
+  #offer(head: number, descriptors: number, writable: number): void {
+    let tail = head;
+    for (let i = 1; i < descriptors; i++) tail = this.#links[tail]!;
+    this.#freeHead = this.#links[tail]!;
+    this.free -= descriptors;
+    this.#lengths[head] = descriptors;
+    this.#writable[head] = writable;
+    this.#enqueue(head);
+  }
+
+  #enqueue(head: number): void {
+    const slot = this.#availIndex & this.#mask;
+    this.#view.setUint16(this.#avail + AVAIL_RING + slot * AVAIL_STRIDE, head, true);
+    if (this.#inOrder) this.#order[slot] = head;
+    this.#out[head] = 1;
+    this.#availIndex = add16(this.#availIndex, 1);
+    this.outstanding++;
+    this.counters.chains++;
+  }
+
+  /** Makes the chain that {@linkcode nextUsed} took available again, as it is. */
+  repost(head: number): void {
+    this.#enqueue(head);
+  }
+
+  /** Frees the descriptors of the chain that {@linkcode nextUsed} took. */
+  release(head: number): void {
+    const descriptors = this.#lengths[head]!;
+    this.free += descriptors;
+    // In order, descriptors go round the table; else the one freed last is taken first, as its lines are warm.
+    if (this.#inOrder) return;
+    let tail = head;
+    for (let i = 1; i < descriptors; i++) tail = this.#links[tail]!;
+    this.#links[tail] = this.#freeHead;
+    this.#freeHead = head;
+  }
+
+  /** Index that the next chain gets: what a notification with data carries. */
+  get availIndex(): number {
+    return this.#availIndex;
+  }
+
+  /**
+   * Shows the device what was added.
+   *
+   * @returns Whether it wants a kick.
+   * @throws {RingFault} If the device's flags are bad.
+   */
+  publish(): boolean {
+    const idx = this.#availIndex;
+    const old = this.#published;
+    if (idx === old) return false;
+    this.#view.setUint16(this.#avail + AVAIL_IDX, idx, true);
+    this.#published = idx;
+    const flags = this.#view.getUint16(this.#used + USED_FLAGS, true);
+    if (flags & ~NO_NOTIFY || (this.#eventIdx && flags !== 0)) this.fault("used-flags", { flags });
+    const wanted = this.#eventIdx
+      ? needEvent16(this.#view.getUint16(this.#availEvent, true), idx, old)
+      : flags === 0;
+    if (wanted) this.counters.kicks++;
+    else this.counters.kicksSuppressed++;
+    return wanted;
+  }
+
+  /** How many used chains are known to wait for {@linkcode nextUsed}. */
+  get pendingUsed(): number {
+    return distance16(this.#seenUsed, this.#lastUsed);
+  }
+
+  /**
+   * Takes the next used chain: its head and length stand in `usedHead` and `usedLength`.
+   *
+   * @returns False if there is none.
+   * @throws {RingFault} If the device broke a rule.
+   */
+  nextUsed(): boolean {
+    const last = this.#lastUsed;
+    if (last === this.#seenUsed) {
+      const idx = this.#view.getUint16(this.#used + USED_IDX, true);
+      const ahead = distance16(idx, last);
+      if (ahead === 0) return false;
+      if (ahead > this.outstanding) this.fault("used-idx-jump", { idx, outstanding: this.outstanding });
+      this.#seenUsed = idx;
+    }
+    if (this.#inOrder) {
+      this.#nextInOrder();
+    } else {
+      this.#readElement();
+      this.usedHead = this.#batchHead;
+      this.usedLength = this.#batchLength;
+    }
+    this.#out[this.usedHead] = 0;
+    this.#lastUsed = add16(last, 1);
+    this.outstanding--;
+    return true;
+  }
+
+  /** Reads the used element at the present place into `#batchHead` and `#batchLength`, and checks it. */
+  #readElement(): void {
+    const at = this.#used + (this.#lastUsed & this.#mask) * USED_STRIDE;
+    const id = this.#view.getUint32(at + USED_ID, true);
+    const length = this.#view.getUint32(at + USED_LEN, true);
+    if (id >= this.size) this.fault("used-id-out-of-range", { id, size: this.size });
+    if (this.#out[id] === 0) this.fault("used-id-not-outstanding", { id });
+    if (length > this.#writable[id]!) {
+      this.fault("used-length", { id, length, writable: this.#writable[id]! });
+    }
+    this.#batchHead = id;
+    this.#batchLength = length;
+  }
+
+  /** One used element may stand for a batch: its id is the batch's last head (virtio 1.4, 2.7.7.1). */
+  #nextInOrder(): void {
+    if (this.#batchHead < 0) this.#readElement();
+    const head = this.#order[this.#lastUsed & this.#mask]!;
+    this.usedHead = head;
+    if (head === this.#batchHead) {
+      this.usedLength = this.#batchLength;
+      this.#batchHead = -1;
+    } else {
+      // Skipped buffers count as used to the full.
+      this.usedLength = this.#writable[head]!;
+      if (add16(this.#lastUsed, 1) === this.#seenUsed) {
+        this.fault("used-out-of-order", { id: this.#batchHead, expected: head });
+      }
+    }
+  }
+
+  /** Asks the device to interrupt when it uses the next chain. */
+  enableInterrupts(): void {
+    if (this.#eventIdx) this.#view.setUint16(this.#usedEvent, this.#lastUsed, true);
+    else this.#view.setUint16(this.#avail + AVAIL_FLAGS, 0, true);
+  }
+
+  /** Asks the device not to interrupt: a hint. With EVENT_IDX the event index simply stays behind. */
+  disableInterrupts(): void {
+    if (!this.#eventIdx) this.#view.setUint16(this.#avail + AVAIL_FLAGS, NO_INTERRUPT, true);
+  }
+}
+
+function allocateFlexible(dma: DmaMemory, size: number): RingAddresses {
+  const desc = dma.allocate(descBytes(size), DESC_ALIGN);
+  const avail = dma.allocate(availBytes(size), AVAIL_ALIGN);
+  const used = dma.allocate(usedBytes(size), USED_ALIGN);
+  for (const part of [desc, avail, used]) dma.memory.bytes.fill(0, part.offset, part.offset + part.size);
+  return { desc: desc.address, driver: avail.address, device: used.address };
+}
+
+function allocateLegacy(dma: DmaMemory, size: number): RingAddresses {
+  const layout = legacyLayout(size);
+  const area = dma.allocate(layout.total, LEGACY_ALIGN);
+  dma.memory.bytes.fill(0, area.offset, area.offset + area.size);
+  return { desc: area.address, driver: area.address + layout.avail, device: area.address + layout.used };
+}
