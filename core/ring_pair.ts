@@ -8,7 +8,7 @@ import type { Counters } from "./counters.ts";
 import type { Frame } from "./frame.ts";
 import { LocalHost, type LocalHostOptions } from "./host.ts";
 import { type OptionValue, OptionValues } from "./options.ts";
-import { FULL, type Link, type Plugin, REFUSALS, type Wire } from "./plugin.ts";
+import { FULL, type Link, OVERSIZE, type Plugin, REFUSALS, type Wire } from "./plugin.ts";
 
 /**
  * A driver half and a device half over memory of their own, the device looping back. The steps are the caller's:
@@ -24,7 +24,11 @@ export class RingPair {
   /** Reasons of the frames that the device dropped, in order. */
   readonly dropped: string[] = [];
   readonly #loopback: Wire = {
-    transmit: (frame: Frame) => this.link.device.deliver(frame) >= 0,
+    transmit: (frame: Frame) => {
+      const queue = this.link.device.deliver(frame);
+      if (queue === OVERSIZE) this.dropped.push(REFUSALS[OVERSIZE]!);
+      return queue >= 0 || queue === OVERSIZE;
+    },
     drop: (_queue, reason) => {
       this.dropped.push(reason);
     },
