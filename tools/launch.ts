@@ -80,10 +80,13 @@ const args = start
     "run",
     "--quiet",
     "--no-prompt",
-    "--allow-read",
-    "--allow-write",
-    // Serving a foreign peer maps its memory, which Deno can only do through the C library.
-    ...(rest[0] === "serve" ? ["--allow-ffi"] : []),
+    // Deno opens nothing under /dev (/dev/fd/63 of a shell's <(...), /dev/shm) for less than everything.
+    ...(rest.some((arg) => /^\/(dev|proc)\//.test(arg)) ? ["--allow-all"] : [
+      "--allow-read",
+      "--allow-write",
+      // Serving a foreign peer maps its memory, which Deno can only do through the C library.
+      ...(rest[0] === "serve" ? ["--allow-ffi"] : []),
+    ]),
     "--config",
     decodeURIComponent(new URL("deno.json", root).pathname),
     new URL("cli/main.ts", root).href,
