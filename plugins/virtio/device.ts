@@ -70,6 +70,11 @@ export class VirtioNetDevice implements DeviceHalf {
   onFault: (fault: RingFault) => void = ignore;
   /** The net header of the frame now going to the wire; zero but for offloads that were negotiated. */
   readonly header: Memory = new Memory(LONGEST_HEADER);
+  /**
+   * Whether the host looks at the transmit queues again and again without being kicked: then `service` does not ask for
+   * kicks when it has emptied one. Before the host sleeps, it asks for them itself, with `enableNotify` of the queue.
+   */
+  polling = false;
   /** Hash of the frame delivered last, with HASH_REPORT or several pairs. */
   readonly hash: ReceiveHash = new ReceiveHash();
 
@@ -202,7 +207,7 @@ export class VirtioNetDevice implements DeviceHalf {
         queue.push(queue.head, 0);
         moved++;
       }
-    } while (queue.enableNotify());
+    } while (!this.polling && queue.enableNotify());
     return moved;
   }
 

@@ -279,7 +279,8 @@ export class DeviceQueue {
     this.#usedView = usedRegion.memory.view;
     this.#used = device + usedRegion.delta;
     if (this.#shared) {
-      this.#availIndex = new Uint16Array(availRegion.memory.view.buffer, this.#avail, 2);
+      const words = availBytes(this.#size) >> 1;
+      this.#availIndex = new Uint16Array(availRegion.memory.view.buffer, this.#avail, words);
       this.#usedIndexes = new Uint16Array(usedRegion.memory.view.buffer, this.#used, 2);
     }
     const watch = this.#profile === "strict" && this.rings === this.buffers;
