@@ -115,12 +115,14 @@ export interface BackendDevice {
 
 /** What a {@linkcode Backend} is made of. */
 export interface BackendOptions {
-  /** The device. Its queues must be stopped; they get address spaces of this back end. */
+  /** The device. Its queues must be stopped. */
   readonly device: BackendDevice;
   /** Features that may be negotiated. */
   readonly features: bigint;
   /** How many queue pairs the front end may use. */
   readonly queuePairs: number;
+  /** Where the front end's memory is mapped: the spaces that the device's queues look things up in. Empty. */
+  readonly memory: MemoryTable;
   /** The kernel. */
   readonly peripherals: Peripherals;
   /** Hears what a person should know, one line each. */
@@ -151,7 +153,7 @@ class Ring {
 /** The protocol's state for one connection. */
 export class Backend {
   /** The front end's memory. */
-  readonly memory: MemoryTable = new MemoryTable();
+  readonly memory: MemoryTable;
   readonly #device: BackendDevice;
   readonly #queues: readonly DeviceQueue[];
   readonly #offered: bigint;
@@ -172,10 +174,7 @@ export class Backend {
     this.#peripherals = options.peripherals;
     this.#log = options.log;
     this.#rings = this.#queues.map(() => new Ring());
-    for (const queue of this.#queues) {
-      queue.rings = this.memory.rings;
-      queue.buffers = this.memory.buffers;
-    }
+    this.memory = options.memory;
   }
 
   /** Grows whenever descriptors to wait for may have come or gone. */
@@ -196,6 +195,12 @@ export class Backend {
   /** Whether a started ring has no kicks and must be looked at now and then. */
   get polled(): boolean {
     return this.#rings.some((ring) => ring.armed && !ring.kick);
+  }
+
+  /** How many pairs, from the first on, can take frames for the driver. */
+  get activePairs(): number {
+    const at = this.#queues.findIndex((queue, index) => isReceive(index) && !queue.running);
+    return at < 0 ? this.#queues.length / 2 : at / 2;
   }
 
   /** Whether frames of this transmit queue (0 for `tx0`) are to be thrown away, as its ring is disabled. */
