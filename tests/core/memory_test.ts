@@ -1,0 +1,70 @@
+import { assertEquals } from "@std/assert";
+import { Memory } from "../../mod.ts";
+import { Random } from "../random.ts";
+
+/** Longer than the longest copy that is made in a loop. */
+const LONGEST = 400;
+
+/** Where a copy must leave the bytes, by the plainest means. */
+function copied(
+  before: Uint8Array,
+  target: number,
+  bytes: Uint8Array,
+  source: number,
+  length: number,
+): Uint8Array {
+  const after = before.slice();
+  const moved = bytes.slice(source, source + length);
+  for (let i = 0; i < length; i++) after[target + i] = moved[i]!;
+  return after;
+}
+
+Deno.test("Memory.copyWithin moves every length between places of every alignment", () => {
+  const before = new Random(3).bytes(1024);
+  const memory = new Memory(1024);
+  for (let length = 0; length <= LONGEST; length++) {
+    for (let align = 0; align < 8; align++) {
+      memory.bytes.set(before);
+      memory.copyWithin(512 + align, 3 * align % 8, length);
+      assertEquals(memory.bytes, copied(before, 512 + align, before, 3 * align % 8, length));
+    }
+  }
+});
+
+Deno.test("Memory.copyWithin moves overlapping ranges either way as if through a copy", () => {
+  const before = new Random(4).bytes(1024);
+  const memory = new Memory(1024);
+  for (let length = 0; length <= LONGEST; length += 7) {
+    for (const distance of [-161, -160, -17, -9, -8, -7, -1, 0, 1, 7, 8, 9, 17, 160, 161]) {
+      memory.bytes.set(before);
+      memory.copyWithin(300 + distance, 300, length);
+      assertEquals(memory.bytes, copied(before, 300 + distance, before, 300, length));
+    }
+  }
+});
+
+Deno.test("Memory.copyFrom takes bytes from another buffer, a view into one, and its own", () => {
+  const random = new Random(5);
+  const before = random.bytes(1024);
+  const foreign = random.bytes(1024).subarray(13, 900);
+  const memory = new Memory(1024);
+  for (let length = 0; length <= LONGEST; length++) {
+    memory.bytes.set(before);
+    memory.copyFrom(511, foreign, length % 8, length);
+    assertEquals(memory.bytes, copied(before, 511, foreign, length % 8, length));
+    memory.bytes.set(before);
+    memory.copyFrom(511, memory.bytes, length % 8, length);
+    assertEquals(memory.bytes, copied(before, 511, before, length % 8, length));
+  }
+});
+
+Deno.test("Memory looks at a given buffer as a whole, shared or not", () => {
+  const shared = new SharedArrayBuffer(64);
+  const memory = new Memory(shared);
+  memory.view.setUint16(62, 0x1234, true);
+  assertEquals([...new Uint8Array(shared, 62)], [0x34, 0x12]);
+  memory.copyWithin(0, 60, 4);
+  assertEquals([...memory.bytes.subarray(0, 4)], [0, 0, 0x34, 0x12]);
+  assertEquals(memory.size, 64);
+  assertEquals(new Memory(5).bytes, new Uint8Array(5));
+});
