@@ -153,6 +153,8 @@ export class DeviceQueue {
   #signalled = 0;
   #signalledValid = false;
   #lastHead = 0;
+  /** Chains given back whose element is still to be written. */
+  #coalesced = 0;
   #scratch: Memory = new Memory(0);
 
   /** Makes a stopped queue. */
@@ -245,6 +247,7 @@ export class DeviceQueue {
     this.#next = this.#fetched = availIndex;
     this.#usedIndex = this.#published = this.#signalled = usedIndex;
     this.#signalledValid = false;
+    this.#coalesced = 0;
     this.#resolve();
     this.#running = true;
   }
@@ -472,10 +475,19 @@ export class DeviceQueue {
     this.#live[head] = 0;
     if (this.#coalesce && length === 0) {
       this.#lastHead = head;
+      this.#coalesced++;
     } else {
+      this.#endBatch();
       this.#writeElement(this.#usedIndex, head, length);
     }
     this.#usedIndex = add16(this.#usedIndex, 1);
+  }
+
+  /** Writes the one element of a batch of which nothing was written: at its first slot, with its last head. */
+  #endBatch(): void {
+    if (this.#coalesced === 0) return;
+    this.#writeElement(add16(this.#usedIndex, -this.#coalesced), this.#lastHead, 0);
+    this.#coalesced = 0;
   }
 
   #writeElement(index: number, head: number, length: number): void {
@@ -493,7 +505,7 @@ export class DeviceQueue {
   publish(): boolean {
     const idx = this.#usedIndex;
     if (idx === this.#published) return false;
-    if (this.#coalesce) this.#writeElement(this.#published, this.#lastHead, 0);
+    this.#endBatch();
     this.#published = idx;
     // The store must not become visible before the elements, nor the load of used_event or flags below happen
     // before the store (2.7.8.1): an atomic access orders both.
