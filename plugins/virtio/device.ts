@@ -105,12 +105,13 @@ export class VirtioNetDevice implements DeviceHalf {
     const behaviour = {
       profile: options.profile ?? "strict",
       shared: options.shared ?? false,
-      coalesce: options.coalesce ?? true,
     };
+    // Only of transmit chains nothing is ever written: one used element can stand for a batch of them.
+    const transmitting = { ...behaviour, coalesce: options.coalesce ?? true };
     const queues: DeviceQueue[] = [];
     for (let pair = 0; pair < queuePairs; pair++) {
       queues.push(new DeviceQueue(`rx${pair}`, 2 * pair, maxRxQueueSize, rings, buffers, behaviour));
-      queues.push(new DeviceQueue(`tx${pair}`, 2 * pair + 1, maxQueueSize, rings, buffers, behaviour));
+      queues.push(new DeviceQueue(`tx${pair}`, 2 * pair + 1, maxQueueSize, rings, buffers, transmitting));
     }
     const control = new DeviceQueue("ctrl", 2 * queuePairs, maxQueueSize, rings, buffers, behaviour);
     if (hasFeature(this.offered, "CTRL_VQ")) queues.push(control);

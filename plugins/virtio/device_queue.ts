@@ -82,8 +82,8 @@ export interface DeviceQueueOptions {
   /** Whether the rings are shared with another thread or process, so that index accesses must be atomic and ordered. */
   readonly shared?: boolean;
   /**
-   * Whether, with IN_ORDER, one used element stands for a whole batch of chains of which nothing was written
-   * (virtio 1.4, 2.7.7.1).
+   * Whether, with IN_ORDER, one used element stands for a whole batch of chains (virtio 1.4, 2.7.7.1). For queues
+   * into which nothing is written: lengths get lost.
    */
   readonly coalesce?: boolean;
 }

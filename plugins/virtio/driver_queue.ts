@@ -178,6 +178,11 @@ export class DriverQueue {
     throw new RingFault("driver", this.name, code, this.#lastUsed, values);
   }
 
+  /** Head that the next chain will have. */
+  get nextHead(): number {
+    return this.#freeHead;
+  }
+
   /** Whether a chain of `length` buffers finds room. */
   fits(length: number): boolean {
     return this.free >= (this.#tableEntries >= length && length > 1 ? 1 : length);

@@ -1,0 +1,69 @@
+/**
+ * The driver's side of the control queue: one command at a time, waited for.
+ *
+ * Virtio 1.4, 5.1.6.5.
+ *
+ * @module
+ */
+import { concat } from "@std/bytes/concat";
+import type { DmaMemory } from "../../core/dma_memory.ts";
+import type { DriverQueue } from "./driver_queue.ts";
+import { virtio_net_ctrl_hdr, virtio_net_ctrl_mq, virtio_net_hash_config } from "./layout.ts";
+import type { VirtioTransport } from "./transport.ts";
+
+const MQ = 4;
+const VQ_PAIRS_SET = 0;
+const HASH_CONFIG = 2;
+const OK = 0;
+/** What the ack byte holds until the device has written it. */
+const UNANSWERED = 0xff;
+const COMMAND_SPACE = 256;
+
+/** See the module. */
+export class DriverControl {
+  readonly #queue: DriverQueue;
+  readonly #dma: DmaMemory;
+  readonly #transport: VirtioTransport;
+  readonly #offset: number;
+  readonly #address: number;
+
+  /** Allocates the command buffer. */
+  constructor(queue: DriverQueue, dma: DmaMemory, transport: VirtioTransport) {
+    this.#queue = queue;
+    this.#dma = dma;
+    this.#transport = transport;
+    const { offset, address } = dma.allocate(COMMAND_SPACE, 16);
+    this.#offset = offset;
+    this.#address = address;
+  }
+
+  /** Sets the number of queue pairs in use. */
+  setPairs(pairs: number): void {
+    this.#command(MQ, VQ_PAIRS_SET, virtio_net_ctrl_mq.encode({ virtqueue_pairs: pairs }));
+  }
+
+  /** Sets which hashes the device reports, and its key. */
+  setHash(types: number, key: readonly number[]): void {
+    const data = virtio_net_hash_config.encode({
+      hash_types: types,
+      hash_key_length: key.length,
+      hash_key_data: key,
+    });
+    this.#command(MQ, HASH_CONFIG, data);
+  }
+
+  /** Sends a command: what the device reads in one buffer, the ack that it writes in another. */
+  #command(type: number, cmd: number, data: Uint8Array): void {
+    const { bytes } = this.#dma.memory;
+    const command = concat([virtio_net_ctrl_hdr.encode({ class: type, cmd }), data]);
+    bytes.set(command, this.#offset);
+    bytes[this.#offset + command.length] = UNANSWERED;
+    const addresses = [this.#address, this.#address + command.length];
+    this.#queue.addChain(addresses, [command.length, 1], 2, 1);
+    if (this.#queue.publish()) this.#transport.kick(this.#queue.index, this.#queue.availIndex);
+    const answered = this.#queue.nextUsed();
+    const ack = bytes[this.#offset + command.length]!;
+    if (!answered || ack !== OK) this.#queue.fault("control-failed", { class: type, cmd, ack });
+    this.#queue.release(this.#queue.usedHead);
+  }
+}

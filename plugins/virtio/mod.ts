@@ -1,0 +1,218 @@
+/**
+ * virtio-net over split virtqueues: a driver half and a device half that meet at virtio-pci registers and rings.
+ *
+ * Structure and data path: `layout.ts` (all structures), `driver_queue.ts` and `device_queue.ts` (the two sides of one
+ * ring), `driver.ts` and `device.ts` (the two halves), `pci_driver.ts` and `pci_device.ts` (the two sides of the bus).
+ *
+ * @module
+ */
+import { OptionError, type OptionSpec, type OptionValues } from "../../core/options.ts";
+import type { Host, Link, Plugin } from "../../core/plugin.ts";
+import { counters } from "./counters.ts";
+import { VirtioNetDevice } from "./device.ts";
+import { VirtioNetDriver } from "./driver.ts";
+import type { Profile } from "./faults.ts";
+import {
+  brokenDependency,
+  type Feature,
+  featureMask,
+  featureNames,
+  hasFeature,
+  netHeaderLength,
+} from "./features.ts";
+import { structures, VIRTQUEUE_MAX_SIZE } from "./layout.ts";
+import { LegacyPciDevice, ModernPciDevice } from "./pci_device.ts";
+import { LegacyPciTransport, ModernPciTransport } from "./pci_driver.ts";
+
+export { counters } from "./counters.ts";
+export {
+  DEVICE_FAULTS,
+  type DeviceFaultCode,
+  DRIVER_FAULTS,
+  type DriverFaultCode,
+  type Profile,
+} from "./faults.ts";
+export { VirtioNetDevice, type VirtioNetDeviceOptions } from "./device.ts";
+export { VirtioNetDriver, type VirtioNetDriverOptions } from "./driver.ts";
+export * from "./layout.ts";
+
+/** Default size of a receive buffer: with mergeable buffers, and without (17 pages hold 65535 bytes and a header). */
+const RX_BUFFER = 2048;
+const RX_BUFFER_UNMERGED = 17 * 4096;
+
+const options: readonly OptionSpec[] = [
+  {
+    name: "queue-size",
+    type: "integer",
+    default: 256,
+    min: 1,
+    max: VIRTQUEUE_MAX_SIZE,
+    powerOfTwo: true,
+    meaning: "entries of the transmit queue",
+  },
+  {
+    name: "rx-queue-size",
+    type: "integer",
+    min: 1,
+    max: VIRTQUEUE_MAX_SIZE,
+    powerOfTwo: true,
+    meaning: "entries of the receive queue; as queue-size if not given",
+  },
+  {
+    name: "layout",
+    type: "choice",
+    choices: ["flexible", "legacy"],
+    default: "flexible",
+    meaning: "three separately aligned ring parts, or one contiguous area behind the legacy registers",
+  },
+  { name: "indirect", type: "flag", default: true, meaning: "offer INDIRECT_DESC" },
+  { name: "event-idx", type: "flag", default: true, meaning: "offer EVENT_IDX" },
+  { name: "in-order", type: "flag", default: false, meaning: "offer IN_ORDER" },
+  {
+    name: "mrg-rxbuf",
+    type: "flag",
+    default: true,
+    meaning: "offer MRG_RXBUF: a frame may fill several buffers",
+  },
+  {
+    name: "rx-buffer",
+    type: "size",
+    min: 64,
+    max: 1024 * 1024,
+    meaning: "bytes of a receive buffer, net header included; 2K, or 68K without mrg-rxbuf",
+  },
+  {
+    name: "hash-report",
+    type: "flag",
+    default: false,
+    meaning: "offer HASH_REPORT: the 20-byte net header with a Toeplitz hash",
+  },
+  {
+    name: "batch",
+    type: "integer",
+    default: 64,
+    min: 1,
+    max: VIRTQUEUE_MAX_SIZE,
+    meaning: "frames per index update and doorbell",
+  },
+  {
+    name: "features",
+    type: "mask",
+    meaning: "feature bits that the device offers, in place of those that the other options choose",
+  },
+  {
+    name: "profile",
+    type: "choice",
+    choices: ["strict", "linux", "qemu", "dpdk"],
+    default: "strict",
+    meaning: "how the device judges odd chains: by the specification, or as vhost, QEMU or DPDK do",
+  },
+];
+
+/** Features that this device implements. */
+const IMPLEMENTED: bigint = featureMask(
+  "MAC",
+  "STATUS",
+  "MRG_RXBUF",
+  "CTRL_VQ",
+  "CTRL_RX",
+  "CTRL_RX_EXTRA",
+  "CTRL_VLAN",
+  "CTRL_MAC_ADDR",
+  "ANY_LAYOUT",
+  "INDIRECT_DESC",
+  "EVENT_IDX",
+  "VERSION_1",
+  "IN_ORDER",
+  "NOTIFICATION_DATA",
+  "RING_RESET",
+  "HASH_REPORT",
+);
+
+/** Feature bits that the options choose. */
+function chosenFeatures(values: OptionValues, legacy: boolean): bigint {
+  if (values.has("features")) return checkedFeatures(values.mask("features"), legacy);
+  const chosen: Feature[] = ["MAC", "STATUS"];
+  if (legacy) chosen.push("ANY_LAYOUT");
+  else chosen.push("VERSION_1", "RING_RESET");
+  if (values.flag("indirect")) chosen.push("INDIRECT_DESC");
+  if (values.flag("event-idx")) chosen.push("EVENT_IDX");
+  if (values.flag("mrg-rxbuf")) chosen.push("MRG_RXBUF");
+  if (values.flag("in-order")) chosen.push("IN_ORDER");
+  if (values.flag("hash-report")) chosen.push("HASH_REPORT", "CTRL_VQ");
+  return checkedFeatures(featureMask(...chosen), legacy);
+}
+
+function checkedFeatures(features: bigint, legacy: boolean): bigint {
+  const broken = brokenDependency(features);
+  if (broken !== undefined) throw new OptionError(`option features cannot be offered: ${broken}`);
+  const unknown = features & ~IMPLEMENTED;
+  if (unknown !== 0n) {
+    throw new OptionError(`option features cannot be offered: no ${featureNames(unknown).join(", ")}`);
+  }
+  const high = features >> 32n << 32n;
+  if (legacy && high !== 0n) {
+    const names = featureNames(high).join(", ");
+    throw new OptionError(`layout=legacy has no feature bits above 31: drop ${names}`);
+  }
+  if (!legacy && !hasFeature(features, "VERSION_1")) {
+    throw new OptionError(
+      "option features cannot be offered: VERSION_1 is missing (layout=legacy does without)",
+    );
+  }
+  if (legacy && !hasFeature(features, "ANY_LAYOUT")) {
+    throw new OptionError("option features cannot be offered: ANY_LAYOUT is missing");
+  }
+  return features;
+}
+
+function open(values: OptionValues, host: Host): Link {
+  const legacy = values.text("layout") === "legacy";
+  const features = chosenFeatures(values, legacy);
+  values.resolve("features", features);
+  const mergeable = hasFeature(features, "MRG_RXBUF");
+  if (!values.has("rx-buffer")) values.resolve("rx-buffer", mergeable ? RX_BUFFER : RX_BUFFER_UNMERGED);
+  if (!values.has("rx-queue-size")) values.resolve("rx-queue-size", values.integer("queue-size"));
+  const rxBuffer = values.integer("rx-buffer");
+  if (rxBuffer <= netHeaderLength(features)) {
+    throw new OptionError(`rx-buffer=${rxBuffer} leaves no room for a frame`);
+  }
+  const queueSize = values.integer("queue-size");
+  const rxQueueSize = values.integer("rx-queue-size");
+
+  const device = new VirtioNetDevice({
+    features,
+    rings: host.space,
+    buffers: host.space,
+    maxQueueSize: queueSize,
+    maxRxQueueSize: rxQueueSize,
+    profile: values.text("profile") as Profile,
+  });
+  const registers = legacy ? new LegacyPciDevice(device) : new ModernPciDevice(device);
+  const notificationData = hasFeature(features, "NOTIFICATION_DATA");
+  const transport = legacy
+    ? new LegacyPciTransport(registers)
+    : new ModernPciTransport(registers.config, registers, () => notificationData);
+  const driver = new VirtioNetDriver(transport, {
+    dma: host.dma,
+    space: host.space,
+    features,
+    queueSize,
+    rxQueueSize,
+    rxBuffer,
+  });
+  registers.interrupt = (queue) => driver.interrupt(queue);
+  return { driver, device, batch: values.integer("batch") };
+}
+
+const plugin: Plugin = {
+  api: 1,
+  name: "virtio",
+  summary: "virtio-net over split virtqueues, flexible or legacy layout",
+  options,
+  counters,
+  structures,
+  open,
+};
+
+export default plugin;

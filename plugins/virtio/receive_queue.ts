@@ -1,0 +1,145 @@
+/**
+ * The driver's receive side of one queue pair: posts buffers, takes frames out of them, posts them again.
+ *
+ * @module
+ */
+import type { DmaMemory } from "../../core/dma_memory.ts";
+import type { FrameSink } from "../../core/plugin.ts";
+import type { DriverQueue } from "./driver_queue.ts";
+import { virtio_net_hdr_v1, virtio_net_hdr_v1_hash } from "./layout.ts";
+
+const HDR_FLAGS = virtio_net_hdr_v1.offsetOf("flags");
+const HDR_GSO_TYPE = virtio_net_hdr_v1.offsetOf("gso_type");
+const NUM_BUFFERS = virtio_net_hdr_v1.offsetOf("num_buffers");
+const HASH_REPORT = virtio_net_hdr_v1_hash.offsetOf("hash_report");
+/** Alignment of a receive buffer: a cache line. */
+const BUFFER_ALIGN = 64;
+/** The driver posts no more than this, whatever the ring's size. */
+const MOST_POSTED = 16 * 1024 * 1024;
+/** Bytes per descriptor of a buffer that is a chain of pages. */
+const PAGE = 4096;
+
+/** How receive buffers are shaped. */
+export interface ReceiveBuffers {
+  /** Bytes of one buffer, net header included. */
+  readonly bytes: number;
+  /** Whether a frame may fill several of them. */
+  readonly mergeable: boolean;
+  /** Length of the net header. */
+  readonly headerLength: number;
+  /** Whether the header carries a hash. */
+  readonly hashReport: boolean;
+}
+
+/** Descriptors that one receive buffer takes: buffers of more than a page are chains of pages unless they merge. */
+export function receiveChain(bytes: number, mergeable: boolean): number {
+  return mergeable || bytes <= PAGE ? 1 : Math.ceil(bytes / PAGE);
+}
+
+/** See the module. */
+export class ReceiveQueue {
+  /** The ring. */
+  readonly queue: DriverQueue;
+  /** Frames received. */
+  frames = 0;
+  /** Buffers that they filled. */
+  buffers = 0;
+  /** Frames that came with a hash. */
+  hashed = 0;
+  /** Buffers posted: each is mapped for the device once. */
+  readonly posted: number;
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #pair: number;
+  readonly #shape: ReceiveBuffers;
+  /** Offset in memory of the buffer of each head. */
+  readonly #offsets: Float64Array;
+
+  /** Allocates buffers and adds them to the ring; they show with {@linkcode ReceiveQueue.publish}. */
+  constructor(queue: DriverQueue, pair: number, dma: DmaMemory, shape: ReceiveBuffers) {
+    this.queue = queue;
+    this.#bytes = dma.memory.bytes;
+    this.#view = dma.memory.view;
+    this.#pair = pair;
+    this.#shape = shape;
+    this.#offsets = new Float64Array(queue.size);
+    const chain = receiveChain(shape.bytes, shape.mergeable);
+    const addresses: number[] = [];
+    const lengths: number[] = [];
+    let posted = 0;
+    while (queue.fits(chain) && (posted + 1) * shape.bytes <= MOST_POSTED) {
+      const { offset, address } = dma.allocate(shape.bytes, BUFFER_ALIGN);
+      let head: number;
+      if (chain === 1) {
+        head = queue.add(address, shape.bytes, true);
+      } else {
+        for (let i = 0; i < chain; i++) {
+          addresses[i] = address + i * PAGE;
+          lengths[i] = Math.min(PAGE, shape.bytes - i * PAGE);
+        }
+        head = queue.addChain(addresses, lengths, chain, 0);
+      }
+      this.#offsets[head] = offset;
+      posted++;
+    }
+    this.posted = posted;
+  }
+
+  /** Longest frame that the posted buffers can hold. */
+  get longestFrame(): number {
+    const { bytes, mergeable, headerLength } = this.#shape;
+    return (mergeable ? this.posted * bytes : bytes) - headerLength;
+  }
+
+  /**
+   * Hands received frames to `sink` and adds their buffers again.
+   *
+   * @returns How many buffers came back.
+   * @throws {RingFault} If the device broke a rule.
+   */
+  receive(sink: FrameSink): number {
+    const { queue } = this;
+    const { headerLength, mergeable, hashReport } = this.#shape;
+    const before = this.buffers;
+    while (queue.nextUsed()) {
+      const head = queue.usedHead;
+      const length = queue.usedLength;
+      const at = this.#offsets[head]!;
+      if (length < headerLength) queue.fault("used-short", { length, header: headerLength });
+      const flags = this.#bytes[at + HDR_FLAGS]!;
+      const gso = this.#bytes[at + HDR_GSO_TYPE]!;
+      // No offload is ever accepted here (GUEST_CSUM, GUEST_TSO...), so the device must not use one.
+      if ((flags | gso) !== 0) queue.fault("frame-header", { flags, gso_type: gso });
+      if (hashReport && this.#view.getUint16(at + HASH_REPORT, true) !== 0) this.hashed++;
+      const buffers = mergeable ? this.#view.getUint16(at + NUM_BUFFERS, true) : 1;
+      this.frames++;
+      this.buffers += buffers;
+      if (buffers === 1) {
+        sink.piece(this.#pair, this.#bytes, at + headerLength, length - headerLength, false);
+        queue.repost(head);
+      } else {
+        this.#merge(sink, head, length, buffers);
+      }
+    }
+    if (this.buffers !== before) queue.enableInterrupts();
+    return this.buffers - before;
+  }
+
+  /** A frame that fills several buffers; all of them were published together (5.1.6.4). */
+  #merge(sink: FrameSink, head: number, length: number, buffers: number): void {
+    const { queue } = this;
+    const { bytes, headerLength } = this.#shape;
+    if (buffers === 0 || buffers - 1 > queue.pendingUsed) {
+      queue.fault("num-buffers", { num_buffers: buffers, published: queue.pendingUsed + 1 });
+    }
+    for (let skip = headerLength, left = buffers - 1;; skip = 0, left--) {
+      if (left > 0 && length < bytes) queue.fault("merged-not-full", { length, buffer: bytes });
+      sink.piece(this.#pair, this.#bytes, this.#offsets[head]! + skip, length - skip, left > 0);
+      queue.repost(head);
+      if (left === 0) return;
+      queue.nextUsed();
+      head = queue.usedHead;
+      length = queue.usedLength;
+    }
+  }
+}
