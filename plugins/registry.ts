@@ -42,13 +42,16 @@ export async function loadBackend(name: string): Promise<Plugin> {
  * @throws {PluginError} If the module cannot be loaded or exports no plugin.
  */
 export async function loadPlugin(specifier: string, base: string): Promise<Plugin> {
-  const resolved = /^\.{0,2}\//.test(specifier) ? new URL(specifier, base).href : specifier;
+  const isPath = /^\.{0,2}\//.test(specifier) || /^[^@:][^:]*\.m?[jt]s$/.test(specifier);
+  const resolved = isPath ? new URL(specifier, base).href : specifier;
   try {
     const module: { default?: unknown } = await import(resolved);
     return validatePlugin(module.default);
   } catch (error) {
-    const [reason = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
-    const hint = /Requires read access/.test(reason) ? ` (pass --allow-read=${specifier})` : "";
+    const [reason = ""] = (error instanceof Error ? error.message : String(error)).replace(/\.$/, "").split(
+      "\n",
+    );
+    const hint = reason.startsWith("Requires read access") ? ` (pass --allow-read=${specifier})` : "";
     throw new PluginError(`cannot load plugin "${specifier}": ${reason}${hint}`);
   }
 }

@@ -1,0 +1,34 @@
+/**
+ * Standard output and standard error as text.
+ *
+ * @module
+ */
+const encoder = new TextEncoder();
+
+function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string): void {
+  const bytes = encoder.encode(text);
+  for (let done = 0; done < bytes.length;) done += stream.writeSync(bytes.subarray(done));
+}
+
+/**
+ * Prints text on standard output.
+ *
+ * @throws {Deno.errors.BrokenPipe} If its reader went away.
+ */
+export function print(text: string): void {
+  writeAll(Deno.stdout, text);
+}
+
+/** Prints one line on standard error, behind the program's name. */
+export function report(line: string): void {
+  printError(`ringpipe: ${line}\n`);
+}
+
+/** Prints text on standard error. What cannot be said there cannot be said at all. */
+export function printError(text: string): void {
+  try {
+    writeAll(Deno.stderr, text);
+  } catch {
+    // Standard error is closed or full.
+  }
+}

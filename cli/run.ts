@@ -1,0 +1,156 @@
+/**
+ * `ringpipe run`: a capture in, its packets through a ring, the capture out.
+ *
+ * @module
+ */
+import type { OptionValues } from "../core/options.ts";
+import type { Plugin } from "../core/plugin.ts";
+import type { Call, Command } from "./command.ts";
+import { DELIVERED, exitStatus, explain, FAILED, INTERRUPTED, READER_GONE, UsageError } from "./errors.ts";
+import * as flags from "./flags.ts";
+import { print, printError } from "./output.ts";
+import { Interrupts, type PipeResult, runPipe } from "./pipe.ts";
+import { chosenBackend, chosenOptions } from "./plugins.ts";
+import { Monitor } from "./progress.ts";
+
+function chosenInput(call: Call): string {
+  const [operand] = call.operands;
+  const flag = call.text("read");
+  if (operand !== undefined && flag !== undefined) {
+    throw new UsageError(`there are two inputs: "${operand}" and -r "${flag}"`);
+  }
+  return operand ?? flag ?? "-";
+}
+
+/** Refuses what would hang at a keyboard or fill a terminal with packets. */
+function checkStandardStreams(input: string, output: string, statistics: string | undefined): void {
+  if (input === "-" && Deno.stdin.isTerminal()) {
+    throw new UsageError("standard input is a terminal: name a capture, or pipe one in");
+  }
+  if (output === "-" && Deno.stdout.isTerminal()) {
+    throw new UsageError("standard output is a terminal: name a file with -w, or pipe on");
+  }
+  if (statistics !== undefined && (statistics === output || statistics === input && input !== "-")) {
+    throw new UsageError(`--stats-out would overwrite the capture "${statistics}"`);
+  }
+}
+
+function settings(plugin: Plugin, options: OptionValues): string {
+  const pairs = Object.entries(options.toJSON()).map(([name, value]) => `${name}=${value}`);
+  return `backend ${plugin.name}${pairs.map((pair) => ` -o ${pair}`).join("")}`;
+}
+
+/** Tells what was asked for: table, error, summary, file. */
+async function tell(
+  call: Call,
+  monitor: Monitor,
+  plugin: Plugin,
+  options: OptionValues,
+  result: PipeResult,
+): Promise<void> {
+  const file = call.text("stats-out");
+  if (call.has("verbose")) {
+    monitor.line(settings(plugin, options));
+    monitor.line(`read ${result.format}`);
+  }
+  const statistics = { backend: plugin.name, options, ...result };
+  if (call.has("stats")) {
+    const { statisticsTable } = await import("./statistics.ts");
+    printError(statisticsTable(statistics));
+  }
+  if (!result.readerGone) {
+    if (result.error) monitor.line(explain(result.error));
+    if (!call.has("quiet")) {
+      const { summaryLine } = await import("./summary.ts");
+      monitor.line(summaryLine(plugin.name, result));
+    }
+  }
+  if (file !== undefined) {
+    const { statisticsJson } = await import("./statistics.ts");
+    if (file === "-") print(statisticsJson(statistics));
+    else Deno.writeTextFileSync(file, statisticsJson(statistics));
+  }
+}
+
+/** The exit status that a run leads to. */
+function statusOf({ error, interrupted, readerGone, packets }: PipeResult): number {
+  if (readerGone) return READER_GONE;
+  if (error) return exitStatus(error);
+  if (interrupted) return INTERRUPTED;
+  return packets.dropped > 0 ? FAILED : DELIVERED;
+}
+
+async function execute(call: Call): Promise<number> {
+  const input = chosenInput(call);
+  const output = call.text("write") ?? "-";
+  checkStandardStreams(input, output, call.text("stats-out"));
+  const plugin = await chosenBackend(call);
+  const options = chosenOptions(plugin, call);
+  const count = call.count("count");
+  const format = call.text("format") as "pcap" | "pcapng" | undefined;
+  const live = !call.has("quiet") && Deno.stderr.isTerminal();
+  const monitor = new Monitor({ live, verbose: call.has("verbose") });
+  const interrupts = new Interrupts();
+  const interrupt = () => interrupts.raise();
+  Deno.addSignalListener("SIGINT", interrupt);
+  let result: PipeResult;
+  try {
+    result = await runPipe({
+      plugin,
+      options,
+      input,
+      output,
+      ...count !== undefined && { count },
+      ...format && { format },
+      onDrop: (number, reason) => monitor.drop(number, reason),
+      onWarning: (message) => monitor.line(message),
+      onProgress: (progress) => monitor.progress(progress),
+      interrupts,
+    });
+  } finally {
+    Deno.removeSignalListener("SIGINT", interrupt);
+    monitor.end();
+  }
+  await tell(call, monitor, plugin, options, result);
+  return statusOf(result);
+}
+
+/** The command. */
+export const command: Command = {
+  name: "run",
+  summary: "Moves the packets of a capture through a ring and writes the capture that comes out",
+  about: [
+    "INPUT and OUTPUT are pcap or pcapng files, gzip or not; both default to `-`, standard input and output. " +
+    "When every packet was carried, the output is the input, byte for byte.",
+    "A packet that the ring cannot carry is never cut: it is left out, told with its number and counted.",
+    "Standard input to standard output needs no permission; a plugin can then touch nothing but the packets.",
+  ],
+  usage: "-b BACKEND [-o NAME=VALUE]... [INPUT] [-w OUTPUT]",
+  operands: [{ name: "INPUT", kind: "file", optional: true }],
+  flags: [
+    flags.BACKEND,
+    flags.OPTION,
+    {
+      name: "read",
+      short: "r",
+      value: "INPUT",
+      kind: "file",
+      meaning: "The capture to read, as the operand",
+    },
+    { name: "write", short: "w", value: "OUTPUT", kind: "file", meaning: "The capture to write" },
+    flags.COUNT,
+    {
+      name: "format",
+      short: "F",
+      value: "FORMAT",
+      choices: ["pcap", "pcapng"],
+      meaning: "Converts on the way out",
+    },
+    flags.PLUGIN,
+    flags.STATS,
+    flags.STATS_OUT,
+    flags.QUIET,
+    flags.VERBOSE,
+  ],
+  execute,
+};
