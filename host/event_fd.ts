@@ -55,7 +55,7 @@ export class EventFd implements Disposable {
 
   /** Raises the counter. A counter that is full has been raised already: that is no error. */
   signal(): void {
-    libc.write(this.fd, one, WIDTH);
+    if (this.#open) libc.write(this.fd, one, WIDTH);
   }
 
   /** Puts the counter back to zero; says whether it had been raised. */

@@ -142,6 +142,11 @@ export class VhostUserServer {
     return this.device.counters();
   }
 
+  /** Has the loop look at its port again: something has come to be sent. */
+  wake(): void {
+    this.#poller.wake();
+  }
+
   /** Ends {@linkcode run} at the next occasion. */
   stop(): void {
     this.#stopping = true;

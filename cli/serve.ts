@@ -1,0 +1,226 @@
+/**
+ * `ringpipe serve`: a device half for drivers in other processes.
+ *
+ * @module
+ */
+import type { OptionValues } from "../core/options.ts";
+import { LiveWriter } from "../pcap/live_writer.ts";
+import type { Profile } from "../plugins/virtio/faults.ts";
+import type { Call, Command } from "./command.ts";
+import { DELIVERED, exitStatus, explain, READER_GONE, UsageError } from "./errors.ts";
+import { type Input, openInput } from "./files.ts";
+import * as flags from "./flags.ts";
+import { print, printError, report } from "./output.ts";
+import { Replay } from "./replay.ts";
+import { offeredFeatures, SERVE_OPTIONS, serveOptions } from "./serve_options.ts";
+import { type Pace, ServePort } from "./serve_port.ts";
+import { counted } from "./table.ts";
+
+const MULTIPLES: Readonly<Record<string, number>> = { "": 1, k: 1e3, M: 1e6 };
+
+/** `original`, `asap`, or frames per second. */
+function chosenPace(text: string): Pace {
+  if (text === "original" || text === "asap") return text;
+  const [, number, unit = ""] = /^(\d+(?:\.\d+)?)([kM]?)$/.exec(text) ?? [];
+  const rate = Number(number) * MULTIPLES[unit]!;
+  if (!(rate > 0)) throw new UsageError(`--pace takes original, asap or frames per second: got "${text}"`);
+  return rate;
+}
+
+function check(call: Call): string {
+  const backend = call.text("backend") ?? "virtio";
+  if (backend !== "virtio") throw new UsageError(`only virtio can be served: got "${backend}"`);
+  const path = call.text("vhost-user");
+  if (!path) throw new UsageError("--vhost-user SOCKET is missing");
+  const sources = ["echo", "drop"].filter((name) => call.has(name)).map((name) => `--${name}`);
+  if (call.text("read") !== undefined) sources.unshift("-r");
+  if (sources.length > 1) throw new UsageError(`${sources.join(" and ")} exclude each other`);
+  if (call.text("pace") !== undefined && call.text("read") === undefined) {
+    throw new UsageError("--pace needs -r IN");
+  }
+  if (call.count("count") !== undefined && call.text("write") === undefined) {
+    throw new UsageError("-c counts written frames: it needs -w OUT");
+  }
+  if (call.text("write") === "-" && Deno.stdout.isTerminal()) {
+    throw new UsageError("standard output is a terminal: name an output with -w, or connect a pipe");
+  }
+  return path;
+}
+
+/** Loads what calls the C library; where that cannot be, says what is missing. */
+async function loadHost() {
+  try {
+    const [server, clock] = await Promise.all([
+      import("../host/vhost_user/server.ts"),
+      import("../host/wall_clock.ts"),
+    ]);
+    return { VhostUserServer: server.VhostUserServer, clock: new clock.WallClock() };
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) {
+      throw new UsageError("serving needs the C library: add --allow-ffi");
+    }
+    throw error;
+  }
+}
+
+/** A capture to be written while it is looked at. */
+class OutputFile {
+  readonly writer: LiveWriter;
+  readonly #file: Deno.FsFile | typeof Deno.stdout;
+
+  constructor(path: string, input: Input | undefined) {
+    this.#file = path === "-" ? Deno.stdout : Deno.openSync(path, { write: true, create: true });
+    if (this.#file !== Deno.stdout) this.#prepare(this.#file as Deno.FsFile, path, input);
+    this.writer = new LiveWriter((bytes) => {
+      for (let done = 0; done < bytes.length;) done += this.#file.writeSync(bytes.subarray(done));
+    });
+  }
+
+  #prepare(file: Deno.FsFile, path: string, input: Input | undefined): void {
+    const { isFile, dev, ino } = file.statSync();
+    if (!isFile) return;
+    if (ino !== null && ino === input?.identity?.ino && dev === input.identity.dev) {
+      file.close();
+      throw new UsageError(`the output ${path} is the input`);
+    }
+    file.truncateSync(0);
+  }
+
+  close(): void {
+    this.writer.flush();
+    if (this.#file !== Deno.stdout) (this.#file as Deno.FsFile).close();
+  }
+}
+
+/** What there was, for `--stats` and the last line. */
+function statisticsOf(
+  options: OptionValues,
+  port: ServePort,
+  counters: Record<string, number>,
+  start: number,
+) {
+  const dropped = [...port.drops.values()].reduce((sum, count) => sum + count, 0);
+  return {
+    backend: "virtio",
+    options,
+    packets: { in: port.received.frames, out: port.written.frames, dropped },
+    bytes: { in: port.received.bytes, out: port.written.bytes },
+    drops: Object.fromEntries(port.drops),
+    counters: {
+      "serve.frames_delivered": port.delivered.frames,
+      "serve.bytes_delivered": port.delivered.bytes,
+      ...counters,
+    },
+    elapsed_s: (performance.now() - start) / 1000,
+  };
+}
+
+function summary(port: ServePort, frontEnds: number): string {
+  const drops = [...port.drops].map(([reason, count]) => `${reason} ${count}`);
+  return `${counted(port.received.frames, "frame")} received, ${port.written.frames} written, ` +
+    `${port.delivered.frames} sent to ${counted(frontEnds, "front end")}` +
+    (drops.length > 0 ? `; left out: ${drops.join(", ")}` : "");
+}
+
+async function execute(call: Call): Promise<number> {
+  const path = check(call);
+  const options = serveOptions(call.texts("option"));
+  const pace = chosenPace(call.text("pace") ?? "original");
+  const { VhostUserServer, clock } = await loadHost();
+  const inputPath = call.text("read");
+  const input = inputPath === undefined ? undefined : await openInput(inputPath);
+  const outputPath = call.text("write");
+  const output = outputPath === undefined ? undefined : new OutputFile(outputPath, input);
+  const replay = input && new Replay(input, () => server.wake());
+  const start = performance.now();
+  const port = new ServePort({
+    ...output && { writer: output.writer },
+    clock,
+    ...replay && { replay },
+    pace,
+    echo: call.has("echo"),
+    count: call.count("count") ?? Infinity,
+  });
+  const server = new VhostUserServer({
+    path,
+    connect: call.has("client"),
+    once: call.has("once"),
+    features: offeredFeatures(options),
+    queuePairs: options.integer("queue-pairs"),
+    maxQueueSize: options.integer("queue-size"),
+    profile: options.text("profile") as Profile,
+    segment: options.text("gso") === "segment",
+    port,
+    log: report,
+  });
+  const stop = () => server.stop();
+  Deno.addSignalListener("SIGINT", stop);
+  Deno.addSignalListener("SIGTERM", stop);
+  let failure: unknown;
+  try {
+    await server.run();
+    output?.close();
+  } catch (error) {
+    failure = error;
+  } finally {
+    Deno.removeSignalListener("SIGINT", stop);
+    Deno.removeSignalListener("SIGTERM", stop);
+    input?.close();
+  }
+  if (failure instanceof Deno.errors.BrokenPipe) return READER_GONE;
+  await tellStatistics(call, statisticsOf(options, port, server.counters(), start));
+  if (failure) report(explain(failure));
+  if (!call.has("quiet")) report(summary(port, server.frontEnds));
+  return failure ? exitStatus(failure) : DELIVERED;
+}
+
+async function tellStatistics(call: Call, statistics: ReturnType<typeof statisticsOf>): Promise<void> {
+  const file = call.text("stats-out");
+  if (!call.has("stats") && file === undefined) return;
+  const { statisticsJson, statisticsTable } = await import("./statistics.ts");
+  if (call.has("stats")) printError(statisticsTable(statistics));
+  if (file === "-") print(statisticsJson(statistics));
+  else if (file !== undefined) Deno.writeTextFileSync(file, statisticsJson(statistics));
+}
+
+/** The command. */
+export const command: Command = {
+  name: "serve",
+  summary: "Serves a virtio-net device to drivers in other processes: QEMU guests, DPDK",
+  about: [
+    "Listens at a vhost-user socket. What the driver sends is written to OUTPUT as a capture, live, with the time " +
+    "of day; `-w - | tcpdump -r -` shows it. Frames of INPUT are sent to the driver.",
+    "When a front end has gone, the next is waited for. SIGINT ends; the capture is whole.",
+    "It takes Linux and --allow-ffi. A front end that cuts its memory short kills this process: serve those you trust.",
+    `Options: ${
+      SERVE_OPTIONS.map((option) =>
+        `${option.name} (${option.meaning.charAt(0).toLowerCase()}${option.meaning.slice(1)})`
+      )
+        .join("; ")
+    }.`,
+  ],
+  usage: "-b virtio --vhost-user SOCKET [-o NAME=VALUE]... [-w OUTPUT] [-r INPUT | --echo | --drop]",
+  operands: [],
+  flags: [
+    flags.BACKEND,
+    flags.OPTION,
+    { name: "vhost-user", value: "SOCKET", kind: "file", meaning: "The socket" },
+    { name: "client", meaning: "Connects to a front end that listens, again and again" },
+    { name: "write", short: "w", value: "OUTPUT", kind: "file", meaning: "The capture to write, or -" },
+    { name: "read", short: "r", value: "INPUT", kind: "file", meaning: "The capture to send, or -" },
+    {
+      name: "pace",
+      value: "PACE",
+      meaning:
+        "When its frames are sent: original (their own gaps), asap, or frames per second (500, 20k, 1.5M)",
+    },
+    { name: "echo", meaning: "Sends back what came" },
+    { name: "drop", meaning: "Sends nothing; the same as neither -r nor --echo" },
+    { name: "once", meaning: "Ends when the first front end has gone" },
+    { ...flags.COUNT, meaning: "Stops after N written frames" },
+    flags.STATS,
+    flags.STATS_OUT,
+    flags.QUIET,
+  ],
+  execute,
+};

@@ -1,0 +1,94 @@
+/**
+ * The options of a served virtio-net device, as data.
+ *
+ * @module
+ */
+import { type OptionSpec, OptionValues } from "../core/options.ts";
+import { type Feature, featureMask } from "../plugins/virtio/features.ts";
+import { UsageError } from "./errors.ts";
+
+/** What `-o` sets. */
+export const SERVE_OPTIONS: readonly OptionSpec[] = [
+  {
+    name: "queue-pairs",
+    type: "integer",
+    default: 1,
+    min: 1,
+    max: 8,
+    meaning: "Receive and transmit queue pairs on offer",
+  },
+  {
+    name: "queue-size",
+    type: "integer",
+    default: 32768,
+    min: 2,
+    max: 32768,
+    powerOfTwo: true,
+    meaning: "Largest queue that is accepted",
+  },
+  { name: "indirect", type: "flag", default: true, meaning: "Offers INDIRECT_DESC" },
+  { name: "event-idx", type: "flag", default: true, meaning: "Offers EVENT_IDX" },
+  { name: "in-order", type: "flag", default: true, meaning: "Offers IN_ORDER" },
+  { name: "mrg-rxbuf", type: "flag", default: true, meaning: "Offers MRG_RXBUF" },
+  {
+    name: "csum",
+    type: "flag",
+    default: false,
+    meaning: "Offers CSUM: takes frames with unfinished checksums",
+  },
+  {
+    name: "tso",
+    type: "flag",
+    default: false,
+    meaning: "Offers HOST_TSO4, HOST_TSO6 and HOST_ECN: takes TCP frames up to 64 KiB; needs csum",
+  },
+  {
+    name: "gso",
+    type: "choice",
+    default: "segment",
+    choices: ["segment", "keep"],
+    meaning: "What becomes of those frames: cut into segments with finished checksums, or kept as they came",
+  },
+  {
+    name: "profile",
+    type: "choice",
+    default: "linux",
+    choices: ["strict", "linux", "qemu", "dpdk"],
+    meaning: "How odd descriptor chains are judged",
+  },
+];
+
+const OFFERS: readonly (readonly [string, readonly Feature[]])[] = [
+  ["indirect", ["INDIRECT_DESC"]],
+  ["event-idx", ["EVENT_IDX"]],
+  ["in-order", ["IN_ORDER"]],
+  ["mrg-rxbuf", ["MRG_RXBUF"]],
+  ["csum", ["CSUM"]],
+  ["tso", ["HOST_TSO4", "HOST_TSO6", "HOST_ECN"]],
+];
+
+/**
+ * Reads what was given with `-o`: `NAME=VALUE`, or several with commas between them.
+ *
+ * @throws {UsageError} If one is malformed or given twice, or options contradict each other.
+ * @throws {OptionError} If one is unknown or its value does not fit.
+ */
+export function serveOptions(texts: readonly string[]): OptionValues {
+  const given = new Map<string, string>();
+  for (const text of texts.flatMap((text) => text.split(","))) {
+    const [, name, value] = /^([^=]+)=([^]*)$/.exec(text) ?? [];
+    if (name === undefined || value === undefined) throw new UsageError(`-o takes NAME=VALUE: got "${text}"`);
+    if (given.has(name)) throw new UsageError(`option ${name} is given twice`);
+    given.set(name, value);
+  }
+  const options = new OptionValues(SERVE_OPTIONS, Object.fromEntries(given));
+  if (options.flag("tso") && !options.flag("csum")) throw new UsageError("option tso needs csum=on");
+  return options;
+}
+
+/** The features that options offer. */
+export function offeredFeatures(options: OptionValues): bigint {
+  const names = OFFERS.flatMap(([option, features]) => options.flag(option) ? features : []);
+  const several = options.integer("queue-pairs") > 1;
+  return featureMask("VERSION_1", ...several ? ["MQ" as const] : [], ...names);
+}
