@@ -4,8 +4,23 @@
  * @module
  */
 import type { Counters } from "../core/counters.ts";
+import { LocalHost } from "../core/host.ts";
+import type { Memory } from "../core/memory.ts";
 import type { OptionValues } from "../core/options.ts";
-import type { Plugin } from "../core/plugin.ts";
+import type { Link, Plugin } from "../core/plugin.ts";
+import type { ByteSink } from "../pcap/byte_source.ts";
+import { CaptureError } from "../pcap/capture_error.ts";
+import { ClassicScanner } from "../pcap/classic.ts";
+import type { Rewriter } from "../pcap/rewriter.ts";
+import type { CaptureTarget, Scanner } from "../pcap/scanner.ts";
+import { sniff, type Sniffed } from "../pcap/sniff.ts";
+import { type Input, openInput, openOutput, type Output } from "./files.ts";
+import { Carrier } from "./pipe_carrier.ts";
+import { Intake, INTAKE_SIZE } from "./pipe_intake.ts";
+import { Outlet, OUTLET_SIZE } from "./pipe_outlet.ts";
+
+/** Milliseconds between two reports of progress. */
+const PROGRESS_INTERVAL = 100;
 
 /** What {@linkcode runPipe} takes. */
 export interface PipeOptions {
@@ -89,12 +104,214 @@ export class Interrupts {
   }
 }
 
+/** The format that a capture turned out to be, and the scanner for it. */
+async function makeScanner(
+  format: "pcap" | "pcapng",
+  memory: Memory,
+  target: CaptureTarget,
+): Promise<Scanner> {
+  if (format === "pcap") return new ClassicScanner(memory, target);
+  const { PcapngScanner } = await import("../pcap/pcapng.ts");
+  return new PcapngScanner(memory, target);
+}
+
+async function makeRewriter(
+  format: "pcap" | "pcapng",
+  memory: Memory,
+  scanner: Scanner,
+): Promise<Rewriter | undefined> {
+  if (format === scanner.format) return undefined;
+  if (format === "pcap") {
+    const { PcapRewriter } = await import("../pcap/to_pcap.ts");
+    return new PcapRewriter(memory, scanner);
+  }
+  const { PcapngRewriter } = await import("../pcap/to_pcapng.ts");
+  return new PcapngRewriter(memory, scanner);
+}
+
+/** One run from its first byte to its last. */
+class Run {
+  readonly #options: PipeOptions;
+  readonly #input: Input;
+  readonly #intake: Intake;
+  readonly #outlet: Outlet;
+  readonly #memory: Memory;
+  readonly #link: Link;
+  readonly #carrier: Carrier;
+  readonly #started = performance.now();
+  #scanner: Scanner | undefined;
+  #compression = "";
+  #error: Error | undefined;
+  #interrupted = false;
+  #finished = false;
+  #told = 0;
+
+  constructor(options: PipeOptions, input: Input, sink: ByteSink) {
+    this.#options = options;
+    this.#input = input;
+    const host = new LocalHost({ captureSize: INTAKE_SIZE, privateSize: OUTLET_SIZE });
+    this.#memory = host.memory;
+    this.#link = options.plugin.open(options.options, host);
+    this.#intake = new Intake(input, host.memory, host.captureOffset);
+    this.#outlet = new Outlet(sink, host.memory, host.privateOffset);
+    this.#carrier = new Carrier(
+      host.memory,
+      this.#link,
+      options.count ?? -1,
+      (number, reason) => options.onDrop?.(number, reason),
+      (message) => options.onWarning?.(message),
+    );
+    options.interrupts?.onRaise(() => this.#interrupt());
+  }
+
+  /** Reads, sends, receives and writes until there is a reason to end. */
+  async run(): Promise<void> {
+    try {
+      await this.#recognise();
+      for (let last = false; this.#scanner && !this.#finished;) {
+        this.#intake.ahead();
+        await this.#turn(last);
+        if (!this.#finished) last = await this.#isLast();
+      }
+    } catch (error) {
+      this.#error ??= error as Error;
+    }
+    await this.#outlet.finish().catch((error) => this.#error ??= error);
+  }
+
+  /** What became of it. */
+  result(): PipeResult {
+    const { packets, bytes, dropped, bytesDropped, drops } = this.#carrier;
+    const error = this.#error;
+    const { driver, device } = this.#link;
+    const format = this.#scanner ? [this.#scanner.format, this.#scanner.variant, this.#compression] : [];
+    return {
+      packets: { in: packets, out: packets - dropped, dropped },
+      bytes: { in: bytes, out: bytes - bytesDropped },
+      drops,
+      counters: { ...driver.counters(), ...device.counters() },
+      elapsed_s: (performance.now() - this.#started) / 1000,
+      format: format.filter((part) => part !== "").join(", "),
+      ...error && (error instanceof Deno.errors.BrokenPipe ? { readerGone: true } : { error }),
+      ...this.#interrupted && { interrupted: true },
+    };
+  }
+
+  /** Whether the run is to end before its input does. */
+  get #ending(): boolean {
+    return this.#error !== undefined || this.#interrupted || this.#carrier.full;
+  }
+
+  #interrupt(): void {
+    const enough = this.#input.size === undefined ? 2 : 1;
+    if (this.#options.interrupts!.count < enough) return;
+    this.#interrupted = true;
+    this.#intake.interrupt();
+  }
+
+  /** Reads until it is known what the input is, and makes the scanner for it. */
+  async #recognise(): Promise<void> {
+    const intake = this.#intake;
+    let last = false;
+    let format: Sniffed | undefined;
+    while (format !== "pcap" && format !== "pcapng") {
+      last = !last && await intake.more() !== undefined;
+      if (this.#interrupted) return;
+      format = sniff(this.#memory.bytes.subarray(intake.position, intake.end), last);
+      if (format === "gzip" || format === "zstd") {
+        if (this.#compression !== "") throw new CaptureError("not a capture", 0, "pcap or pcapng", format);
+        const compression = this.#compression = format;
+        const { DecompressedSource } = await import("../pcap/compression.ts");
+        intake.replace((head, rest) => new DecompressedSource(compression, head, rest));
+      }
+    }
+    this.#scanner = await makeScanner(format, this.#memory, this.#carrier);
+    const rewriter = await makeRewriter(this.#options.format ?? format, this.#memory, this.#scanner);
+    if (rewriter) this.#carrier.convert(rewriter);
+  }
+
+  /** Waits for more of the input: true if there is none. */
+  async #isLast(): Promise<boolean> {
+    try {
+      return await this.#intake.more() !== undefined;
+    } catch (error) {
+      this.#error = error as Error;
+      return true;
+    }
+  }
+
+  /** Takes all that has arrived through the ring, and has it written. */
+  async #turn(last: boolean): Promise<void> {
+    const { position, end, origin, length } = this.#intake;
+    const carrier = this.#carrier;
+    const scanner = this.#scanner!;
+    carrier.open(await this.#outlet.window(length));
+    try {
+      this.#intake.position = scanner.scan(position, end, origin, last);
+      if (last && !this.#ending && this.#intake.length > 0) {
+        this.#error = scanner.truncated(this.#intake.position, end, origin);
+      }
+    } catch (error) {
+      this.#error = error as Error;
+    }
+    this.#drain();
+    this.#finished = last || this.#ending;
+    if (this.#finished) carrier.finish();
+    await this.#outlet.write(carrier.start, carrier.close());
+    this.#progress();
+  }
+
+  /** Gets all packets out of the ring. What a ring that stopped still holds is lost. */
+  #drain(): void {
+    try {
+      if (!this.#error || this.#error instanceof CaptureError) this.#carrier.drain();
+    } catch (error) {
+      this.#error = error as Error;
+    }
+    if (this.#error) this.#carrier.abandon("fault");
+  }
+
+  #progress(): void {
+    const now = performance.now();
+    if (!this.#options.onProgress || now - this.#told < PROGRESS_INTERVAL) return;
+    this.#told = now;
+    const { bytesRead, size } = this.#input;
+    const packets = this.#carrier.packets;
+    this.#options.onProgress({ packets, bytesRead, ...size !== undefined && { inputSize: size } });
+  }
+}
+
 /**
  * Runs a capture through a ring.
  *
  * @throws {UsageError} If the input or the output is one that must not be touched; nothing was.
  * @returns What became of it; whatever went wrong under way is its `error`.
  */
-export function runPipe(_options: PipeOptions): Promise<PipeResult> {
-  return Promise.reject(new Error("The run loop is not there yet"));
+export async function runPipe(options: PipeOptions): Promise<PipeResult> {
+  const input = await openInput(options.input);
+  try {
+    const output = await openOutput(options.output, input);
+    try {
+      return await runThrough(options, input, output);
+    } finally {
+      await output.close();
+    }
+  } finally {
+    input.close();
+  }
+}
+
+async function runThrough(options: PipeOptions, input: Input, output: Output): Promise<PipeResult> {
+  const compressed = options.output.endsWith(".gz");
+  const gzip = compressed ? new (await import("../pcap/compression.ts")).GzipSink(output) : undefined;
+  const run = new Run(options, input, gzip ?? output);
+  await run.run();
+  const result = run.result();
+  if (!gzip || result.error) return result;
+  try {
+    await gzip.end();
+    return result;
+  } catch (error) {
+    return { ...result, error: error as Error };
+  }
 }

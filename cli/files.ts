@@ -1,0 +1,155 @@
+/**
+ * Files, pipes and terminals as a run takes them.
+ *
+ * @module
+ */
+import type { ByteSink, ByteSource } from "../pcap/byte_source.ts";
+import { UsageError } from "./errors.ts";
+
+/** What stands for standard input and output. */
+const STANDARD = "-";
+
+/** Which file something is, whatever it is called. */
+interface Identity {
+  readonly dev: number;
+  readonly ino: number | null;
+}
+
+/** An opened input. */
+export class Input implements ByteSource {
+  /** Its name for a person. */
+  readonly name: string;
+  /** Its size in bytes if it is a regular file; if not, bytes arrive when they like. */
+  readonly size: number | undefined;
+  /** Which file it is. */
+  readonly identity: Identity | undefined;
+  /** How many bytes have been read. */
+  bytesRead = 0;
+  readonly #file: ByteSource & { close(): void };
+  #closed = false;
+
+  /** Made by {@linkcode openInput}. */
+  constructor(
+    name: string,
+    file: ByteSource & { close(): void },
+    size: number | undefined,
+    identity: Identity | undefined,
+  ) {
+    this.name = name;
+    this.#file = file;
+    this.size = size;
+    this.identity = identity;
+  }
+
+  async read(target: Uint8Array): Promise<number | null> {
+    const length = await this.#file.read(target);
+    if (length !== null) this.bytesRead += length;
+    return length;
+  }
+
+  /** Closes it, unless it is standard input. */
+  close(): void {
+    if (!this.#closed && this.name !== "standard input") this.#file.close();
+    this.#closed = true;
+  }
+}
+
+/**
+ * Opens a capture to be read.
+ *
+ * @param path Its path, or `-`.
+ * @throws {UsageError} If it is a terminal or a directory.
+ */
+export async function openInput(path: string): Promise<Input> {
+  if (path === STANDARD) {
+    if (Deno.stdin.isTerminal()) {
+      throw new UsageError("standard input is a terminal: name a capture, or connect a pipe");
+    }
+    // Of standard input only Node's interface says what it is without a permission.
+    const { fstatSync } = await import("node:fs");
+    const status = fstatSync(0);
+    return new Input("standard input", Deno.stdin, status.isFile() ? status.size : undefined, status);
+  }
+  const file = await Deno.open(path);
+  const status = await file.stat();
+  if (status.isDirectory) {
+    file.close();
+    throw new UsageError(`${path} is a directory`);
+  }
+  return new Input(path, file, status.isFile ? status.size : undefined, status);
+}
+
+/** An opened output. Nothing is cut off or created for good before the first byte is written. */
+export class Output implements ByteSink {
+  /** Its name for a person. */
+  readonly name: string;
+  readonly #file: ByteSink & { close?(): void };
+  readonly #regular: Deno.FsFile | undefined;
+  readonly #created: boolean;
+  #touched = false;
+
+  /** Made by {@linkcode openOutput}. */
+  constructor(
+    name: string,
+    file: ByteSink & { close?(): void },
+    regular: Deno.FsFile | undefined,
+    created: boolean,
+  ) {
+    this.name = name;
+    this.#file = file;
+    this.#regular = regular;
+    this.#created = created;
+  }
+
+  async write(bytes: Uint8Array): Promise<number> {
+    if (!this.#touched) {
+      this.#touched = true;
+      await this.#regular?.truncate(0);
+    }
+    return await this.#file.write(bytes);
+  }
+
+  /** Cuts a regular file off behind so many bytes. */
+  async truncate(length: number): Promise<void> {
+    await this.#regular?.truncate(length);
+  }
+
+  /** Closes it; a file that was created and never written to is removed. */
+  async close(): Promise<void> {
+    if (this.name === "standard output") return;
+    this.#file.close?.();
+    if (this.#created && !this.#touched) await Deno.remove(this.name).catch(() => {});
+  }
+}
+
+async function openOrCreate(path: string): Promise<[Deno.FsFile, boolean]> {
+  try {
+    return [await Deno.open(path, { write: true }), false];
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    return [await Deno.open(path, { write: true, create: true }), true];
+  }
+}
+
+/**
+ * Opens a capture to be written.
+ *
+ * @param path Its path, or `-`.
+ * @param input What is read, which it must not be.
+ * @throws {UsageError} If it is a terminal, or the input.
+ */
+export async function openOutput(path: string, input: Input): Promise<Output> {
+  if (path === STANDARD) {
+    if (Deno.stdout.isTerminal()) {
+      throw new UsageError("standard output is a terminal: name an output with -w, or connect a pipe");
+    }
+    return new Output("standard output", Deno.stdout, undefined, false);
+  }
+  const [file, created] = await openOrCreate(path);
+  const { isFile, dev, ino } = await file.stat();
+  if (isFile && ino !== null && ino === input.identity?.ino && dev === input.identity.dev) {
+    file.close();
+    throw new UsageError(`the output ${path} is the input`);
+  }
+  return new Output(path, file, isFile ? file : undefined, created);
+}

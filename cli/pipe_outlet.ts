@@ -1,0 +1,59 @@
+/**
+ * Takes the output out of memory, writing one window while the next one is filled.
+ *
+ * @module
+ */
+import type { Memory } from "../core/memory.ts";
+import { type ByteSink, writeAll } from "../pcap/byte_source.ts";
+import { LONGEST_BLOCK } from "../pcap/scanner.ts";
+import { USUAL_INTAKE } from "./pipe_intake.ts";
+
+/** A record of another format, and the file header that may come with it, is less than this longer. */
+const SLACK = 4096;
+/** Size of a window that holds all that comes of a usual intake: records grow to at most twice their size. */
+const WINDOW_SIZE = 2 * USUAL_INTAKE + SLACK;
+/** Size of the window for all that comes of the largest intake. */
+const LARGE_SIZE = LONGEST_BLOCK + WINDOW_SIZE;
+
+/** How many bytes an outlet takes up in its memory. */
+export const OUTLET_SIZE: number = WINDOW_SIZE + LARGE_SIZE;
+
+/** Two windows of memory, each written while the other is filled. */
+export class Outlet {
+  readonly #sink: ByteSink;
+  readonly #memory: Memory;
+  readonly #windows: readonly [number, number];
+  #turn: 0 | 1 = 0;
+  #writing: Promise<void> = Promise.resolve();
+
+  /** Writes to `sink` out of the part of `memory` that starts at `offset`. */
+  constructor(sink: ByteSink, memory: Memory, offset: number) {
+    this.#sink = sink;
+    this.#memory = memory;
+    this.#windows = [offset, offset + WINDOW_SIZE];
+  }
+
+  /** Where a window starts that is free and holds what comes of so many bytes. */
+  async window(intake: number): Promise<number> {
+    if (intake > USUAL_INTAKE && this.#turn === 0) {
+      await this.#writing;
+      this.#turn = 1;
+    }
+    return this.#windows[this.#turn];
+  }
+
+  /** Writes a window. Done when it is being written and all before it is. */
+  async write(start: number, end: number): Promise<void> {
+    await this.#writing;
+    if (start === end) return;
+    this.#writing = writeAll(this.#sink, this.#memory.bytes.subarray(start, end));
+    // Whoever waits for it hears of an error, then.
+    this.#writing.catch(() => {});
+    this.#turn = this.#turn === 0 ? 1 : 0;
+  }
+
+  /** Waits until all is written. */
+  async finish(): Promise<void> {
+    await this.#writing;
+  }
+}
