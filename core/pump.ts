@@ -15,6 +15,9 @@ import {
 } from "./plugin.ts";
 import type { Wire } from "./plugin.ts";
 
+/** A link whose rings move for so long without a frame coming out runs in circles. It is more than any ring holds. */
+const MOST_IDLE_ROUNDS = 1_000_000;
+
 /** Where a pump puts what came out. Frames are named by their number: the first pushed is 0. */
 export interface PumpSink {
   /** The next piece of frame `number`; the bytes are valid during the call only. */
@@ -23,7 +26,7 @@ export interface PumpSink {
   drop(number: number, reason: string): void;
 }
 
-/** Work was pending, a full round was made, and nothing moved; or a frame moved that nobody sent. */
+/** Work was pending and nothing moved in a full round, or no frame came out in very many; or one that nobody sent did. */
 export class StallError extends Error {
   /** Always `"StallError"`. */
   override readonly name = "StallError";
@@ -77,6 +80,9 @@ export class Pump implements Wire, FrameSink {
   #next = 0;
   #pending = 0;
   #unflushed = 0;
+  /** How many frames had left after the last round in which any did, and how many rounds ago that was. */
+  #left = 0;
+  #idleRounds = 0;
 
   /**
    * Connects a link with itself.
@@ -142,6 +148,15 @@ export class Pump implements Wire, FrameSink {
     if (moved === 0 && before === 0) {
       throw new StallError(
         `the link is stuck: ${this.#pending} frames inside, and nothing moved in a full round`,
+      );
+    }
+    const left = this.#next - this.#pending;
+    if (left !== this.#left) {
+      this.#left = left;
+      this.#idleRounds = 0;
+    } else if (++this.#idleRounds > MOST_IDLE_ROUNDS) {
+      throw new StallError(
+        `the link is stuck: ${this.#pending} frames inside, and none came out in ${MOST_IDLE_ROUNDS} rounds`,
       );
     }
   }

@@ -1,0 +1,124 @@
+/**
+ * A link without rings: queues of frames, to see what a pump does with well-behaved and with strange halves.
+ *
+ * @module
+ */
+import {
+  type DeviceHalf,
+  type DriverHalf,
+  Frame,
+  type FrameSink,
+  FULL,
+  type Link,
+  NO_BUFFERS,
+  OVERSIZE,
+  RUNT,
+  type Wire,
+} from "../../mod.ts";
+
+/** How a fake link behaves. */
+export interface FakeOptions {
+  readonly batch?: number;
+  /** Frames that each transmit queue holds. */
+  readonly capacity?: number;
+  /** Frames that each receive queue holds. */
+  readonly buffers?: number;
+  /** Chooses the transmit queue. */
+  readonly transmitQueue?: (frame: Uint8Array) => number;
+  /** Chooses the receive queue. */
+  readonly receiveQueue?: (frame: Uint8Array) => number;
+  /** Says why the device drops a frame, if it does. */
+  readonly drops?: (frame: Uint8Array) => string | undefined;
+  /** The result with which the driver or the device refuses a frame for good, if it does. */
+  readonly refuses?: (frame: Uint8Array) => number | undefined;
+  readonly holds?: (frame: Uint8Array) => boolean;
+  /** How many frames at most the device looks at in one call. */
+  readonly budget?: number;
+  /** Into how many pieces received frames are cut. */
+  readonly pieces?: number;
+}
+
+/** What happened, call by call. */
+export interface FakeLink extends Link {
+  readonly log: string[];
+}
+
+/** Makes a link. */
+export function fakeLink(options: FakeOptions = {}): FakeLink {
+  const { batch = 1, capacity = 4, buffers = 4, budget = Infinity, pieces = 1 } = options;
+  const log: string[] = [];
+  const staged: Uint8Array[][] = [];
+  const published: Uint8Array[][] = [];
+  const received: Uint8Array[][] = [];
+  const at = (queues: Uint8Array[][], queue: number) => queues[queue] ??= [];
+  const driver: DriverHalf = {
+    transmit(bytes, offset, length) {
+      const frame = bytes.slice(offset, offset + length);
+      if (length < 1) return RUNT;
+      const refusal = options.refuses?.(frame);
+      if (refusal !== undefined) return refusal;
+      const queue = options.transmitQueue?.(frame) ?? 0;
+      if (at(staged, queue).length + at(published, queue).length >= capacity) {
+        log.push("full");
+        return FULL;
+      }
+      at(staged, queue).push(frame);
+      return queue;
+    },
+    flush() {
+      log.push(`flush ${staged.reduce((sum, queue) => sum + queue.length, 0)}`);
+      staged.forEach((frames, queue) => at(published, queue).push(...frames.splice(0)));
+    },
+    receive(sink: FrameSink) {
+      let moved = 0;
+      received.forEach((frames, queue) => {
+        for (const frame of frames.splice(0)) {
+          const part = Math.ceil(frame.length / pieces);
+          for (let start = 0; start < frame.length; start += part) {
+            const length = Math.min(part, frame.length - start);
+            sink.piece(queue, frame, start, length, start + length < frame.length);
+          }
+          moved++;
+        }
+      });
+      return moved;
+    },
+    counters: () => ({ "tx.frames": 1 }),
+    inspect: () => ({}),
+  };
+  const device: DeviceHalf = {
+    service(wire: Wire) {
+      let moved = 0;
+      const gather = new Frame();
+      published.forEach((frames, queue) => {
+        while (frames.length > 0 && moved < budget) {
+          const frame = frames[0]!;
+          const reason = options.drops?.(frame);
+          if (reason !== undefined) wire.drop(queue, reason);
+          else {
+            gather.clear();
+            gather.push(frame, 0, frame.length);
+            if (!wire.transmit(gather, queue)) {
+              log.push("kept");
+              break;
+            }
+          }
+          frames.shift();
+          moved++;
+        }
+      });
+      return moved;
+    },
+    deliver(frame) {
+      const bytes = frame.bytes[0]!;
+      if (options.holds?.(bytes) === false) return OVERSIZE;
+      const queue = options.receiveQueue?.(bytes) ?? 0;
+      if (at(received, queue).length >= buffers) return NO_BUFFERS;
+      at(received, queue).push(bytes);
+      return queue;
+    },
+    counters: () => ({ "rx.frames": 2 }),
+    inspect: () => ({}),
+  };
+  return { driver, device, batch, log };
+}

@@ -1,0 +1,174 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { FULL, type Link, OVERSIZE, Pump, StallError } from "../../mod.ts";
+import { Random } from "../random.ts";
+import { fakeLink, type FakeOptions } from "./fake_link.ts";
+
+/** What came out of a pump: bytes or the reason of a drop, by frame number. */
+class Outcome {
+  readonly frames = new Map<number, number[]>();
+  readonly drops = new Map<number, string>();
+  readonly order: number[] = [];
+
+  piece(number: number, bytes: Uint8Array, offset: number, length: number, more: boolean): void {
+    const frame = this.frames.get(number) ?? [];
+    frame.push(...bytes.subarray(offset, offset + length));
+    this.frames.set(number, frame);
+    if (!more) this.order.push(number);
+  }
+
+  drop(number: number, reason: string): void {
+    assert(!this.drops.has(number));
+    this.drops.set(number, reason);
+  }
+}
+
+/** Sends the frames through a link, each from the middle of a buffer. */
+function pump(link: Link, frames: readonly Uint8Array[]): Outcome {
+  const outcome = new Outcome();
+  const engine = new Pump(link, outcome);
+  for (const frame of frames) {
+    const buffer = new Uint8Array(frame.length + 7);
+    buffer.set(frame, 5);
+    engine.push(buffer, 5, frame.length, 5);
+  }
+  engine.drain();
+  assertEquals([engine.pushed, engine.pending], [frames.length, 0]);
+  return outcome;
+}
+
+function randomFrames(seed: number, count: number): Uint8Array[] {
+  const random = new Random(seed);
+  return Array.from({ length: count }, () => random.bytes(random.between(1, 40)));
+}
+
+Deno.test("Pump names each frame by its number however it is spread over transmit and receive queues", () => {
+  const frames = randomFrames(18, 5000);
+  for (const batch of [1, 3, 64]) {
+    const outcome = pump(
+      fakeLink({
+        batch,
+        capacity: 100,
+        buffers: 7,
+        pieces: 3,
+        transmitQueue: (frame) => frame[0]! % 5,
+        receiveQueue: (frame) => frame[frame.length - 1]! % 4,
+      }),
+      frames,
+    );
+    assertEquals(outcome.drops.size, 0);
+    frames.forEach((frame, i) => assertEquals(outcome.frames.get(i), [...frame]));
+    assertEquals(outcome.order.length, frames.length);
+  }
+});
+
+Deno.test("Pump keeps order when there is one queue", () => {
+  const outcome = pump(fakeLink({ batch: 3, capacity: 5, buffers: 2 }), randomFrames(19, 500));
+  assertEquals(outcome.order, Array.from({ length: 500 }, (_, i) => i));
+});
+
+Deno.test("Pump accounts for every frame: delivered, or dropped with the reason", () => {
+  const frames = randomFrames(20, 3000);
+  const reason = (frame: Uint8Array) => frame[0]! < 30 ? "malformed" : undefined;
+  const refusal = (frame: Uint8Array) => frame[0]! > 220 ? OVERSIZE : frame[0]! > 200 ? -9 : undefined;
+  const outcome = pump(
+    fakeLink({
+      batch: 8,
+      capacity: 16,
+      buffers: 3,
+      transmitQueue: (frame) => frame.length % 3,
+      drops: reason,
+      refuses: refusal,
+      holds: (frame) => frame[0]! < 150 || frame[0]! >= 160,
+    }),
+    frames,
+  );
+  frames.forEach((frame, i) => {
+    const first = frame[0]!;
+    const wanted = first > 220
+      ? "oversize"
+      : first > 200
+      ? "refused"
+      : first < 30
+      ? "malformed"
+      : first >= 150 && first < 160
+      ? "oversize"
+      : undefined;
+    assertEquals(outcome.drops.get(i), wanted);
+    assertEquals(outcome.frames.get(i), wanted === undefined ? [...frame] : undefined);
+  });
+});
+
+Deno.test("Pump reports a frame that is too short for the ring", () => {
+  const outcome = pump(fakeLink(), [new Uint8Array(0), new Uint8Array(1)]);
+  assertEquals([...outcome.drops], [[0, "runt"]]);
+  assertEquals([...outcome.frames], [[1, [0]]]);
+});
+
+Deno.test("Pump lets the device work after each batch, and drains what is left", () => {
+  const link = fakeLink({ batch: 4, capacity: 100, buffers: 100 });
+  pump(link, randomFrames(21, 10));
+  assertEquals(link.log, ["flush 4", "flush 4", "flush 2"]);
+});
+
+Deno.test("Pump makes room when the ring is full instead of dropping", () => {
+  const link = fakeLink({ batch: 100, capacity: 2, buffers: 1 });
+  const outcome = pump(link, randomFrames(22, 50));
+  assertEquals(outcome.order.length, 50);
+  assert(link.log.includes("full"));
+  assert(link.log.includes("kept"));
+});
+
+Deno.test("Pump goes on while a device takes only a few frames at a time", () => {
+  const outcome = pump(fakeLink({ batch: 64, capacity: 64, buffers: 64, budget: 1 }), randomFrames(23, 300));
+  assertEquals(outcome.order.length, 300);
+});
+
+function stuck(options: FakeOptions, change: (link: Link) => void, message: string): void {
+  const link = fakeLink({ batch: 4, ...options });
+  change(link);
+  assertThrows(() => pump(link, randomFrames(24, 20)), StallError, message);
+}
+
+Deno.test("Pump throws StallError when a device never takes anything", () => {
+  stuck({}, (link) => link.device.service = () => 0, "frames inside, and nothing moved in a full round");
+});
+
+Deno.test("Pump throws StallError when received frames never come out", () => {
+  stuck({}, (link) => link.driver.receive = () => 0, "the link is stuck: 8 frames inside");
+});
+
+Deno.test("Pump throws StallError when the driver is always full", () => {
+  stuck({}, (link) => link.driver.transmit = () => FULL, "the link is stuck: 0 frames inside");
+});
+
+Deno.test("Pump throws StallError when the rings move for ever but no frame comes out", () => {
+  stuck({}, (link) => {
+    link.driver.flush = () => {};
+    link.device.service = () => 1;
+  }, "none came out in 1000000 rounds");
+});
+
+Deno.test("Pump throws StallError when a half brings a frame that was never sent", () => {
+  stuck({}, (link) => {
+    link.device.service = (wire) => {
+      wire.drop(3, "odd");
+      return 1;
+    };
+  }, "transmit queue 3 brought a frame that was never sent");
+  stuck({}, (link) => {
+    const { service } = link.device;
+    link.device.service = (wire) => {
+      const twice: typeof wire = {
+        transmit: (frame, queue) => wire.transmit(frame, queue) && wire.transmit(frame, queue),
+        drop: (queue, reason) => wire.drop(queue, reason),
+      };
+      return service(twice);
+    };
+  }, "transmit queue 0 brought a frame that was never sent");
+  stuck({}, (link) => {
+    link.driver.receive = (sink) => {
+      sink.piece(9, new Uint8Array(1), 0, 1, false);
+      return 1;
+    };
+  }, "receive queue 9 brought a frame that was never sent");
+});
