@@ -22,16 +22,10 @@ function chosenInput(call: Call): string {
   return operand ?? flag ?? "-";
 }
 
-/** Refuses what would hang at a keyboard or fill a terminal with packets. */
-function checkStandardStreams(input: string, output: string, statistics: string | undefined): void {
-  if (input === "-" && Deno.stdin.isTerminal()) {
-    throw new UsageError("standard input is a terminal: name a capture, or pipe one in");
-  }
-  if (output === "-" && Deno.stdout.isTerminal()) {
-    throw new UsageError("standard output is a terminal: name a file with -w, or pipe on");
-  }
-  if (statistics !== undefined && (statistics === output || statistics === input && input !== "-")) {
-    throw new UsageError(`--stats-out would overwrite the capture "${statistics}"`);
+/** Refuses statistics where packets go or come from. */
+function checkStatisticsFile(file: string | undefined, input: string, output: string): void {
+  if (file !== undefined && (file === output || file === input && input !== "-")) {
+    throw new UsageError(`--stats-out would overwrite the capture: got "${file}"`);
   }
 }
 
@@ -83,7 +77,7 @@ function statusOf({ error, interrupted, readerGone, packets }: PipeResult): numb
 async function execute(call: Call): Promise<number> {
   const input = chosenInput(call);
   const output = call.text("write") ?? "-";
-  checkStandardStreams(input, output, call.text("stats-out"));
+  checkStatisticsFile(call.text("stats-out"), input, output);
   const plugin = await chosenBackend(call);
   const options = chosenOptions(plugin, call);
   const count = call.count("count");
