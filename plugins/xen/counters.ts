@@ -1,0 +1,195 @@
+/**
+ * What the Xen network interface counts, and how it adds it up.
+ *
+ * @module
+ */
+import type { Counters, CounterSpec } from "../../core/counters.ts";
+import type { ControlServer } from "./control_server.ts";
+import type { RxBack } from "./device_rx.ts";
+import type { TxBack } from "./device_tx.ts";
+import type { RxFront } from "./driver_rx.ts";
+import type { TxFront } from "./driver_tx.ts";
+import type { GrantEntries } from "./grant_entries.ts";
+import type { StaticGrants } from "./static_grants.ts";
+
+/** All counters, frontend's and backend's. */
+export const counterSpecs: readonly CounterSpec[] = [
+  {
+    name: "grant.tx.copy",
+    meaning: "Grant copies by which the backend read transmitted bytes, failed ones included",
+  },
+  { name: "grant.tx.map", meaning: "Grant maps by which it read transmitted bytes, failed ones included" },
+  { name: "grant.tx.unmap", meaning: "Grant unmaps that ended those mappings" },
+  {
+    name: "grant.rx.copy",
+    meaning: "Grant copies by which the backend wrote received bytes, failed ones included",
+  },
+  { name: "grant.setup.map", meaning: "Grant maps for control messages: static grants and list pages" },
+  { name: "grant.setup.unmap", meaning: "Grant unmaps of static grants and list pages" },
+  { name: "grant.setup.copy", meaning: "Grant copies for control messages: hash keys and tables" },
+  { name: "grant.ring.map", meaning: "Grant maps of ring pages" },
+  { name: "grant.ring.unmap", meaning: "Grant unmaps of ring pages" },
+  {
+    name: "grant.saved",
+    meaning:
+      "Grant operations that the slots found in a static table would have cost under the same grant policy; setup is not subtracted",
+  },
+  { name: "static.hits", meaning: "Data slots whose reference was in its queue's table of static grants" },
+  {
+    name: "static.misses",
+    meaning: "Data slots whose reference was looked for there in vain, or was read-only on receive",
+  },
+  {
+    name: "hypercalls.copy",
+    meaning:
+      "Hypercalls for the packets' grant copies: one per 64 transmitted packets or end of a poll, one per 64 receive copies or end of a poll",
+  },
+  {
+    name: "hypercalls.map",
+    meaning: "Hypercalls for the packets' grant maps: one per 64 packets or end of a poll",
+  },
+  { name: "hypercalls.unmap", meaning: "Hypercalls for the packets' grant unmaps, likewise" },
+  { name: "tlb.flushes", meaning: "TLB flushes: one per hypercall that unmapped packets" },
+  { name: "grant.guest.grants", meaning: "Grant entries that the frontend wrote to permit access" },
+  { name: "grant.guest.ends", meaning: "Grant entries that the frontend ended" },
+  {
+    name: "memcpy.front.bytes",
+    meaning:
+      "Bytes that the frontend copied for the sake of static grants: into the pool, and out of it with pool=copy",
+  },
+  {
+    name: "memcpy.back.bytes",
+    meaning: "Bytes that the backend copied itself into static pages, where a grant copy would have",
+  },
+  { name: "ctrl.messages", meaning: "Control messages that the frontend sent" },
+  { name: "events.front.sent", meaning: "Event notifications that the frontend sent" },
+  {
+    name: "events.front.saved",
+    meaning: "Times that the frontend published and the backend wanted no notification",
+  },
+  { name: "events.front.spurious", meaning: "Events that reached the frontend and brought no work" },
+  { name: "events.back.sent", meaning: "Event notifications that the backend sent" },
+  {
+    name: "events.back.saved",
+    meaning: "Times that the backend published and the frontend wanted no notification",
+  },
+  { name: "tx.frames", meaning: "Frames that the frontend put on transmit rings" },
+  { name: "tx.slots", meaning: "Transmit requests that carried data" },
+  { name: "tx.extras", meaning: "Extra infos on transmit rings" },
+  { name: "tx.full", meaning: "Times that a frame found no free slots or pages" },
+  { name: "tx.errors", meaning: "Transmit slots that were answered with an error" },
+  {
+    name: "tx.layout.bytes",
+    meaning:
+      "Bytes laid into the guest's own pages, from offset 0 of a page (or tx-offset): where a guest would have built the frame",
+  },
+  { name: "rx.posted", meaning: "Receive requests posted" },
+  { name: "rx.frames", meaning: "Frames that the frontend received" },
+  { name: "rx.slots", meaning: "Receive responses that carried data" },
+  { name: "rx.extras", meaning: "Extra infos on receive rings" },
+  { name: "rx.failures", meaning: "Grant copies into posted pages that failed" },
+  { name: "drops.rx.status", meaning: "Packets the frontend dropped as a slot reported an error" },
+  { name: "drops.rx.bounds", meaning: "Packets it dropped as a slot reached over its page" },
+  { name: "drops.rx.incomplete", meaning: "Packets it dropped as slots or extra infos were missing" },
+  { name: "drops.rx.extra", meaning: "Packets it dropped for an extra info of unknown type" },
+  { name: "drops.rx.slots", meaning: "Packets it dropped for too many slots" },
+  { name: "drops.rx.gso", meaning: "Packets it dropped for a bad segmentation type or size" },
+  {
+    name: "drops.rx.runt",
+    meaning: "Packets it dropped as shorter than an Ethernet header, with profile=linux",
+  },
+  {
+    name: "drops.device.sg",
+    meaning: "Packets the backend dropped as they need several slots and the frontend takes one",
+  },
+];
+
+/** What a frontend counted. */
+export interface DriverTally {
+  /** Its queues. */
+  readonly queues: readonly { readonly tx: TxFront; readonly rx: RxFront }[];
+  /** Its grant table. */
+  readonly grants: GrantEntries;
+  /** Control messages. */
+  readonly messages: number;
+  /** Notifications sent. */
+  readonly eventsSent: number;
+  /** Notifications not sent. */
+  readonly eventsSaved: number;
+  /** Events without work. */
+  readonly eventsSpurious: number;
+}
+
+/** A frontend's counters. */
+export function driverCounters(tally: DriverTally): Counters {
+  const { queues, grants } = tally;
+  const tx = (of: (side: TxFront) => number) => queues.reduce((sum, queue) => sum + of(queue.tx), 0);
+  const rx = (of: (side: RxFront) => number) => queues.reduce((sum, queue) => sum + of(queue.rx), 0);
+  return {
+    "grant.guest.grants": grants.grants,
+    "grant.guest.ends": grants.ends,
+    "memcpy.front.bytes": tx((side) => side.memcpyBytes) + rx((side) => side.memcpyBytes),
+    "ctrl.messages": tally.messages,
+    "events.front.sent": tally.eventsSent,
+    "events.front.saved": tally.eventsSaved,
+    "events.front.spurious": tally.eventsSpurious,
+    "tx.frames": tx((side) => side.frames),
+    "tx.slots": tx((side) => side.slots),
+    "tx.extras": tx((side) => side.extras),
+    "tx.full": tx((side) => side.full),
+    "tx.errors": tx((side) => side.errors),
+    "tx.layout.bytes": tx((side) => side.layoutBytes),
+    "rx.posted": rx((side) => side.posted),
+    "rx.frames": rx((side) => side.frames),
+    "rx.slots": rx((side) => side.slots),
+    "rx.extras": rx((side) => side.extras),
+    "drops.rx.status": rx((side) => side.drops.status),
+    "drops.rx.bounds": rx((side) => side.drops.bounds),
+    "drops.rx.incomplete": rx((side) => side.drops.incomplete),
+    "drops.rx.extra": rx((side) => side.drops.extra),
+    "drops.rx.slots": rx((side) => side.drops.slots),
+    "drops.rx.gso": rx((side) => side.drops.gso),
+    "drops.rx.runt": rx((side) => side.drops.runt),
+  };
+}
+
+/** What a backend counted while it was connected. */
+export interface DeviceTally {
+  /** Its queues. */
+  readonly queues: readonly { readonly tx: TxBack; readonly rx: RxBack; readonly statics: StaticGrants }[];
+  /** Its end of the control ring. */
+  readonly control: ControlServer | undefined;
+}
+
+/** The counters of a backend's queues and control ring. */
+export function deviceCounters({ queues, control }: DeviceTally): Counters {
+  const tx = (of: (side: TxBack) => number) => queues.reduce((sum, queue) => sum + of(queue.tx), 0);
+  const rx = (of: (side: RxBack) => number) => queues.reduce((sum, queue) => sum + of(queue.rx), 0);
+  const statics = (of: (table: StaticGrants) => number) =>
+    queues.reduce((sum, queue) => sum + of(queue.statics), 0);
+  return {
+    "grant.tx.copy": tx((side) => side.copies),
+    "grant.tx.map": tx((side) => side.maps),
+    "grant.tx.unmap": tx((side) => side.unmaps),
+    "grant.rx.copy": rx((side) => side.copies),
+    "grant.setup.map": statics((table) => table.maps) + (control?.maps ?? 0),
+    "grant.setup.unmap": statics((table) => table.unmaps) + (control?.unmaps ?? 0),
+    "grant.setup.copy": control?.copies ?? 0,
+    "grant.saved": tx((side) => side.saved) + rx((side) => side.saved),
+    "static.hits": tx((side) => side.hits) + rx((side) => side.hits),
+    "static.misses": tx((side) => side.misses) + rx((side) => side.misses),
+    "hypercalls.copy": tx((side) => side.copyCalls) + rx((side) => side.copyCalls),
+    "hypercalls.map": tx((side) => side.mapCalls),
+    "hypercalls.unmap": tx((side) => side.unmapCalls),
+    "tlb.flushes": tx((side) => side.unmapCalls),
+    "memcpy.back.bytes": rx((side) => side.memcpyBytes),
+    "rx.failures": rx((side) => side.failures),
+  };
+}
+
+/** Adds up counters by name. */
+export function addCounters(a: Counters, b: Counters): Counters {
+  const sum: Counters = { ...a };
+  for (const [name, value] of Object.entries(b)) sum[name] = (sum[name] ?? 0) + value;
+  return sum;
+}

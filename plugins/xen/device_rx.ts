@@ -1,0 +1,214 @@
+/**
+ * The backend's receive side of one queue: frames from the wire go into the pages that the frontend has posted.
+ *
+ * @module
+ */
+import { RingFault } from "../../core/fault.ts";
+import type { Frame } from "../../core/frame.ts";
+import { distance32 } from "../../core/index.ts";
+import type { GrantTable } from "./grant_table.ts";
+import type { HashConfiguration } from "./hash.ts";
+import { GNTST } from "./hypervisor_layout.ts";
+import {
+  netif_extra_info_gso,
+  netif_extra_info_hash,
+  netif_rx_request,
+  netif_rx_response,
+  NETRXF,
+  PAGE_SIZE,
+  XEN_NETIF_CTRL_HASH_ALGORITHM,
+  XEN_NETIF_EXTRA_FLAG_MORE,
+  XEN_NETIF_EXTRA_TYPE,
+} from "./layout.ts";
+import type { BackRing } from "./shared_ring.ts";
+import type { StaticGrants } from "./static_grants.ts";
+
+const REQ_ID = netif_rx_request.offsetOf("id");
+const REQ_GREF = netif_rx_request.offsetOf("gref");
+const ID = netif_rx_response.offsetOf("id");
+const OFFSET = netif_rx_response.offsetOf("offset");
+const FLAGS = netif_rx_response.offsetOf("flags");
+const STATUS = netif_rx_response.offsetOf("status");
+const EXTRA_TYPE = netif_extra_info_gso.offsetOf("type");
+const EXTRA_FLAGS = netif_extra_info_gso.offsetOf("flags");
+const GSO_SIZE = netif_extra_info_gso.offsetOf("size");
+const GSO_TYPE = netif_extra_info_gso.offsetOf("gso_type");
+const GSO_PAD = netif_extra_info_gso.offsetOf("pad");
+const GSO_FEATURES = netif_extra_info_gso.offsetOf("features");
+const HASH_TYPE = netif_extra_info_hash.offsetOf("hash_type");
+const HASH_ALGORITHM = netif_extra_info_hash.offsetOf("algorithm");
+const HASH_VALUE = netif_extra_info_hash.offsetOf("value");
+const MORE_DATA = NETRXF.more_data;
+const EXTRA_INFO = NETRXF.extra_info;
+
+/** Copies that Linux gathers into one hypercall. `COPY_BATCH_SIZE`. */
+const BATCH = 64;
+
+/** The receive side of one queue. */
+export class RxBack {
+  /** Its ring. */
+  readonly ring: BackRing;
+  /** Frames delivered so far. */
+  frames = 0;
+  /** Data slots filled so far. */
+  slots = 0;
+  /** Extra infos written so far. */
+  extras = 0;
+  /** Grant copies so far. */
+  copies = 0;
+  /** Hypercalls for copies so far. */
+  copyCalls = 0;
+  /** Slots found in the table of static grants so far. */
+  hits = 0;
+  /** Slots looked for in it in vain so far. */
+  misses = 0;
+  /** Grant operations that hits would have cost so far. */
+  saved = 0;
+  /** Bytes copied into static pages by the backend itself. */
+  memcpyBytes = 0;
+  /** Grant copies that failed so far. */
+  failures = 0;
+  readonly #name: string;
+  readonly #grants: GrantTable;
+  readonly #statics: StaticGrants;
+  #producer: number;
+  #batch = 0;
+
+  /** Attaches to a ring. */
+  constructor(number: number, ring: BackRing, grants: GrantTable, statics: StaticGrants) {
+    this.#name = `rx${number}`;
+    this.ring = ring;
+    this.#grants = grants;
+    this.#statics = statics;
+    this.#producer = ring.reqCons;
+  }
+
+  /**
+   * Puts a frame into posted pages, each filled to its end. Responses are written, not yet published.
+   *
+   * @param frame The frame. It counts as contiguous and page-aligned: one copy per page, wherever its pieces lie.
+   * @param gsoType If not NONE, a GSO extra info goes with it.
+   * @param gsoSize Its segment size.
+   * @param hash If given and it has a hash of this frame, a HASH extra info goes with it.
+   * @returns False if too few pages are posted.
+   * @throws {RingFault} `rx-request-overrun`.
+   */
+  deliver(frame: Frame, gsoType: number, gsoSize: number, hash: HashConfiguration | undefined): boolean {
+    const length = frame.length;
+    const hashed = hash !== undefined && hash.type >= 0;
+    const slots = length <= PAGE_SIZE ? 1 : Math.ceil(length / PAGE_SIZE);
+    const extras = (gsoType !== 0 ? 1 : 0) + (hashed ? 1 : 0);
+    const ring = this.ring;
+    if (distance32(this.#producer, ring.reqCons) < slots + extras && !this.#posted(slots + extras)) {
+      return false;
+    }
+    let flags = slots > 1 ? MORE_DATA : 0;
+    if (extras > 0) flags |= EXTRA_INFO;
+    this.#fillSlot(frame, 0, length < PAGE_SIZE ? length : PAGE_SIZE, flags);
+    if (extras > 0) {
+      if (gsoType !== 0) this.#writeGso(gsoType, gsoSize, hashed ? XEN_NETIF_EXTRA_FLAG_MORE : 0);
+      if (hashed) this.#writeHash(hash);
+    }
+    for (let position = PAGE_SIZE; position < length; position += PAGE_SIZE) {
+      const rest = length - position;
+      if (rest > PAGE_SIZE) this.#fillSlot(frame, position, PAGE_SIZE, MORE_DATA);
+      else this.#fillSlot(frame, position, rest, 0);
+    }
+    this.frames++;
+    return true;
+  }
+
+  /** Whether so many requests are posted; if not, asks to be notified of the next one. `xenvif_rx_ring_slots_available`. */
+  #posted(wanted: number): boolean {
+    const ring = this.ring;
+    for (;;) {
+      const producer = ring.readProducer();
+      if (ring.overflows(producer)) {
+        const values = { req_prod: producer, rsp_prod: ring.rspProd, most: ring.size };
+        throw new RingFault("device", this.#name, "rx-request-overrun", ring.reqCons, values);
+      }
+      this.#producer = producer;
+      if (distance32(producer, ring.reqCons) >= wanted) return true;
+      ring.requestEvent(producer + 1);
+      if (ring.readProducer() === producer) return false;
+    }
+  }
+
+  #fillSlot(frame: Frame, position: number, length: number, flags: number): void {
+    const ring = this.ring;
+    const view = ring.memory.view;
+    const slot = ring.slot(ring.reqCons);
+    const id = view.getUint16(slot + REQ_ID, true);
+    const ref = view.getUint32(slot + REQ_GREF, true);
+    let status = length;
+    const statics = this.#statics;
+    const entry = statics.size > 0 ? statics.find(ref) : -1;
+    if (entry >= 0 && statics.writable[entry] !== 0) {
+      this.hits++;
+      this.saved++;
+      this.memcpyBytes += length;
+      frame.copyTo(statics.memory[entry]!, statics.offset[entry]!, position, length);
+    } else {
+      if (statics.size > 0) this.misses++;
+      if (length > 0) {
+        const grants = this.#grants;
+        this.copies++;
+        if (++this.#batch === BATCH) this.#endBatch();
+        const result = grants.beginCopyTo(ref, 0, length);
+        if (result === GNTST.okay) {
+          frame.copyTo(grants.memory, grants.offset, position, length);
+        } else {
+          // As Linux has it: the raw status of the copy takes the place of the length.
+          status = result;
+          this.failures++;
+        }
+      }
+    }
+    view.setUint16(slot + ID, id, true);
+    view.setUint16(slot + OFFSET, 0, true);
+    view.setUint16(slot + FLAGS, flags, true);
+    view.setInt16(slot + STATUS, status, true);
+    this.slots++;
+    ring.reqCons = ring.rspProd = (ring.reqCons + 1) >>> 0;
+  }
+
+  #writeGso(type: number, size: number, flags: number): void {
+    const slot = this.#takeExtra(XEN_NETIF_EXTRA_TYPE.GSO, flags);
+    const view = this.ring.memory.view;
+    view.setUint16(slot + GSO_SIZE, size, true);
+    view.setUint8(slot + GSO_TYPE, type);
+    view.setUint8(slot + GSO_PAD, 0);
+    view.setUint16(slot + GSO_FEATURES, 0, true);
+  }
+
+  #writeHash(hash: HashConfiguration): void {
+    const slot = this.#takeExtra(XEN_NETIF_EXTRA_TYPE.HASH, 0);
+    const view = this.ring.memory.view;
+    view.setUint8(slot + HASH_TYPE, hash.type);
+    view.setUint8(slot + HASH_ALGORITHM, XEN_NETIF_CTRL_HASH_ALGORITHM.TOEPLITZ);
+    view.setUint32(slot + HASH_VALUE, hash.value, true);
+  }
+
+  /** An extra info takes the place of a response; the page posted there is not touched. */
+  #takeExtra(type: number, flags: number): number {
+    const ring = this.ring;
+    const slot = ring.slot(ring.reqCons);
+    ring.memory.view.setUint8(slot + EXTRA_TYPE, type);
+    ring.memory.view.setUint8(slot + EXTRA_FLAGS, flags);
+    ring.reqCons = ring.rspProd = (ring.reqCons + 1) >>> 0;
+    this.extras++;
+    return slot;
+  }
+
+  #endBatch(): void {
+    this.copyCalls++;
+    this.#batch = 0;
+  }
+
+  /** Publishes what was delivered. Whether the frontend wants to be notified; undefined if there was nothing. */
+  push(): boolean | undefined {
+    if (this.#batch > 0) this.#endBatch();
+    const ring = this.ring;
+    return ring.rspProd === ring.published ? undefined : ring.push();
+  }
+}

@@ -1,0 +1,458 @@
+/**
+ * The backend's transmit side of one queue: requests become frames for the wire.
+ *
+ * @module
+ */
+import { RingFault } from "../../core/fault.ts";
+import { Frame } from "../../core/frame.ts";
+import { distance32 } from "../../core/index.ts";
+import type { Memory } from "../../core/memory.ts";
+import type { Wire } from "../../core/plugin.ts";
+import type { GrantTable } from "./grant_table.ts";
+import { GNTMAP, GNTST } from "./hypervisor_layout.ts";
+import {
+  netif_extra_info_gso,
+  netif_extra_info_mcast_add,
+  NETIF_RSP,
+  netif_tx_request,
+  netif_tx_response,
+  NETTXF,
+  PAGE_SIZE,
+  XEN_NETIF_EXTRA_FLAG_MORE,
+  XEN_NETIF_EXTRA_TYPE,
+  XEN_NETIF_EXTRA_TYPE_MAX,
+  XEN_NETIF_GSO_TYPE,
+  XEN_NETIF_NR_SLOTS_MIN,
+} from "./layout.ts";
+import type { MulticastFilter } from "./multicast.ts";
+import type { BackRing } from "./shared_ring.ts";
+import type { StaticGrants } from "./static_grants.ts";
+
+const GREF = netif_tx_request.offsetOf("gref");
+const OFFSET = netif_tx_request.offsetOf("offset");
+const FLAGS = netif_tx_request.offsetOf("flags");
+const ID = netif_tx_request.offsetOf("id");
+const SIZE = netif_tx_request.offsetOf("size");
+const RSP_ID = netif_tx_response.offsetOf("id");
+const RSP_STATUS = netif_tx_response.offsetOf("status");
+const EXTRA_TYPE = netif_extra_info_gso.offsetOf("type");
+const EXTRA_FLAGS = netif_extra_info_gso.offsetOf("flags");
+const GSO_SIZE = netif_extra_info_gso.offsetOf("size");
+const GSO_TYPE = netif_extra_info_gso.offsetOf("gso_type");
+const MCAST_ADDR = netif_extra_info_mcast_add.offsetOf("addr");
+const MORE_DATA = NETTXF.more_data;
+const EXTRA_INFO = NETTXF.extra_info;
+const { OKAY, ERROR, NULL } = NETIF_RSP;
+const MAP_READONLY = GNTMAP.host_map | GNTMAP.readonly;
+
+/** Bytes that Linux copies from the head of a packet, mapping the rest. `XEN_NETBACK_TX_COPY_LEN`. */
+const HEAD = 128;
+/** With this many slots behind the first, Linux copies the first slot whole, so that the mapped ones fit an skb. */
+const CROWDED = 17;
+/** Slots behind the first that are still accepted. One more and the packet is dropped. `XEN_NETBK_LEGACY_SLOTS_MAX`. */
+const MOST_MORE_SLOTS = XEN_NETIF_NR_SLOTS_MIN;
+/** Slots behind the first that are read at most: the frontend that sends more is taken for hostile. `fatal_skb_slots`. */
+const FATAL_MORE_SLOTS = 20;
+/** Shorter first slots are dropped by Linux. */
+const ETHERNET_HEADER = 14;
+/** Packets whose grant operations Linux gathers into one hypercall of each kind. */
+const BATCH = 64;
+
+/** How a backend gets at packets. */
+export interface TxBackSettings {
+  /** `linux` copies the head and maps the rest, `copy` copies everything. */
+  readonly policy: "linux" | "copy";
+  /** Whether packets that Linux drops are dropped. */
+  readonly linux: boolean;
+}
+
+/** A frame from a frontend, with what its extra infos said. */
+export class XenFrame extends Frame {
+  /** `XEN_NETIF_GSO_TYPE_*`. */
+  gsoType = 0;
+  /** Segment size. */
+  gsoSize = 0;
+}
+
+/** The transmit side of one queue. */
+export class TxBack {
+  /** Its ring. */
+  readonly ring: BackRing;
+  /** The frame now being handed to the wire. */
+  readonly frame: XenFrame = new XenFrame();
+  /** Frames handed to the wire so far. */
+  frames = 0;
+  /** Data slots consumed so far. */
+  slots = 0;
+  /** Extra infos consumed so far. */
+  extras = 0;
+  /** Grant copies so far. */
+  copies = 0;
+  /** Grant maps so far. */
+  maps = 0;
+  /** Grant unmaps so far. */
+  unmaps = 0;
+  /** Hypercalls so far, by kind. */
+  copyCalls = 0;
+  /** Hypercalls for maps. */
+  mapCalls = 0;
+  /** Hypercalls for unmaps; each flushes the TLB once. */
+  unmapCalls = 0;
+  /** Slots found in the table of static grants so far. */
+  hits = 0;
+  /** Slots looked for in it in vain so far. */
+  misses = 0;
+  /** Grant operations that hits would have cost so far. */
+  saved = 0;
+  readonly #name: string;
+  readonly #number: number;
+  readonly #grants: GrantTable;
+  readonly #statics: StaticGrants;
+  readonly #multicast: MulticastFilter;
+  readonly #settings: TxBackSettings;
+  /** The backend's own pages: one per slot of a packet, or the first alone for a head. */
+  readonly #own: Memory;
+  readonly #ownOffset: number;
+  /** The packet now being worked on: its slots... */
+  #count = 0;
+  readonly #gref = new Uint32Array(FATAL_MORE_SLOTS + 1);
+  readonly #offset = new Uint16Array(FATAL_MORE_SLOTS + 1);
+  readonly #size = new Uint16Array(FATAL_MORE_SLOTS + 1);
+  readonly #id = new Uint16Array(FATAL_MORE_SLOTS + 1);
+  /** ...what was done for each: entry of the static table or -1, handle of the mapping + 1 or 0... */
+  readonly #entry = new Int32Array(FATAL_MORE_SLOTS + 1);
+  readonly #handle = new Uint32Array(FATAL_MORE_SLOTS + 1);
+  /** ...and how many extra infos it had. */
+  #packetExtras = 0;
+  /** The wire did not take the frame: it is kept as it is. */
+  #held = false;
+  /** Whether the multicast message among the extras is carried out; -1 if there is none. */
+  #multicastStatus = -1;
+  /** Responses that wait for the unmap at the end of a batch. */
+  readonly #waitingId: Uint16Array;
+  readonly #waitingExtras: Uint16Array;
+  readonly #waitingHandle: Uint32Array;
+  #waiting = 0;
+  #batchFrames = 0;
+  #batchCopies = false;
+  #batchMaps = false;
+
+  /** Attaches to a ring. */
+  constructor(
+    number: number,
+    ring: BackRing,
+    grants: GrantTable,
+    statics: StaticGrants,
+    multicast: MulticastFilter,
+    own: { readonly memory: Memory; readonly offset: number },
+    settings: TxBackSettings,
+  ) {
+    this.#name = `tx${number}`;
+    this.#number = number;
+    this.ring = ring;
+    this.#grants = grants;
+    this.#statics = statics;
+    this.#multicast = multicast;
+    this.#own = own.memory;
+    this.#ownOffset = own.offset;
+    this.#settings = settings;
+    this.#waitingId = new Uint16Array(ring.size);
+    this.#waitingExtras = new Uint16Array(ring.size);
+    this.#waitingHandle = new Uint32Array(ring.size);
+  }
+
+  /** How many bytes of its own memory a queue needs. */
+  static readonly ownSize: number = (FATAL_MORE_SLOTS + 1) * PAGE_SIZE;
+
+  /**
+   * Hands what the frontend has sent to the wire. Responses are written, not yet published.
+   *
+   * @returns How many requests were consumed.
+   * @throws {RingFault} `tx-request-overrun`, `tx-missing-slots`, `tx-missing-extra`, `tx-extra-type`, `tx-gso`,
+   * `tx-too-many-slots` or `tx-cross-page`.
+   */
+  service(wire: Wire): number {
+    const resumed = this.#held ? 1 : 0;
+    if (resumed > 0 && !this.#handOver(wire)) return 0;
+    const ring = this.ring;
+    const producer = ring.readProducer();
+    if (ring.overflows(producer)) {
+      this.#fault("tx-request-overrun", { req_prod: producer, rsp_prod: ring.rspProd, most: ring.size });
+    }
+    const start = ring.reqCons;
+    while (ring.reqCons !== producer) {
+      if (!this.#takePacket(producer, wire)) continue;
+      if (!this.#handOver(wire)) break;
+      if (++this.#batchFrames === BATCH) this.#endBatch();
+    }
+    this.#endBatch();
+    return distance32(ring.reqCons, start) + resumed;
+  }
+
+  /** Whether a frame waits for the wire. */
+  get held(): boolean {
+    return this.#held;
+  }
+
+  /** Reads and judges one packet and gets at its bytes. False if it ended here. */
+  #takePacket(producer: number, wire: Wire): boolean {
+    const ring = this.ring;
+    const slot = ring.slot(ring.reqCons);
+    const view = ring.memory.view;
+    // Each field is read once, into private memory, and judged there (XSA-155).
+    this.#gref[0] = view.getUint32(slot + GREF, true);
+    const offset = this.#offset[0] = view.getUint16(slot + OFFSET, true);
+    const flags = view.getUint16(slot + FLAGS, true);
+    this.#id[0] = view.getUint16(slot + ID, true);
+    const total = view.getUint16(slot + SIZE, true);
+    ring.reqCons = (ring.reqCons + 1) >>> 0;
+    this.#packetExtras = 0;
+    this.#count = 1;
+    const frame = this.frame;
+    frame.clear();
+    let first = total;
+    if ((flags & (MORE_DATA | EXTRA_INFO)) !== 0) {
+      first = this.#takeLong(producer, flags, total);
+      if (this.#multicastStatus >= 0) return this.#answerMulticast();
+      if (first < 0) return this.#drop(wire, first === -1 ? "slots" : "size");
+    } else {
+      frame.gsoType = 0;
+    }
+    if (this.#settings.linux && first < ETHERNET_HEADER) {
+      return this.#drop(wire, total < ETHERNET_HEADER ? "runt" : "first-slot");
+    }
+    if (offset + first > PAGE_SIZE) this.#fault("tx-cross-page", { offset, size: first });
+    this.#size[0] = first;
+    this.slots += this.#count;
+    return this.#gather(total) || this.#dropBadGrant(wire);
+  }
+
+  /**
+   * The extra infos and further slots of a packet.
+   *
+   * @returns The first slot's own bytes; -1 if there are too many slots, -2 if their sizes exceed the packet's.
+   */
+  #takeLong(producer: number, firstFlags: number, total: number): number {
+    const ring = this.ring;
+    const view = ring.memory.view;
+    this.#multicastStatus = -1;
+    this.frame.gsoType = 0;
+    if ((firstFlags & EXTRA_INFO) !== 0) this.#takeExtras(producer);
+    if (this.#multicastStatus >= 0) return 0;
+    let first = total;
+    let problem = 0;
+    for (let more = (firstFlags & MORE_DATA) !== 0; more; this.#count++) {
+      const count = this.#count;
+      if (ring.reqCons === producer) this.#fault("tx-missing-slots", { slots: count });
+      if (count > FATAL_MORE_SLOTS) this.#fault("tx-too-many-slots", { most: FATAL_MORE_SLOTS + 1 });
+      if (problem === 0 && count > MOST_MORE_SLOTS) problem = -1;
+      const slot = ring.slot(ring.reqCons);
+      this.#gref[count] = view.getUint32(slot + GREF, true);
+      const offset = this.#offset[count] = view.getUint16(slot + OFFSET, true);
+      const flags = view.getUint16(slot + FLAGS, true);
+      this.#id[count] = view.getUint16(slot + ID, true);
+      const size = this.#size[count] = view.getUint16(slot + SIZE, true);
+      ring.reqCons = (ring.reqCons + 1) >>> 0;
+      // A packet of 64 KiB or more wraps its 16-bit total: then a slot seems larger than what is left.
+      if (problem === 0 && size > first) problem = -2;
+      first -= size;
+      if (offset + size > PAGE_SIZE) this.#fault("tx-cross-page", { offset, size });
+      more = (flags & MORE_DATA) !== 0;
+    }
+    return problem === 0 ? first : problem;
+  }
+
+  #takeExtras(producer: number): void {
+    const ring = this.ring;
+    const view = ring.memory.view;
+    for (let more = true; more;) {
+      if (ring.reqCons === producer) this.#fault("tx-missing-extra", { extras: this.#packetExtras });
+      const slot = ring.slot(ring.reqCons);
+      const type = view.getUint8(slot + EXTRA_TYPE);
+      more = (view.getUint8(slot + EXTRA_FLAGS) & XEN_NETIF_EXTRA_FLAG_MORE) !== 0;
+      ring.reqCons = (ring.reqCons + 1) >>> 0;
+      if (type === XEN_NETIF_EXTRA_TYPE.NONE || type >= XEN_NETIF_EXTRA_TYPE_MAX) {
+        this.#fault("tx-extra-type", { type });
+      }
+      this.#packetExtras++;
+      this.extras++;
+      if (type === XEN_NETIF_EXTRA_TYPE.GSO) {
+        const gsoType = view.getUint8(slot + GSO_TYPE);
+        const size = view.getUint16(slot + GSO_SIZE, true);
+        const known = gsoType === XEN_NETIF_GSO_TYPE.TCPV4 || gsoType === XEN_NETIF_GSO_TYPE.TCPV6;
+        if (!known || size === 0) this.#fault("tx-gso", { type: gsoType, size });
+        this.frame.gsoType = gsoType;
+        this.frame.gsoSize = size;
+      } else if (type !== XEN_NETIF_EXTRA_TYPE.HASH) {
+        const add = type === XEN_NETIF_EXTRA_TYPE.MCAST_ADD;
+        this.#multicastStatus = this.#multicast.change(ring.memory.bytes, slot + MCAST_ADDR, add) ? 1 : 0;
+      }
+    }
+  }
+
+  /** A packet with a multicast message ends with it: it carries no frame. */
+  #answerMulticast(): false {
+    this.#respond(this.#id[0]!, this.#multicastStatus === 1 ? OKAY : ERROR, this.#packetExtras);
+    this.#multicastStatus = -1;
+    return false;
+  }
+
+  /** Answers all slots of a packet with an error. */
+  #drop(wire: Wire, reason: string): false {
+    for (let i = 0; i < this.#count; i++) {
+      this.#respond(this.#id[i]!, ERROR, i === 0 ? this.#packetExtras : 0);
+    }
+    wire.drop(this.#number, reason);
+    return false;
+  }
+
+  /** Gets at the bytes of all slots. False if a grant is bad; the packet's mappings and hits are then still there. */
+  #gather(total: number): boolean {
+    const { policy } = this.#settings;
+    const count = this.#count;
+    let head = total;
+    if (policy === "linux") {
+      head = Math.min(HEAD, total);
+      // With so many slots to map, the first one must not need a mapping of its own.
+      if (count > CROWDED && head < this.#size[0]!) head = this.#size[0]!;
+    }
+    let position = 0;
+    let okay = true;
+    for (let i = 0; i < count; i++) {
+      this.#handle[i] = 0;
+      this.#entry[i] = -1;
+      const size = this.#size[i]!;
+      if (size === 0) continue;
+      const part = Math.min(size, Math.max(head - position, 0));
+      const target = policy === "linux" ? position : i * PAGE_SIZE;
+      if (!this.#access(i, size, part, target)) {
+        this.#entry[i] = -2;
+        okay = false;
+      }
+      position += size;
+    }
+    return okay;
+  }
+
+  /** One slot: a static grant, or a copy of its first `part` bytes and a mapping for the others. */
+  #access(i: number, size: number, part: number, target: number): boolean {
+    const statics = this.#statics;
+    const frame = this.frame;
+    const ref = this.#gref[i]!;
+    const offset = this.#offset[i]!;
+    if (statics.size > 0) {
+      const entry = statics.find(ref);
+      if (entry >= 0) {
+        this.hits++;
+        this.saved += (part > 0 ? 1 : 0) + (part < size ? 2 : 0);
+        this.#entry[i] = entry;
+        frame.push(statics.memory[entry]!.bytes, statics.offset[entry]! + offset, size);
+        return true;
+      }
+      this.misses++;
+    }
+    const grants = this.#grants;
+    if (part > 0) {
+      this.copies++;
+      this.#batchCopies = true;
+      const own = this.#ownOffset + target;
+      if (grants.copyFrom(ref, offset, part, this.#own, own) !== GNTST.okay) return false;
+      frame.push(this.#own.bytes, own, part);
+    }
+    if (part < size) {
+      this.maps++;
+      this.#batchMaps = true;
+      if (grants.map(ref, MAP_READONLY) !== GNTST.okay) return false;
+      this.#handle[i] = grants.handle + 1;
+      frame.push(grants.memory.bytes, grants.offset + offset + part, size - part);
+    }
+    return true;
+  }
+
+  /** A slot's grant was bad: that slot is answered with an error, the others are not, and the packet is dropped. */
+  #dropBadGrant(wire: Wire): false {
+    this.#answer();
+    wire.drop(this.#number, "bad-grant");
+    return false;
+  }
+
+  /** Gives the frame to the wire and answers its slots. False if the wire does not take it now. */
+  #handOver(wire: Wire): boolean {
+    if (!wire.transmit(this.frame, this.#number)) {
+      if (!this.#held) this.#hold(1);
+      this.#held = true;
+      return false;
+    }
+    if (this.#held) this.#hold(-1);
+    this.#held = false;
+    this.frames++;
+    this.#answer();
+    return true;
+  }
+
+  /** Counts the packet's static grants as used, or no longer. */
+  #hold(by: number): void {
+    for (let i = 0; i < this.#count; i++) {
+      const entry = this.#entry[i]!;
+      if (entry >= 0) this.#statics.uses[entry]! += by;
+    }
+  }
+
+  /** Answers the packet's slots: at once if all bytes were copied or static, after the unmap if they were mapped. */
+  #answer(): void {
+    for (let i = 0; i < this.#count; i++) {
+      const extras = i === 0 ? this.#packetExtras : 0;
+      const handle = this.#handle[i]!;
+      if (handle === 0) {
+        this.#respond(this.#id[i]!, this.#entry[i] === -2 ? ERROR : OKAY, extras);
+      } else {
+        const at = this.#waiting++;
+        this.#waitingId[at] = this.#id[i]!;
+        this.#waitingExtras[at] = extras;
+        this.#waitingHandle[at] = handle - 1;
+      }
+    }
+  }
+
+  /** Ends a batch: what was mapped is unmapped in one go and answered. */
+  #endBatch(): void {
+    this.#batchFrames = 0;
+    if (this.#batchCopies) this.copyCalls++;
+    if (this.#batchMaps) this.mapCalls++;
+    this.#batchCopies = this.#batchMaps = false;
+    const waiting = this.#waiting;
+    if (waiting === 0) return;
+    for (let i = 0; i < waiting; i++) {
+      this.#grants.unmap(this.#waitingHandle[i]!);
+      this.#respond(this.#waitingId[i]!, OKAY, this.#waitingExtras[i]!);
+    }
+    this.unmaps += waiting;
+    this.unmapCalls++;
+    this.#waiting = 0;
+  }
+
+  /** Unmaps whatever is mapped: what a disconnect does. */
+  release(): void {
+    if (this.#held) this.#answer();
+    this.#held = false;
+    this.#endBatch();
+  }
+
+  /** Writes a response, and one of NULL for each extra info; of those the id keeps what stood there. */
+  #respond(id: number, status: number, extras: number): void {
+    const ring = this.ring;
+    const view = ring.memory.view;
+    const slot = ring.slot(ring.rspProd);
+    view.setUint16(slot + RSP_ID, id, true);
+    view.setInt16(slot + RSP_STATUS, status, true);
+    ring.rspProd = (ring.rspProd + 1) >>> 0;
+    for (; extras > 0; extras--) {
+      view.setInt16(ring.slot(ring.rspProd) + RSP_STATUS, NULL, true);
+      ring.rspProd = (ring.rspProd + 1) >>> 0;
+    }
+  }
+
+  #fault(code: string, values: Record<string, number>): never {
+    throw new RingFault("device", this.#name, code, this.ring.reqCons, values);
+  }
+}

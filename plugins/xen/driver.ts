@@ -1,0 +1,407 @@
+/**
+ * The frontend: `netfront`.
+ *
+ * @module
+ */
+import type { Clock } from "../../core/clock.ts";
+import type { Counters } from "../../core/counters.ts";
+import type { DmaMemory } from "../../core/dma_memory.ts";
+import { RingFault } from "../../core/fault.ts";
+import { FlowParser, L3_IPV4, L4_TCP } from "../../core/flow.ts";
+import { type DriverHalf, type FrameSink, OVERSIZE } from "../../core/plugin.ts";
+import { MICROSOFT_RSS_KEY } from "../../core/toeplitz.ts";
+import { ControlClient } from "./control_ring.ts";
+import { driverCounters } from "./counters.ts";
+import { RxFront } from "./driver_rx.ts";
+import { TxFront } from "./driver_tx.ts";
+import { type EventPorts, EventThrottle } from "./event_channel.ts";
+import { GrantEntries } from "./grant_entries.ts";
+import { HASH_FLAGS, HASH_MAPPING_SIZE, HashConfiguration } from "./hash.ts";
+import {
+  PAGE_SIZE,
+  XEN_NETIF_CTRL_HASH_ALGORITHM,
+  XEN_NETIF_CTRL_STATUS,
+  XEN_NETIF_CTRL_TYPE,
+  XEN_NETIF_GSO_TYPE,
+  XEN_NETIF_MAX_TX_SIZE,
+} from "./layout.ts";
+import { initSharedRing, ringSize } from "./shared_ring.ts";
+import { addPools, ask, deletePools, MessagePage } from "./static_pool.ts";
+import { netif_rx_request, netif_tx_request } from "./layout.ts";
+import {
+  BACKEND_DOMID,
+  type BackendFeatures,
+  readBackendFeatures,
+  readNumber,
+  readState,
+  writeFrontendKeys,
+  writeState,
+  XenbusState,
+  type XenStore,
+} from "./xenbus.ts";
+
+/** Shortest first slot that Linux takes: an Ethernet header. */
+const ETHERNET_HEADER = 14;
+/** Largest frame of a network whose MTU is 1500; a larger TCP frame is one to be segmented. */
+const LARGEST_SEGMENT = 1514;
+const LARGEST_MTU = 1500;
+const TX_SLOTS = ringSize(netif_tx_request.size);
+const RX_SLOTS = ringSize(netif_rx_request.size);
+/** References beside those of packet pages: a queue's two rings, the control ring, a page for messages. */
+const RING_REFS = 2;
+const CONTROL_REFS = 2;
+
+/** What a frontend does with its pool. */
+export type PoolUse = "fixed" | "recycle" | "copy";
+
+/** How a frontend is to work. */
+export interface FrontendOptions {
+  /** Queues wanted. */
+  readonly queues: number;
+  /** Version of the grant table. */
+  readonly grantVersion: 1 | 2;
+  /** Pages per queue to be granted once; 0 for none. Half of them are for each direction. */
+  readonly pool: number;
+  /** What the pool is used for. */
+  readonly poolUse: PoolUse;
+  /** Longest frame that is copied into the pool, with `copy`. */
+  readonly copybreak: number;
+  /** Where in its first page a frame starts. */
+  readonly txOffset: number;
+  /** Whether packets may have several slots. */
+  readonly sg: boolean;
+  /** Whether large TCP frames are marked as such. */
+  readonly gso: boolean;
+  /** Whether the two rings of a queue have a port each. */
+  readonly splitEventChannels: boolean;
+  /** Whether it does what Linux does where the header leaves a choice. */
+  readonly linux: boolean;
+}
+
+/** What a frontend needs around it. */
+export interface FrontendSetup {
+  /** Its memory. */
+  readonly dma: DmaMemory;
+  /** Xenstore. */
+  readonly store: XenStore;
+  /** Its directory in xenstore. */
+  readonly path: string;
+  /** Its event channels. */
+  readonly events: EventPorts;
+  /** Time. */
+  readonly clock: Clock;
+  /** How it is to work. */
+  readonly options: FrontendOptions;
+}
+
+interface Queue {
+  readonly tx: TxFront;
+  readonly rx: RxFront;
+  readonly txPort: number;
+  readonly rxPort: number;
+}
+
+/** A Xen network frontend. */
+export class XenDriver implements DriverHalf {
+  /** Its grant table. The hypervisor must know where it is. */
+  readonly grants: GrantEntries;
+  readonly #setup: FrontendSetup;
+  readonly #options: FrontendOptions;
+  readonly #queues: Queue[] = [];
+  readonly #bringUp: Iterator<void>;
+  readonly #flow = new FlowParser();
+  /** The frontend hashes with the same function and key as it asks the backend to. */
+  readonly #hash: HashConfiguration;
+  readonly #throttle: EventThrottle;
+  #ports: number[] = [];
+  #control: ControlClient | undefined;
+  #page: MessagePage | undefined;
+  #connected = false;
+  #gso = false;
+  #longest = 0;
+  #eventsSent = 0;
+  #eventsSaved = 0;
+  #eventsSpurious = 0;
+  #fault: RingFault | undefined;
+
+  /** Makes the grant table. Everything else comes with {@linkcode XenDriver.connect}. */
+  constructor(setup: FrontendSetup) {
+    const { options, dma } = setup;
+    this.#setup = setup;
+    this.#options = options;
+    const pages = packetPages(options);
+    const perQueue = RING_REFS + pages.txPool + pages.txOrdinary + pages.rxPool + pages.rxOrdinary;
+    const domid = readNumber(setup.store, `${setup.path}/backend-id`) ?? BACKEND_DOMID;
+    this.grants = new GrantEntries(
+      dma,
+      options.grantVersion,
+      options.queues * perQueue + CONTROL_REFS,
+      domid,
+    );
+    this.#hash = new HashConfiguration(options.queues);
+    this.#hash.setAlgorithm(XEN_NETIF_CTRL_HASH_ALGORITHM.TOEPLITZ);
+    this.#hash.setFlags(HASH_FLAGS);
+    this.#hash.setKey(Uint8Array.from(MICROSOFT_RSS_KEY));
+    this.#throttle = new EventThrottle(setup.clock);
+    this.#bringUp = this.#steps();
+  }
+
+  /**
+   * Goes on with the handshake as far as the backend allows.
+   *
+   * @returns Whether the interface is up. If not, let the backend work and call again.
+   * @throws {RingFault} If the backend breaks the protocol.
+   */
+  connect(): boolean {
+    if (!this.#connected) this.#guard(() => this.#bringUp.next());
+    return this.#connected;
+  }
+
+  /** Tells the backend that the interface goes down. */
+  disconnect(): void {
+    this.#connected = false;
+    writeState(this.#setup.store, this.#setup.path, XenbusState.Closing);
+  }
+
+  /**
+   * Has the static grants of all queues unmapped by the backend, which {@linkcode XenDriver.disconnect} alone would do
+   * as well. Step by step: let the backend work between two calls of `next`.
+   *
+   * @returns How many were unmapped.
+   */
+  *releasePool(): Generator<void, number> {
+    let removed = 0;
+    if (!this.#control || !this.#page) return removed;
+    for (const [number, { tx, rx }] of this.#queues.entries()) {
+      removed += yield* deletePools(this.#control, this.#page, number, [tx.pages, rx.pages]);
+    }
+    return removed;
+  }
+
+  *#steps(): Generator<void> {
+    const { store, path, dma, events } = this.#setup;
+    const options = this.#options;
+    const backend = store.read(`${path}/backend`) ?? "";
+    while (readState(store, backend) !== XenbusState.InitWait) yield;
+    const features = readBackendFeatures(store, backend);
+    const count = Math.min(options.queues, features.maxQueues);
+    const split = options.splitEventChannels && features.splitEventChannels;
+    this.#gso = options.gso && features.gso;
+    const keys = Array.from({ length: count }, (_, number) => this.#makeQueue(number, split));
+    this.#longest = this.#longestFrame(features);
+    const wantsControl = (options.pool > 0 || count > 1) && features.controlRing;
+    const control = wantsControl
+      ? { ring: this.grants.allocate(1), port: events.allocate(), page: newRing(dma) }
+      : undefined;
+    if (control) this.grants.grant(control.ring, control.page, false);
+    const { sg } = options;
+    const told = { queues: keys, sg, gso: options.gso && sg, multicastControl: false };
+    writeFrontendKeys(store, path, control ? { ...told, control } : told);
+    writeState(store, path, XenbusState.Connected);
+    while (readState(store, backend) !== XenbusState.Connected) yield;
+    if (control) {
+      const notify = (wanted: boolean) => this.#notify(control.port, wanted);
+      this.#control = new ControlClient(dma.memory, control.page, notify);
+      this.#page = new MessagePage(dma, this.grants);
+      yield* this.#configure(this.#control, this.#page);
+    } else {
+      for (const { tx, rx } of this.#queues) [tx.pages, rx.pages].forEach((pages) => pages.limit(0));
+    }
+    for (const { rx, rxPort } of this.#queues) {
+      rx.fill();
+      this.#notify(rxPort, rx.ring.push());
+    }
+    this.#connected = true;
+  }
+
+  #makeQueue(number: number, split: boolean) {
+    const { dma, events } = this.#setup;
+    const options = this.#options;
+    const { txPool, txOrdinary, rxPool, rxOrdinary } = packetPages(options);
+    const txPage = newRing(dma);
+    const rxPage = newRing(dma);
+    const txRing = this.grants.allocate(1);
+    const rxRing = this.grants.allocate(1);
+    this.grants.grant(txRing, txPage, false);
+    this.grants.grant(rxRing, rxPage, false);
+    const cramped = options.linux && PAGE_SIZE - options.txOffset < ETHERNET_HEADER;
+    const tx = new TxFront(`tx${number}`, dma, txPage, this.grants, {
+      poolPages: txPool,
+      ordinaryPages: txOrdinary,
+      copybreak: options.poolUse === "copy" ? options.copybreak : XEN_NETIF_MAX_TX_SIZE,
+      recycle: options.poolUse === "recycle",
+      ownPages: options.poolUse === "copy" && txPool > 0,
+      // Linux's backend drops a packet whose first slot is shorter than an Ethernet header, so netfront moves it.
+      txOffset: cramped ? 0 : options.txOffset,
+    });
+    const rx = new RxFront(`rx${number}`, dma, rxPage, this.grants, {
+      poolPages: rxPool,
+      ordinaryPages: rxOrdinary,
+      copyOut: options.poolUse === "copy",
+      linux: options.linux,
+    });
+    const txPort = events.allocate();
+    const rxPort = split ? events.allocate() : txPort;
+    this.#queues.push({ tx, rx, txPort, rxPort });
+    this.#ports.push(...new Set([txPort, rxPort]));
+    return { txRing, rxRing, txPort, rxPort };
+  }
+
+  /** The longest frame that can pass: what one request can state, what the slots allowed and the pages there are hold. */
+  #longestFrame(features: BackendFeatures): number {
+    const { txOffset, sg } = this.#options;
+    const { tx, rx } = this.#queues[0]!;
+    const slots = sg && features.sg ? Math.min(tx.pages.available(true), rx.pages.available(true)) : 1;
+    return Math.min(XEN_NETIF_MAX_TX_SIZE, slots * PAGE_SIZE - txOffset);
+  }
+
+  /** Control messages at bring-up: static grants for each queue, and with several queues how to spread over them. */
+  *#configure(client: ControlClient, page: MessagePage): Generator<void> {
+    let supported = this.#options.pool > 0;
+    for (const [number, { tx, rx }] of this.#queues.entries()) {
+      const pools = [tx.pages, rx.pages];
+      if (supported) supported = yield* addPools(client, page, number, pools);
+      else pools.forEach((pool) => pool.limit(0));
+    }
+    if (this.#queues.length > 1) yield* this.#configureHash(client, page);
+  }
+
+  *#configureHash(client: ControlClient, page: MessagePage): Generator<void> {
+    const algorithm = XEN_NETIF_CTRL_HASH_ALGORITHM.TOEPLITZ;
+    const set = yield* ask(client, XEN_NETIF_CTRL_TYPE.SET_HASH_ALGORITHM, [algorithm, 0, 0]);
+    if (set.status !== XEN_NETIF_CTRL_STATUS.SUCCESS) return;
+    yield* ask(client, XEN_NETIF_CTRL_TYPE.SET_HASH_FLAGS, [HASH_FLAGS, 0, 0]);
+    const { memory } = this.#setup.dma;
+    memory.bytes.set(MICROSOFT_RSS_KEY, page.offset);
+    const length = MICROSOFT_RSS_KEY.length;
+    yield* page.ask(client, XEN_NETIF_CTRL_TYPE.SET_HASH_KEY, [page.ref, length, 0], true);
+    const room = yield* ask(client, XEN_NETIF_CTRL_TYPE.GET_HASH_MAPPING_SIZE, [0, 0, 0]);
+    const entries = Math.min(room.data, HASH_MAPPING_SIZE);
+    yield* ask(client, XEN_NETIF_CTRL_TYPE.SET_HASH_MAPPING_SIZE, [entries, 0, 0]);
+    for (let i = 0; i < entries; i++) {
+      page.view.setUint32(page.offset + 4 * i, i % this.#queues.length, true);
+    }
+    yield* page.ask(client, XEN_NETIF_CTRL_TYPE.SET_HASH_MAPPING, [page.ref, entries, 0], true);
+  }
+
+  /** See {@linkcode DriverHalf.transmit}. Headroom is of no use here. */
+  transmit(bytes: Uint8Array, offset: number, length: number, _headroom: number): number {
+    if (this.#fault) throw this.#fault;
+    if (length > this.#longest) return OVERSIZE;
+    const queues = this.#queues;
+    const large = this.#gso && length > LARGEST_SEGMENT;
+    let number = 0;
+    let gsoType = XEN_NETIF_GSO_TYPE.NONE;
+    let gsoSize = 0;
+    if (large || queues.length > 1) {
+      const flow = this.#flow;
+      flow.parse(bytes, offset, length);
+      if (queues.length > 1) {
+        this.#hash.hash(flow);
+        number = this.#hash.value % queues.length;
+      }
+      if (large && flow.l4 === L4_TCP) {
+        gsoType = flow.l3 === L3_IPV4 ? XEN_NETIF_GSO_TYPE.TCPV4 : XEN_NETIF_GSO_TYPE.TCPV6;
+        gsoSize = LARGEST_MTU - (flow.payloadOffset - flow.l3Offset);
+      }
+    }
+    const result = queues[number]!.tx.send(bytes, offset, length, gsoType, gsoSize);
+    return result < 0 ? result : number;
+  }
+
+  /** See {@linkcode DriverHalf.flush}. */
+  flush(): void {
+    for (const { tx, txPort } of this.#queues) {
+      if (tx.ring.reqProd !== tx.ring.published) this.#notify(txPort, tx.ring.push());
+    }
+  }
+
+  /** See {@linkcode DriverHalf.receive}. */
+  receive(sink: FrameSink): number {
+    if (this.#fault) throw this.#fault;
+    const { events } = this.#setup;
+    let woken = false;
+    for (const port of this.#ports) woken = events.take(port) || woken;
+    if (this.#throttle.waits()) return 0;
+    const moved = this.#guard(() => this.#receiveAll(sink));
+    if (woken) {
+      if (moved === 0) this.#eventsSpurious++;
+      this.#throttle.note(moved > 0);
+    }
+    return moved;
+  }
+
+  #receiveAll(sink: FrameSink): number {
+    let moved = 0;
+    for (let number = 0; number < this.#queues.length; number++) {
+      const { tx, rx, rxPort } = this.#queues[number]!;
+      moved += tx.complete() + rx.receive(number, sink);
+      if (rx.ring.reqProd !== rx.ring.published) this.#notify(rxPort, rx.ring.push());
+      if (tx.ring.finalCheck()) moved++;
+      if (rx.ring.finalCheck()) moved++;
+    }
+    return moved;
+  }
+
+  /** What breaks the protocol once stops the interface for good. */
+  #guard<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      if (error instanceof RingFault) this.#fault = error;
+      throw error;
+    }
+  }
+
+  #notify(port: number, wanted: boolean): void {
+    if (!wanted) {
+      this.#eventsSaved++;
+      return;
+    }
+    this.#eventsSent++;
+    this.#setup.events.send(port);
+  }
+
+  /** See {@linkcode DriverHalf.counters}. */
+  counters(): Counters {
+    return driverCounters({
+      queues: this.#queues,
+      grants: this.grants,
+      messages: this.#control?.messages ?? 0,
+      eventsSent: this.#eventsSent,
+      eventsSaved: this.#eventsSaved,
+      eventsSpurious: this.#eventsSpurious,
+    });
+  }
+
+  /** See {@linkcode DriverHalf.inspect}. */
+  inspect(): Record<string, unknown> {
+    return {
+      connected: this.#connected,
+      longestFrame: this.#longest,
+      queues: this.#queues.map(({ tx, rx, txPort, rxPort }) => ({
+        txPort,
+        rxPort,
+        tx: { req_prod_pvt: tx.ring.reqProd, rsp_cons: tx.ring.rspCons, staticPages: tx.pages.granted },
+        rx: { req_prod_pvt: rx.ring.reqProd, rsp_cons: rx.ring.rspCons, staticPages: rx.pages.granted },
+      })),
+    };
+  }
+}
+
+/** A ring page, initialised: where it starts in the driver's memory. */
+function newRing(dma: DmaMemory): number {
+  const { offset } = dma.allocate(PAGE_SIZE, PAGE_SIZE);
+  initSharedRing(dma.memory, offset);
+  return offset;
+}
+
+/** How many pages of which kind a queue has in each direction. */
+function packetPages(options: FrontendOptions) {
+  const rxPool = Math.min(Math.ceil(options.pool / 2), RX_SLOTS);
+  const txPool = Math.min(options.pool - rxPool, TX_SLOTS);
+  if (options.poolUse === "fixed" && options.pool > 0) {
+    return { txPool, rxPool, txOrdinary: 0, rxOrdinary: 0 };
+  }
+  return { txPool, rxPool, txOrdinary: TX_SLOTS, rxOrdinary: RX_SLOTS - rxPool };
+}

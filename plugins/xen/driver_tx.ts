@@ -1,0 +1,242 @@
+/**
+ * The frontend's transmit side of one queue: pages, grants, requests, completions.
+ *
+ * @module
+ */
+import type { DmaMemory } from "../../core/dma_memory.ts";
+import { RingFault } from "../../core/fault.ts";
+import { distance32 } from "../../core/index.ts";
+import type { Memory } from "../../core/memory.ts";
+import { FULL } from "../../core/plugin.ts";
+import type { GrantEntries } from "./grant_entries.ts";
+import {
+  netif_extra_info_gso,
+  NETIF_RSP,
+  netif_tx_request,
+  netif_tx_response,
+  NETTXF,
+  PAGE_SIZE,
+  XEN_NETIF_EXTRA_TYPE,
+} from "./layout.ts";
+import { PagePool } from "./page_pool.ts";
+import { FrontRing } from "./shared_ring.ts";
+
+const GREF = netif_tx_request.offsetOf("gref");
+const OFFSET = netif_tx_request.offsetOf("offset");
+const FLAGS = netif_tx_request.offsetOf("flags");
+const ID = netif_tx_request.offsetOf("id");
+const SIZE = netif_tx_request.offsetOf("size");
+const RSP_ID = netif_tx_response.offsetOf("id");
+const RSP_STATUS = netif_tx_response.offsetOf("status");
+const EXTRA_TYPE = netif_extra_info_gso.offsetOf("type");
+const EXTRA_FLAGS = netif_extra_info_gso.offsetOf("flags");
+const GSO_SIZE = netif_extra_info_gso.offsetOf("size");
+const GSO_TYPE = netif_extra_info_gso.offsetOf("gso_type");
+const GSO_PAD = netif_extra_info_gso.offsetOf("pad");
+const GSO_FEATURES = netif_extra_info_gso.offsetOf("features");
+const MORE_DATA = NETTXF.more_data;
+const EXTRA_INFO = NETTXF.extra_info;
+const OKAY = NETIF_RSP.OKAY;
+const NULL = NETIF_RSP.NULL;
+
+const NO_PAGE = 0xffff;
+
+/** How a frontend lays out what it sends. */
+export interface TxSettings {
+  /** Pages of the pool that is granted once. */
+  readonly poolPages: number;
+  /** Pages that are granted for each use; 0 means that only the pool is used. */
+  readonly ordinaryPages: number;
+  /** Frames up to this length are put into the pool. */
+  readonly copybreak: number;
+  /** Whether the guest builds its frames in pages of the pool, so that nothing is copied for the pool's sake. */
+  readonly recycle: boolean;
+  /** Whether frames are first laid into pages of the guest's own and copied into the pool from there. */
+  readonly ownPages: boolean;
+  /** Where in its first page a frame starts. */
+  readonly txOffset: number;
+}
+
+/** The transmit side of one queue. */
+export class TxFront {
+  /** Its ring. */
+  readonly ring: FrontRing;
+  /** Its pages: the pool's come first. */
+  readonly pages: PagePool;
+  /** Requests that carried data so far. */
+  slots = 0;
+  /** Extra infos so far. */
+  extras = 0;
+  /** Frames so far. */
+  frames = 0;
+  /** Times that a frame did not fit now. */
+  full = 0;
+  /** Bytes laid into pages that the guest would have built the frame in anyway. */
+  layoutBytes = 0;
+  /** Bytes copied into the pool for the sake of static grants. */
+  memcpyBytes = 0;
+  /** Slots answered with an error so far. */
+  errors = 0;
+  readonly #name: string;
+  readonly #memory: Memory;
+  readonly #grants: GrantEntries;
+  readonly #settings: TxSettings;
+  /** Free ids, the last freed one first. */
+  readonly #freeIds: Uint16Array;
+  #freeIdCount: number;
+  /** The page that an id stands for while its request is pending. */
+  readonly #pageOf: Uint16Array;
+  #extrasPending = 0;
+  /** The guest's own page range for `ownPages`. */
+  readonly #own: number;
+
+  /** Makes the ring and its pages. */
+  constructor(name: string, dma: DmaMemory, page: number, grants: GrantEntries, settings: TxSettings) {
+    this.ring = new FrontRing(dma.memory, page, netif_tx_request.size);
+    this.pages = new PagePool(dma, grants, settings.poolPages, settings.ordinaryPages, true);
+    this.#name = name;
+    this.#memory = dma.memory;
+    this.#grants = grants;
+    this.#settings = settings;
+    const size = this.ring.size;
+    this.#freeIds = new Uint16Array(size);
+    for (let i = 0; i < size; i++) this.#freeIds[i] = size - 1 - i;
+    this.#freeIdCount = size;
+    this.#pageOf = new Uint16Array(size).fill(NO_PAGE);
+    this.#own = settings.ownPages ? dma.allocate(17 * PAGE_SIZE, PAGE_SIZE).offset : 0;
+  }
+
+  /**
+   * Writes the requests of a frame; {@linkcode FrontRing.push} publishes them.
+   *
+   * @param gsoType `XEN_NETIF_GSO_TYPE_*`: if not NONE, a GSO extra info goes with the frame.
+   * @param gsoSize Its segment size.
+   * @returns 0, or {@linkcode FULL}.
+   */
+  send(bytes: Uint8Array, offset: number, length: number, gsoType: number, gsoSize: number): number {
+    const { txOffset, copybreak } = this.#settings;
+    const slots = txOffset + length <= PAGE_SIZE ? 1 : Math.ceil((txOffset + length) / PAGE_SIZE);
+    const extra = gsoType === 0 ? 0 : 1;
+    const pages = this.pages;
+    const pooled = length <= copybreak || pages.ordinaryPages === 0;
+    if (this.ring.free < slots + extra || pages.available(pooled) < slots) {
+      this.full++;
+      return FULL;
+    }
+    if (this.#settings.ownPages && pooled) {
+      this.#memory.copyFrom(this.#own + txOffset, bytes, offset, length);
+      this.layoutBytes += length;
+      bytes = this.#memory.bytes;
+      offset = this.#own + txOffset;
+    }
+    const flags = (slots > 1 ? MORE_DATA : 0) | (extra !== 0 ? EXTRA_INFO : 0);
+    let part = slots > 1 ? PAGE_SIZE - txOffset : length;
+    this.#writeSlot(bytes, offset, part, txOffset, flags, length, pooled);
+    if (extra !== 0) this.#writeGso(gsoType, gsoSize);
+    for (let i = 1, rest = length - part; i < slots; i++, rest -= part) {
+      offset += part;
+      part = Math.min(rest, PAGE_SIZE);
+      this.#writeSlot(bytes, offset, part, 0, i + 1 < slots ? MORE_DATA : 0, part, pooled);
+    }
+    this.frames++;
+    return 0;
+  }
+
+  #writeSlot(
+    bytes: Uint8Array,
+    source: number,
+    length: number,
+    offset: number,
+    flags: number,
+    size: number,
+    pooled: boolean,
+  ): void {
+    const { ring, pages } = this;
+    const page = pages.take(pooled);
+    const target = pages.offset + page * PAGE_SIZE;
+    this.#memory.copyFrom(target + offset, bytes, source, length);
+    const ref = pages.firstRef + page;
+    if (page >= pages.granted) this.#grants.grant(ref, target, true);
+    if (page >= pages.granted || this.#settings.recycle) this.layoutBytes += length;
+    else this.memcpyBytes += length;
+    const id = this.#freeIds[--this.#freeIdCount]!;
+    this.#pageOf[id] = page;
+    const index = ring.reqProd;
+    const slot = ring.slot(index);
+    const view = ring.memory.view;
+    view.setUint32(slot + GREF, ref, true);
+    view.setUint16(slot + OFFSET, offset, true);
+    view.setUint16(slot + FLAGS, flags, true);
+    view.setUint16(slot + ID, id, true);
+    view.setUint16(slot + SIZE, size, true);
+    ring.reqProd = (index + 1) >>> 0;
+    this.slots++;
+  }
+
+  #writeGso(type: number, size: number): void {
+    const ring = this.ring;
+    const slot = ring.slot(ring.reqProd);
+    const view = ring.memory.view;
+    view.setUint8(slot + EXTRA_TYPE, XEN_NETIF_EXTRA_TYPE.GSO);
+    view.setUint8(slot + EXTRA_FLAGS, 0);
+    view.setUint16(slot + GSO_SIZE, size, true);
+    view.setUint8(slot + GSO_TYPE, type);
+    view.setUint8(slot + GSO_PAD, 0);
+    view.setUint16(slot + GSO_FEATURES, 0, true);
+    ring.reqProd = (ring.reqProd + 1) >>> 0;
+    this.extras++;
+    this.#extrasPending++;
+  }
+
+  /**
+   * Takes back what the backend has answered.
+   *
+   * @returns How many responses there were.
+   * @throws {RingFault} `tx-response-overrun`, `tx-id`, `tx-null`, `tx-status` or `tx-grant-in-use`.
+   */
+  complete(): number {
+    const ring = this.ring;
+    const producer = ring.readProducer();
+    let index = ring.rspCons;
+    if (producer === index) return 0;
+    if (ring.overflows(producer)) {
+      this.#fault("tx-response-overrun", { rsp_prod: producer, req_prod: ring.published });
+    }
+    const moved = distance32(producer, index);
+    const view = ring.memory.view;
+    const pageOf = this.#pageOf;
+    for (; index !== producer; index = (index + 1) >>> 0) {
+      ring.rspCons = index;
+      const slot = ring.slot(index);
+      const status = view.getInt16(slot + RSP_STATUS, true);
+      if (status !== OKAY && this.#isNull(status)) continue;
+      const id = view.getUint16(slot + RSP_ID, true);
+      const page = id < pageOf.length ? pageOf[id]! : NO_PAGE;
+      if (page === NO_PAGE) this.#fault("tx-id", { id });
+      if (page >= this.pages.granted && !this.#grants.end(this.pages.firstRef + page)) {
+        this.#fault("tx-grant-in-use", { id, gref: this.pages.firstRef + page });
+      }
+      pageOf[id] = NO_PAGE;
+      this.pages.give(page);
+      this.#freeIds[this.#freeIdCount++] = id;
+    }
+    ring.rspCons = index;
+    return moved;
+  }
+
+  /** Judges a status other than OKAY: whether it answers an extra info. */
+  #isNull(status: number): boolean {
+    if (status === NULL) {
+      if (this.#extrasPending === 0) this.#fault("tx-null", { extras: 0 });
+      this.#extrasPending--;
+      return true;
+    }
+    if (status !== NETIF_RSP.ERROR && status !== NETIF_RSP.DROPPED) this.#fault("tx-status", { status });
+    this.errors++;
+    return false;
+  }
+
+  #fault(code: string, values: Record<string, number>): never {
+    throw new RingFault("driver", this.#name, code, this.ring.rspCons, values);
+  }
+}

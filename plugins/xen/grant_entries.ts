@@ -1,0 +1,127 @@
+/**
+ * A domain's own part of grants: it gives out references and writes the entries of its table.
+ *
+ * @module
+ */
+import type { DmaMemory } from "../../core/dma_memory.ts";
+import type { Memory } from "../../core/memory.ts";
+import {
+  GNTTAB_NR_RESERVED_ENTRIES,
+  grant_entry_v1,
+  grant_entry_v2_full_page,
+  grant_status_v2,
+  GTF,
+  GTF_TYPE,
+} from "./hypervisor_layout.ts";
+import { PAGE_SHIFT, PAGE_SIZE } from "./layout.ts";
+
+const V1_FLAGS = grant_entry_v1.offsetOf("flags");
+const V1_DOMID = grant_entry_v1.offsetOf("domid");
+const V1_FRAME = grant_entry_v1.offsetOf("frame");
+const V2_FRAME = grant_entry_v2_full_page.offsetOf("frame");
+const IN_USE = GTF.reading | GTF.writing;
+
+/**
+ * A grant table in a driver's memory, made and written by the driver. Version 1 has 512 entries of 8 bytes to a page;
+ * version 2 has 256 of 16 bytes, and status words in pages of their own.
+ */
+export class GrantEntries {
+  /** Version of the entries. */
+  readonly version: 1 | 2;
+  /** How many entries there are. */
+  readonly entries: number;
+  /** Address of entry 0. */
+  readonly address: number;
+  /** Address of the status words; with version 1 the same as `address`. */
+  readonly statusAddress: number;
+  /** Entries written to permit access so far. */
+  grants = 0;
+  /** Entries ended so far. */
+  ends = 0;
+  readonly #memory: Memory;
+  readonly #entry: number;
+  readonly #base: number;
+  readonly #status: number;
+  readonly #delta: number;
+  /** Flags and domain of an entry that permits access, as one number. */
+  readonly #permit: number;
+  #next = GNTTAB_NR_RESERVED_ENTRIES;
+
+  /**
+   * Makes a table.
+   *
+   * @param dma Where the table and the pages to be granted lie.
+   * @param version Version of the entries.
+   * @param references How many references will be given out.
+   * @param domid The domain to which access is granted.
+   */
+  constructor(dma: DmaMemory, version: 1 | 2, references: number, domid: number) {
+    this.version = version;
+    this.#entry = version === 1 ? grant_entry_v1.size : grant_entry_v2_full_page.size;
+    const perPage = PAGE_SIZE / this.#entry;
+    const frames = Math.ceil((GNTTAB_NR_RESERVED_ENTRIES + references) / perPage);
+    this.entries = frames * perPage;
+    const table = dma.allocate(frames * PAGE_SIZE, PAGE_SIZE);
+    const words = version === 1 ? table : dma.allocate(
+      Math.ceil(this.entries * grant_status_v2.size / PAGE_SIZE) * PAGE_SIZE,
+      PAGE_SIZE,
+    );
+    this.address = table.address;
+    this.statusAddress = words.address;
+    this.#memory = dma.memory;
+    this.#base = table.offset;
+    this.#status = words.offset;
+    this.#delta = dma.region.delta;
+    this.#permit = GTF_TYPE.permit_access + domid * 2 ** (8 * V1_DOMID);
+  }
+
+  /**
+   * Gives out references that follow each other.
+   *
+   * @throws {RangeError} If the table has none left.
+   */
+  allocate(count: number): number {
+    if (this.#next + count > this.entries) {
+      throw new RangeError(
+        `Cannot give out ${count} grant references: ${this.entries - this.#next} are left`,
+      );
+    }
+    const first = this.#next;
+    this.#next += count;
+    return first;
+  }
+
+  /** Grants access to the page at `offset` of the driver's memory: frame first, then domain and flags. */
+  grant(ref: number, offset: number, readonly: boolean): void {
+    const view = this.#memory.view;
+    const at = this.#base + ref * this.#entry;
+    const address = offset - this.#delta;
+    if (this.version === 1) {
+      view.setUint32(at + V1_FRAME, address / PAGE_SIZE, true);
+    } else {
+      const frame = Math.floor(address / PAGE_SIZE);
+      view.setUint32(at + V1_FRAME, 0, true);
+      view.setUint32(at + V2_FRAME, frame >>> 0, true);
+      view.setUint32(at + V2_FRAME + 4, address / 2 ** (32 + PAGE_SHIFT), true);
+    }
+    view.setUint32(at + V1_FLAGS, readonly ? this.#permit + GTF.readonly : this.#permit, true);
+    this.grants++;
+  }
+
+  /** Ends access. False, and nothing is changed, if the page is still in use. */
+  end(ref: number): boolean {
+    const view = this.#memory.view;
+    const at = this.#base + ref * this.#entry;
+    if ((this.#bits(ref) & IN_USE) !== 0) return false;
+    view.setUint16(at + V1_FLAGS, 0, true);
+    this.ends++;
+    return true;
+  }
+
+  #bits(ref: number): number {
+    const at = this.version === 1
+      ? this.#base + ref * this.#entry + V1_FLAGS
+      : this.#status + ref * grant_status_v2.size;
+    return this.#memory.view.getUint16(at, true);
+  }
+}

@@ -1,0 +1,269 @@
+/**
+ * The hypervisor's part of grants: map, unmap and copy, judged by the bytes of a domain's grant table.
+ *
+ * A domain writes entries (`grant_entries.ts`), another one names them by reference. This model stands between the two
+ * as Xen does: it reads the entry's bytes, checks them, finds the page, and sets the in-use bits in the granter's
+ * own entry. It knows neither half.
+ *
+ * @module
+ */
+import { type Access, type AddressSpace, NO_REGION, READ, READ_WRITE } from "../../core/address_space.ts";
+import type { Memory } from "../../core/memory.ts";
+import {
+  GNTMAP,
+  GNTST,
+  grant_entry_v1,
+  grant_entry_v2_full_page,
+  grant_entry_v2_sub_page,
+  grant_status_v2,
+  GTF,
+  GTF_TYPE,
+  GTF_type_mask,
+} from "./hypervisor_layout.ts";
+import { PAGE_SIZE } from "./layout.ts";
+
+const V1_DOMID = grant_entry_v1.offsetOf("domid");
+const V1_FRAME = grant_entry_v1.offsetOf("frame");
+const V2_FRAME = grant_entry_v2_full_page.offsetOf("frame");
+const V2_PAGE_OFF = grant_entry_v2_sub_page.offsetOf("page_off");
+const V2_LENGTH = grant_entry_v2_sub_page.offsetOf("length");
+const V1_SIZE = grant_entry_v1.size;
+const V2_SIZE = grant_entry_v2_full_page.size;
+const STATUS_SIZE = grant_status_v2.size;
+
+/** Where a domain's grant table stands: what it told the hypervisor, and what the other domain is. */
+export interface GrantTableSite {
+  /** The granting domain's memory. */
+  readonly space: AddressSpace;
+  /** Version of the entries. */
+  readonly version: 1 | 2;
+  /** Address of entry 0. */
+  readonly address: number;
+  /** How many entries there are. */
+  readonly entries: number;
+  /** Address of the status words, with version 2. */
+  readonly statusAddress?: number;
+  /** The domain that maps and copies. */
+  readonly domid: number;
+}
+
+/** A grant table seen by the hypervisor on behalf of one other domain. */
+export class GrantTable {
+  /** After a `map` that was okay: the memory that holds the page. */
+  memory: Memory = NO_REGION.memory;
+  /** After a `map` that was okay: where in it the page starts. */
+  offset = 0;
+  /** After a `map` that was okay: what to unmap it by. */
+  handle = 0;
+  readonly #space: AddressSpace;
+  readonly #domid: number;
+  readonly #version: number;
+  readonly #entries: number;
+  /** The table's own memory and where entries and status words start in it. */
+  readonly #table: Memory;
+  readonly #base: number;
+  readonly #status: Memory;
+  readonly #statusBase: number;
+  /** Mappings of each reference, and those that may write. */
+  readonly #pins: Uint32Array;
+  readonly #writers: Uint32Array;
+  /** Address of a mapped reference's page: fixed while it is mapped, whatever the entry says. */
+  readonly #pinned: Float64Array;
+  /** Reference and rights of each handle: 2 * ref + writable + 1, or 0 if the handle is free. */
+  readonly #handles: Uint32Array;
+  readonly #freeHandles: Uint32Array;
+  #freeCount: number;
+  #mapped = 0;
+  /** The region in which the last page was found. */
+  #region = NO_REGION;
+  #generation = -1;
+  #windowStart = 0;
+  #windowEnd = PAGE_SIZE;
+
+  /**
+   * Attaches to a table.
+   *
+   * @param site Where it is.
+   * @param handles How many mappings there can be at a time.
+   * @throws {RangeError} If the table does not lie in the domain's memory.
+   */
+  constructor(site: GrantTableSite, handles: number = 2 * site.entries) {
+    this.#space = site.space;
+    this.#domid = site.domid;
+    this.#version = site.version;
+    this.#entries = site.entries;
+    const size = site.entries * (site.version === 1 ? V1_SIZE : V2_SIZE);
+    const table = site.space.contiguous(site.address, size, READ_WRITE);
+    const status = site.version === 1
+      ? table
+      : site.space.contiguous(site.statusAddress ?? -1, site.entries * STATUS_SIZE, READ_WRITE);
+    if (!table || !status) {
+      throw new RangeError(`Cannot find the grant table in the domain's memory: address ${site.address}`);
+    }
+    this.#table = table.memory;
+    this.#base = site.address + table.delta;
+    this.#status = status.memory;
+    this.#statusBase = site.version === 1 ? this.#base : site.statusAddress! + status.delta;
+    this.#pins = new Uint32Array(site.entries);
+    this.#writers = new Uint32Array(site.entries);
+    this.#pinned = new Float64Array(site.entries);
+    this.#handles = new Uint32Array(handles);
+    this.#freeHandles = new Uint32Array(handles);
+    for (let i = 0; i < handles; i++) this.#freeHandles[i] = handles - 1 - i;
+    this.#freeCount = handles;
+  }
+
+  /** How many mappings there are now. */
+  get mapped(): number {
+    return this.#mapped;
+  }
+
+  /** How many references the table has. */
+  get entries(): number {
+    return this.#entries;
+  }
+
+  /**
+   * Maps a reference: `GNTTABOP_map_grant_ref`. If okay, `memory`, `offset` and `handle` say what came of it.
+   *
+   * @param ref The reference.
+   * @param flags `GNTMAP_*`.
+   * @returns `GNTST_*`.
+   */
+  map(ref: number, flags: number): number {
+    if ((flags & (GNTMAP.device_map! | GNTMAP.host_map!)) === 0 || ref >= this.#entries) {
+      return GNTST.bad_gntref;
+    }
+    if (this.#freeCount === 0) return GNTST.no_space;
+    const writable = (flags & GNTMAP.readonly!) === 0;
+    const place = this.#find(ref, writable, false);
+    if (place < 0) return place;
+    if (this.#pins[ref]!++ === 0) this.#pinned[ref] = place - this.#region.delta;
+    if (writable) this.#writers[ref]!++;
+    this.#mark(ref, writable ? GTF.reading | GTF.writing : GTF.reading);
+    const handle = this.#freeHandles[--this.#freeCount]!;
+    this.#handles[handle] = 2 * ref + (writable ? 1 : 0) + 1;
+    this.#mapped++;
+    this.handle = handle;
+    this.offset = place;
+    this.memory = this.#region.memory;
+    return GNTST.okay;
+  }
+
+  /**
+   * Ends a mapping: `GNTTABOP_unmap_grant_ref`.
+   *
+   * @returns `GNTST_*`.
+   */
+  unmap(handle: number): number {
+    const entry = handle < this.#handles.length ? this.#handles[handle]! - 1 : -1;
+    if (entry < 0) return GNTST.bad_handle;
+    this.#handles[handle] = 0;
+    this.#freeHandles[this.#freeCount++] = handle;
+    this.#mapped--;
+    const ref = entry >>> 1;
+    let clear = 0;
+    if ((entry & 1) !== 0 && --this.#writers[ref]! === 0) clear = GTF.writing;
+    if (--this.#pins[ref]! === 0) clear |= GTF.reading;
+    if (clear !== 0) this.#unmark(ref, clear);
+    return GNTST.okay;
+  }
+
+  /**
+   * Copies out of a granted page: `GNTTABOP_copy` with a reference as source.
+   *
+   * @returns `GNTST_*`. A copy of no bytes is okay whatever else it names.
+   */
+  copyFrom(ref: number, offset: number, length: number, target: Memory, targetOffset: number): number {
+    if (length === 0) return GNTST.okay;
+    const place = this.#findForCopy(ref, offset, length, false);
+    if (place < 0) return place;
+    target.copyFrom(targetOffset, this.#region.memory.bytes, place + offset, length);
+    return GNTST.okay;
+  }
+
+  /**
+   * Checks a copy into a granted page, `GNTTABOP_copy` with a reference as destination, and says where its bytes go:
+   * `memory` and `offset` are then set, and the caller moves the bytes. (A receive copy gathers them from several
+   * places; the operation stays one per page.)
+   *
+   * @returns `GNTST_*`. A copy of no bytes is okay whatever else it names.
+   */
+  beginCopyTo(ref: number, offset: number, length: number): number {
+    if (length === 0) return GNTST.okay;
+    const place = this.#findForCopy(ref, offset, length, true);
+    if (place < 0) return place;
+    this.memory = this.#region.memory;
+    this.offset = place + offset;
+    return GNTST.okay;
+  }
+
+  // The in-use bits that a copy sets and clears again cannot be seen in between, as nothing else runs: left out.
+  #findForCopy(ref: number, offset: number, length: number, writable: boolean): number {
+    if (offset + length > PAGE_SIZE) return GNTST.bad_copy_arg;
+    if (ref >= this.#entries) return GNTST.bad_gntref;
+    const place = this.#find(ref, writable, true);
+    if (place >= 0 && (offset < this.#windowStart || offset + length > this.#windowEnd)) {
+      return GNTST.general_error;
+    }
+    return place;
+  }
+
+  /** Where the page of a reference lies in the memory of `#region`, or a negative `GNTST_*`. */
+  #find(ref: number, writable: boolean, window: boolean): number {
+    const view = this.#table.view;
+    const at = this.#base + ref * (this.#version === 1 ? V1_SIZE : V2_SIZE);
+    // Flags and domain in one read, so that they belong together.
+    const head = view.getUint32(at, true);
+    const flags = head & 0xffff;
+    if ((flags & GTF_type_mask) !== GTF_TYPE.permit_access) return GNTST.general_error;
+    if (head >>> (8 * V1_DOMID) !== this.#domid) return GNTST.general_error;
+    if (writable && (flags & GTF.readonly!) !== 0) return GNTST.general_error;
+    let frame: number;
+    if (this.#version === 1) {
+      frame = view.getUint32(at + V1_FRAME, true);
+    } else {
+      frame = view.getUint32(at + V2_FRAME + 4, true) * 4294967296 + view.getUint32(at + V2_FRAME, true);
+      this.#windowStart = 0;
+      this.#windowEnd = PAGE_SIZE;
+      if ((flags & GTF.sub_page!) !== 0) {
+        if (!window) return GNTST.general_error;
+        this.#windowStart = view.getUint16(at + V2_PAGE_OFF, true);
+        this.#windowEnd = this.#windowStart + view.getUint16(at + V2_LENGTH, true);
+      }
+    }
+    const address = this.#pins[ref] === 0 ? frame * PAGE_SIZE : this.#pinned[ref]!;
+    return this.#locate(address, writable ? READ_WRITE : READ);
+  }
+
+  #locate(address: number, access: Access): number {
+    if (this.#generation !== this.#space.generation) {
+      this.#region = NO_REGION;
+      this.#generation = this.#space.generation;
+    }
+    let region = this.#region;
+    if (!region.holds(address, PAGE_SIZE) || (region.access & access) !== access) {
+      const found = address <= Number.MAX_SAFE_INTEGER ? this.#space.find(address, access) : undefined;
+      if (!found?.holds(address, PAGE_SIZE)) return GNTST.bad_page;
+      region = this.#region = found;
+    }
+    return address + region.delta;
+  }
+
+  #mark(ref: number, bits: number): void {
+    const at = this.#bitsOf(ref);
+    const view = this.#status.view;
+    view.setUint16(at, view.getUint16(at, true) | bits, true);
+  }
+
+  #unmark(ref: number, bits: number): void {
+    const at = this.#bitsOf(ref);
+    const view = this.#status.view;
+    view.setUint16(at, view.getUint16(at, true) & ~bits, true);
+  }
+
+  /** Where the in-use bits of a reference are: in the flags of version 1, in the status word of version 2. */
+  #bitsOf(ref: number): number {
+    return this.#statusBase + ref * (this.#version === 1 ? V1_SIZE : STATUS_SIZE);
+  }
+}

@@ -1,0 +1,197 @@
+/**
+ * The Xen network interface: shared rings, grants, control ring and static grants, frontend and backend.
+ *
+ * @module
+ */
+import type { DmaMemory } from "../../core/dma_memory.ts";
+import type { OptionSpec, OptionValues } from "../../core/options.ts";
+import type { Host, Link, Plugin } from "../../core/plugin.ts";
+import { counterSpecs } from "./counters.ts";
+import { XenDevice } from "./device.ts";
+import { type FrontendOptions, type PoolUse, XenDriver } from "./driver.ts";
+import { eventChannels } from "./event_channel.ts";
+import { GrantTable } from "./grant_table.ts";
+import { PAGE_SIZE, structures } from "./layout.ts";
+import { BACKEND_DOMID, BACKEND_PATH, createVif, FRONTEND_PATH, XenStore } from "./xenbus.ts";
+
+export * from "./control_ring.ts";
+export * from "./control_server.ts";
+export * from "./device.ts";
+export * from "./driver.ts";
+export * from "./event_channel.ts";
+export * from "./faults.ts";
+export * from "./grant_entries.ts";
+export * from "./grant_table.ts";
+export * from "./hash.ts";
+export * from "./hypervisor_layout.ts";
+export * from "./layout.ts";
+export * from "./shared_ring.ts";
+export * from "./static_grants.ts";
+export * from "./xenbus.ts";
+
+/** Queues at most. */
+const MOST_QUEUES = 16;
+/** Static grants that the backend of the pipe keeps for each queue: both rings. */
+const STATIC_CAPACITY = 512;
+/** Frames transmitted before the backend works: what Linux's polls with. `NAPI_POLL_WEIGHT`. */
+const BATCH = 64;
+
+const options: readonly OptionSpec[] = [
+  {
+    name: "static-grants",
+    type: "flag",
+    default: true,
+    meaning: "have the backend keep a pool of pages mapped, by the control messages 8 to 10",
+  },
+  {
+    name: "grants",
+    type: "integer",
+    default: 512,
+    min: 2,
+    max: STATIC_CAPACITY,
+    meaning: "pages in the pool of each queue, half of them for each ring",
+  },
+  {
+    name: "pool",
+    type: "choice",
+    default: "fixed",
+    choices: ["fixed", "recycle", "copy"],
+    meaning:
+      "fixed: nothing but the pool is used; recycle: the guest's own pages are the pool, others are granted " +
+      "when it is empty; copy: frames are copied into the pool, and granted when it is empty or they are long",
+  },
+  {
+    name: "grant-table",
+    type: "choice",
+    default: "v1",
+    choices: ["v1", "v2"],
+    meaning: "version of the grant table's entries",
+  },
+  {
+    name: "grant-policy",
+    type: "choice",
+    default: "linux",
+    choices: ["linux", "copy"],
+    meaning:
+      "linux: copy the first 128 bytes of a frame and map the rest; copy: copy all, as FreeBSD and Mirage",
+  },
+  {
+    name: "profile",
+    type: "choice",
+    default: "spec",
+    choices: ["spec", "linux"],
+    meaning: "spec: carry whatever the slots can express; linux: also drop what Linux drops",
+  },
+  { name: "queues", type: "integer", default: 1, min: 1, max: MOST_QUEUES, meaning: "queue pairs" },
+  {
+    name: "split-event-channels",
+    type: "flag",
+    default: true,
+    meaning: "one event channel for each ring instead of one for both",
+  },
+  { name: "sg", type: "flag", default: true, meaning: "frames may take several slots" },
+  {
+    name: "gso",
+    type: "flag",
+    default: false,
+    meaning: "mark TCP frames over 1514 bytes with a GSO extra info; their bytes stay as they are",
+  },
+  {
+    name: "copybreak",
+    type: "integer",
+    default: 65535,
+    min: 0,
+    max: 65535,
+    meaning: "with pool=copy: longest frame that is copied into the pool",
+  },
+  {
+    name: "tx-offset",
+    type: "integer",
+    default: 0,
+    min: 0,
+    max: PAGE_SIZE - 1,
+    meaning: "where in its first page a frame starts",
+  },
+];
+
+function frontendOptions(values: OptionValues): FrontendOptions {
+  return {
+    queues: values.integer("queues"),
+    grantVersion: values.text("grant-table") === "v1" ? 1 : 2,
+    pool: values.flag("static-grants") ? values.integer("grants") : 0,
+    poolUse: values.text("pool") as PoolUse,
+    copybreak: values.integer("copybreak"),
+    txOffset: values.integer("tx-offset"),
+    sg: values.flag("sg"),
+    gso: values.flag("gso"),
+    splitEventChannels: values.flag("split-event-channels"),
+    linux: values.text("profile") === "linux",
+  };
+}
+
+/**
+ * Where the backend of the pipe keeps its own pages: in the same buffer as everything else, so that its copies stay
+ * inside one buffer. The frontend does not know them.
+ */
+function ownPages(dma: DmaMemory, queues: number) {
+  const { offset } = dma.allocate(XenDevice.ownSize(queues), PAGE_SIZE);
+  return { memory: dma.memory, offset };
+}
+
+function open(values: OptionValues, host: Host): Link {
+  const front = frontendOptions(values);
+  const store = new XenStore();
+  createVif(store);
+  const [frontEvents, backEvents] = eventChannels();
+  const driver = new XenDriver({
+    dma: host.dma,
+    store,
+    path: FRONTEND_PATH,
+    events: frontEvents,
+    clock: host.clock,
+    options: front,
+  });
+  const { version, address, entries, statusAddress } = driver.grants;
+  const grants = new GrantTable({
+    space: host.space,
+    version,
+    address,
+    entries,
+    statusAddress,
+    domid: BACKEND_DOMID,
+  });
+  const device = new XenDevice({
+    grants,
+    own: ownPages(host.dma, front.queues),
+    store,
+    path: BACKEND_PATH,
+    events: backEvents,
+    options: {
+      features: {
+        maxQueues: MOST_QUEUES,
+        sg: true,
+        gso: true,
+        splitEventChannels: true,
+        controlRing: true,
+        multicastControl: true,
+      },
+      staticCapacity: STATIC_CAPACITY,
+      policy: values.text("grant-policy") === "copy" ? "copy" : "linux",
+      linux: front.linux,
+    },
+  });
+  device.connect();
+  while (!driver.connect()) device.connect();
+  return { driver, device, batch: BATCH };
+}
+
+const plugin: Plugin = {
+  api: 1,
+  name: "xen",
+  summary: "Xen network interface: shared rings, grants, static grants",
+  options,
+  counters: counterSpecs,
+  structures,
+  open,
+};
+export default plugin;

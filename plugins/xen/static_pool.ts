@@ -1,0 +1,169 @@
+/**
+ * The frontend's part of static grants: it asks how many there can be, and lists the pages of its pools.
+ *
+ * @module
+ */
+import type { DmaMemory } from "../../core/dma_memory.ts";
+import { RingFault } from "../../core/fault.ts";
+import type { ControlAnswer, ControlClient } from "./control_ring.ts";
+import type { GrantEntries } from "./grant_entries.ts";
+import {
+  GREFS_PER_PAGE,
+  PAGE_SIZE,
+  XEN_NETIF_CTRL_STATUS,
+  XEN_NETIF_CTRL_TYPE,
+  XEN_NETIF_CTRLF_GREF_readonly,
+  xen_netif_gref,
+} from "./layout.ts";
+import type { PagePool } from "./page_pool.ts";
+
+const REF = xen_netif_gref.offsetOf("ref");
+const FLAGS = xen_netif_gref.offsetOf("flags");
+const STATUS = xen_netif_gref.offsetOf("status");
+const ENTRY = xen_netif_gref.size;
+const { SUCCESS, NOT_SUPPORTED, INVALID_PARAMETER } = XEN_NETIF_CTRL_STATUS;
+
+/** A page that is granted for the time of one control message: a list, a key, a table. */
+export class MessagePage {
+  /** Its reference. */
+  readonly ref: number;
+  /** Where it starts in the driver's memory. */
+  readonly offset: number;
+  /** The driver's memory, as a `DataView`. */
+  readonly view: DataView;
+  readonly #grants: GrantEntries;
+
+  /** Takes a page and a reference. */
+  constructor(dma: DmaMemory, grants: GrantEntries) {
+    this.offset = dma.allocate(PAGE_SIZE, PAGE_SIZE).offset;
+    this.ref = grants.allocate(1);
+    this.view = dma.memory.view;
+    this.#grants = grants;
+  }
+
+  /** Grants the page, sends a message and yields until the answer has come. */
+  *ask(
+    client: ControlClient,
+    type: number,
+    data: readonly [number, number, number],
+    readonly: boolean,
+  ): Generator<void, ControlAnswer> {
+    this.#grants.grant(this.ref, this.offset, readonly);
+    const answer = yield* ask(client, type, data);
+    this.#grants.end(this.ref);
+    return answer;
+  }
+}
+
+/** Sends a control message and yields until the answer has come. */
+export function* ask(
+  client: ControlClient,
+  type: number,
+  data: readonly [number, number, number],
+): Generator<void, ControlAnswer> {
+  client.send(type, data[0], data[1], data[2]);
+  for (;;) {
+    const answer = client.poll();
+    if (answer) return answer;
+    yield;
+  }
+}
+
+/**
+ * Has the pools of one queue kept mapped, as far as the backend has room.
+ *
+ * @param client The control ring.
+ * @param page A page for lists.
+ * @param queue The queue's number.
+ * @param pools Its pools. Those pages that the backend does not keep are granted for each use from then on.
+ * @returns False if the backend knows no static grants: it need not be asked again.
+ */
+export function* addPools(
+  client: ControlClient,
+  page: MessagePage,
+  queue: number,
+  pools: readonly PagePool[],
+): Generator<void, boolean> {
+  const room = yield* ask(client, XEN_NETIF_CTRL_TYPE.GET_GREF_MAPPING_SIZE, [queue, 0, 0]);
+  const wanted = pools.reduce((sum, pool) => sum + pool.granted, 0);
+  const capacity = room.status === SUCCESS ? room.data : 0;
+  if (wanted > capacity) {
+    for (const pool of pools) pool.limit(Math.floor(pool.granted * capacity / wanted));
+  }
+  const entries = poolEntries(pools);
+  for (let done = 0; done < entries.length; done += GREFS_PER_PAGE) {
+    const list = entries.slice(done, done + GREFS_PER_PAGE);
+    writeList(page, list);
+    const type = XEN_NETIF_CTRL_TYPE.ADD_GREF_MAPPING;
+    const answer = yield* page.ask(client, type, [queue, page.ref, list.length], false);
+    if (answer.status !== SUCCESS) {
+      // What an earlier list added stays mapped: its grants could not be ended.
+      pools.forEach((pool) =>
+        pool.limit(entries.slice(0, done).filter((entry) => inPool(pool, entry)).length)
+      );
+      break;
+    }
+  }
+  return room.status !== NOT_SUPPORTED;
+}
+
+/**
+ * Has the pools of one queue unmapped.
+ *
+ * @returns How many entries were.
+ * @throws {RingFault} `ctrl-del-status` if an entry's status is neither SUCCESS nor INVALID_PARAMETER, or their
+ * count contradicts the answer.
+ */
+export function* deletePools(
+  client: ControlClient,
+  page: MessagePage,
+  queue: number,
+  pools: readonly PagePool[],
+): Generator<void, number> {
+  let removed = 0;
+  const entries = poolEntries(pools);
+  for (let done = 0; done < entries.length; done += GREFS_PER_PAGE) {
+    const list = entries.slice(done, done + GREFS_PER_PAGE);
+    writeList(page, list);
+    const type = XEN_NETIF_CTRL_TYPE.DEL_GREF_MAPPING;
+    const answer = yield* page.ask(client, type, [queue, page.ref, list.length], false);
+    if (answer.status !== SUCCESS) continue;
+    let zeros = 0;
+    for (let i = 0; i < list.length; i++) {
+      const status = page.view.getUint16(page.offset + i * ENTRY + STATUS, true);
+      if (status === SUCCESS) zeros++;
+      if ((status !== SUCCESS && status !== INVALID_PARAMETER) || zeros > answer.data) {
+        throw new RingFault("driver", "ctrl", "ctrl-del-status", i, { status, data: answer.data });
+      }
+    }
+    if (zeros !== answer.data) {
+      throw new RingFault("driver", "ctrl", "ctrl-del-status", list.length, { zeros, data: answer.data });
+    }
+    removed += zeros;
+  }
+  return removed;
+}
+
+interface Entry {
+  readonly ref: number;
+  readonly readonly: boolean;
+}
+
+function poolEntries(pools: readonly PagePool[]): Entry[] {
+  return pools.flatMap((pool) =>
+    Array.from({ length: pool.granted }, (_, i) => ({ ref: pool.firstRef + i, readonly: pool.readonly }))
+  );
+}
+
+function inPool(pool: PagePool, { ref }: Entry): boolean {
+  return ref >= pool.firstRef && ref < pool.firstRef + pool.poolPages;
+}
+
+function writeList(page: MessagePage, entries: readonly Entry[]): void {
+  entries.forEach((entry, i) => {
+    const at = page.offset + i * ENTRY;
+    page.view.setUint32(at + REF, entry.ref, true);
+    page.view.setUint16(at + FLAGS, entry.readonly ? XEN_NETIF_CTRLF_GREF_readonly : 0, true);
+    page.view.setUint16(at + STATUS, 0, true);
+  });
+}
