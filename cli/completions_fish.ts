@@ -103,12 +103,13 @@ function __ringpipe_words
 end
 # Whether the words so far are exactly these.
 function __ringpipe_only
-  test (string join ' ' (__ringpipe_words)) = "$argv"
+  set -l words (__ringpipe_words)
+  test "$words" = "$argv"
 end
 # Whether these are the first words.
 function __ringpipe_at
   set -l words (__ringpipe_words)
-  test (count $words) -ge (count $argv); and test "$words[1..(count $argv)]" = "$argv"
+  string match -q -- "$argv *" "$words "
 end
 # Whether the operand with that number (or a later one, with "more") comes next.
 function __ringpipe_operand

@@ -27,7 +27,7 @@ function action({ kind = "text", choices }: ValueSpec): string {
     case "option":
     case "struct":
     case "command":
-      return `_ringpipe_${kind}s`;
+      return `__ringpipe_${kind}s`;
     default:
       return " ";
   }
@@ -50,14 +50,14 @@ function operandArgument(operand: OperandSpec, index: number): string {
 }
 
 function argumentsOf(command: Command): string {
-  return "  _arguments -s \\\n" +
-    command.flags.map(flagArgument).join("") +
+  const specs = command.flags.map(flagArgument).join("") +
     `    '(-h --help)'{-h,--help}'[Prints help]' \\\n` +
-    command.operands.map(operandArgument).join("").replace(/ \\\n$/, "\n");
+    command.operands.map(operandArgument).join("");
+  return `  _arguments -s \\\n${specs.replace(/ \\\n$/, "\n")}`;
 }
 
 function functionName(path: string): string {
-  return `_ringpipe_${path.replaceAll(" ", "_")}`;
+  return ["_ringpipe", ...path.split(" ")].filter((word) => word).join("_");
 }
 
 function describeWords(words: readonly (readonly [string, string])[]): string {
@@ -104,16 +104,16 @@ export function zshScript(model: CompletionModel): string {
   const groups = Object.entries(model.groups).map(([name, words]) => dispatcher(name, words));
   return `#compdef ringpipe
 # ringpipe completions for zsh
-_ringpipe_backends() {
+__ringpipe_backends() {
   compadd -- ${Object.keys(model.options).join(" ")}
 }
-_ringpipe_structs() {
+__ringpipe_structs() {
   compadd -- ${model.structs.map(quoted).join(" ")}
 }
-_ringpipe_commands() {
+__ringpipe_commands() {
   compadd -- ${model.names.map(([name]) => name).join(" ")}
 }
-_ringpipe_options() {
+__ringpipe_options() {
   local -a names values
   local backend=\${opt_args[-b]:-\${opt_args[--backend]}}
   case $backend in
@@ -124,9 +124,7 @@ ${optionCases(model)}  esac
     _describe option names -qS =
   fi
 }
-${commands.join("")}${groups.join("")}${
-    dispatcher("", model.names).replaceAll("_ringpipe__", "_ringpipe_").replace("_ringpipe_()", "_ringpipe()")
-  }if [[ $funcstack[1] == _ringpipe ]]; then
+${commands.join("")}${groups.join("")}${dispatcher("", model.names)}if [[ $funcstack[1] == _ringpipe ]]; then
   _ringpipe
 else
   compdef _ringpipe ringpipe

@@ -48,8 +48,8 @@ export async function findBackend(name: string, call: Call): Promise<Plugin> {
 
 /** All backends, the built-in ones first. */
 export async function allBackends(call: Call): Promise<Plugin[]> {
-  const builtIn = await Promise.all(builtInNames.map(loadBackend));
-  return [...builtIn, ...(await extraPlugins(call)).values()];
+  const extra = await extraPlugins(call);
+  return [...await Promise.all(builtInNames.map(loadBackend)), ...extra.values()];
 }
 
 /**
