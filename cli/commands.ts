@@ -8,6 +8,8 @@ import type { Command, CommandGroup } from "./command.ts";
 /** Commands by name, in the order in which help lists them. */
 const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Command | CommandGroup }>>> = {
   run: () => import("./run.ts"),
+  serve: () => import("./serve.ts"),
+  capinfo: () => import("./capinfo.ts"),
   backends: () => import("./backends.ts"),
   struct: () => import("./struct.ts"),
   completions: () => import("./completions.ts"),

@@ -4,7 +4,7 @@
  * @module
  */
 import type { ByteSink, ByteSource } from "../pcap/byte_source.ts";
-import { UsageError } from "./errors.ts";
+import { explain, UsageError } from "./errors.ts";
 
 /** What stands for standard input and output. */
 const STANDARD = "-";
@@ -42,7 +42,9 @@ export class Input implements ByteSource {
   }
 
   async read(target: Uint8Array): Promise<number | null> {
-    const length = await this.#file.read(target);
+    const length = await this.#file.read(target).catch((error) => {
+      throw new Error(`cannot read ${this.name}: ${explain(error)}`);
+    });
     if (length !== null) this.bytesRead += length;
     return length;
   }
@@ -102,16 +104,16 @@ export class Output implements ByteSink {
   }
 
   async write(bytes: Uint8Array): Promise<number> {
-    if (!this.#touched) {
-      this.#touched = true;
-      await this.#regular?.truncate(0);
+    try {
+      if (!this.#touched) {
+        this.#touched = true;
+        await this.#regular?.truncate(0);
+      }
+      return await this.#file.write(bytes);
+    } catch (error) {
+      if (error instanceof Deno.errors.BrokenPipe) throw error;
+      throw new Error(`cannot write ${this.name}: ${explain(error)}`);
     }
-    return await this.#file.write(bytes);
-  }
-
-  /** Cuts a regular file off behind so many bytes. */
-  async truncate(length: number): Promise<void> {
-    await this.#regular?.truncate(length);
   }
 
   /** Closes it; a file that was created and never written to is removed. */

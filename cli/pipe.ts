@@ -10,14 +10,13 @@ import type { OptionValues } from "../core/options.ts";
 import type { Link, Plugin } from "../core/plugin.ts";
 import type { ByteSink } from "../pcap/byte_source.ts";
 import { CaptureError } from "../pcap/capture_error.ts";
-import { ClassicScanner } from "../pcap/classic.ts";
 import type { Rewriter } from "../pcap/rewriter.ts";
-import type { CaptureTarget, Scanner } from "../pcap/scanner.ts";
-import { sniff, type Sniffed } from "../pcap/sniff.ts";
+import type { Scanner } from "../pcap/scanner.ts";
 import { type Input, openInput, openOutput, type Output } from "./files.ts";
 import { Carrier } from "./pipe_carrier.ts";
 import { Intake, INTAKE_SIZE } from "./pipe_intake.ts";
 import { Outlet, OUTLET_SIZE } from "./pipe_outlet.ts";
+import { formatName, recognise, type Recognised } from "./pipe_recognise.ts";
 
 /** Milliseconds between two reports of progress. */
 const PROGRESS_INTERVAL = 100;
@@ -104,17 +103,6 @@ export class Interrupts {
   }
 }
 
-/** The format that a capture turned out to be, and the scanner for it. */
-async function makeScanner(
-  format: "pcap" | "pcapng",
-  memory: Memory,
-  target: CaptureTarget,
-): Promise<Scanner> {
-  if (format === "pcap") return new ClassicScanner(memory, target);
-  const { PcapngScanner } = await import("../pcap/pcapng.ts");
-  return new PcapngScanner(memory, target);
-}
-
 async function makeRewriter(
   format: "pcap" | "pcapng",
   memory: Memory,
@@ -139,8 +127,7 @@ class Run {
   readonly #link: Link;
   readonly #carrier: Carrier;
   readonly #started = performance.now();
-  #scanner: Scanner | undefined;
-  #compression = "";
+  #recognised: Recognised | undefined;
   #error: Error | undefined;
   #interrupted = false;
   #finished = false;
@@ -168,7 +155,7 @@ class Run {
   async run(): Promise<void> {
     try {
       await this.#recognise();
-      for (let last = false; this.#scanner && !this.#finished;) {
+      for (let last = false; this.#recognised && !this.#finished;) {
         this.#intake.ahead();
         await this.#turn(last);
         if (!this.#finished) last = await this.#isLast();
@@ -182,19 +169,26 @@ class Run {
   /** What became of it. */
   result(): PipeResult {
     const { packets, bytes, dropped, bytesDropped, drops } = this.#carrier;
-    const error = this.#error;
+    const error = this.#explained();
     const { driver, device } = this.#link;
-    const format = this.#scanner ? [this.#scanner.format, this.#scanner.variant, this.#compression] : [];
     return {
       packets: { in: packets, out: packets - dropped, dropped },
       bytes: { in: bytes, out: bytes - bytesDropped },
       drops,
       counters: { ...driver.counters(), ...device.counters() },
       elapsed_s: (performance.now() - this.#started) / 1000,
-      format: format.filter((part) => part !== "").join(", "),
+      format: this.#recognised ? formatName(this.#recognised) : "",
       ...error && (error instanceof Deno.errors.BrokenPipe ? { readerGone: true } : { error }),
       ...this.#interrupted && { interrupted: true },
     };
+  }
+
+  /** What went wrong: bad data with the file's name and with how much was good. */
+  #explained(): Error | undefined {
+    const error = this.#error;
+    if (!(error instanceof CaptureError)) return error;
+    const { packets, dropped } = this.#carrier;
+    return error.inFile(this.#input.name, packets - dropped, "whole and written");
   }
 
   /** Whether the run is to end before its input does. */
@@ -209,24 +203,12 @@ class Run {
     this.#intake.interrupt();
   }
 
-  /** Reads until it is known what the input is, and makes the scanner for it. */
+  /** Finds out what the input is, and whether it is converted. */
   async #recognise(): Promise<void> {
-    const intake = this.#intake;
-    let last = false;
-    let format: Sniffed | undefined;
-    while (format !== "pcap" && format !== "pcapng") {
-      last = !last && await intake.more() !== undefined;
-      if (this.#interrupted) return;
-      format = sniff(this.#memory.bytes.subarray(intake.position, intake.end), last);
-      if (format === "gzip" || format === "zstd") {
-        if (this.#compression !== "") throw new CaptureError("not a capture", 0, "pcap or pcapng", format);
-        const compression = this.#compression = format;
-        const { DecompressedSource } = await import("../pcap/compression.ts");
-        intake.replace((head, rest) => new DecompressedSource(compression, head, rest));
-      }
-    }
-    this.#scanner = await makeScanner(format, this.#memory, this.#carrier);
-    const rewriter = await makeRewriter(this.#options.format ?? format, this.#memory, this.#scanner);
+    const recognised = await recognise(this.#intake, this.#memory, this.#carrier);
+    if (!recognised) return;
+    const { scanner } = this.#recognised = recognised;
+    const rewriter = await makeRewriter(this.#options.format ?? scanner.format, this.#memory, scanner);
     if (rewriter) this.#carrier.convert(rewriter);
   }
 
@@ -244,7 +226,7 @@ class Run {
   async #turn(last: boolean): Promise<void> {
     const { position, end, origin, length } = this.#intake;
     const carrier = this.#carrier;
-    const scanner = this.#scanner!;
+    const { scanner } = this.#recognised!;
     carrier.open(await this.#outlet.window(length));
     try {
       this.#intake.position = scanner.scan(position, end, origin, last);

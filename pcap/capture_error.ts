@@ -10,6 +10,8 @@ export class CaptureError extends Error {
   override readonly name = "CaptureError";
   /** Offset in the capture, after decompression, of the structure that is bad. */
   readonly offset: number;
+  /** Whether the capture just ends too early. */
+  readonly truncated: boolean;
 
   /**
    * Says it in one line.
@@ -18,9 +20,25 @@ export class CaptureError extends Error {
    * @param offset Where it starts in the capture.
    * @param wanted What was wanted: `16 bytes`.
    * @param got What was there.
+   * @param truncated Whether the capture just ends too early.
    */
-  constructor(what: string, offset: number, wanted: string, got: string | number) {
+  constructor(what: string, offset: number, wanted: string, got: string | number, truncated = false) {
     super(`${what} at byte ${offset}: wanted ${wanted}, got ${got}`);
     this.offset = offset;
+    this.truncated = truncated;
+  }
+
+  /**
+   * The same, for whoever reads it on a terminal.
+   *
+   * @param file Name of the capture.
+   * @param packets How many packets were good.
+   * @param good What they were: `whole and written`.
+   */
+  inFile(file: string, packets: number, good: string): CaptureError {
+    const { offset, truncated, message } = this;
+    const error = new CaptureError("", offset, "", "", truncated);
+    error.message = `${file}: ${message}; ${packets} packet${packets === 1 ? " was" : "s were"} ${good}`;
+    return error;
   }
 }

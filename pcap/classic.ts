@@ -121,14 +121,20 @@ export class ClassicScanner implements Scanner {
   truncated(position: number, end: number, origin: number): CaptureError {
     const got = end - position;
     if (this.interfaces.length === 0) {
-      return new CaptureError("truncated file header", position + origin, `${FILE_HEADER_SIZE} bytes`, got);
+      return new CaptureError(
+        "truncated file header",
+        position + origin,
+        `${FILE_HEADER_SIZE} bytes`,
+        got,
+        true,
+      );
     }
     const size = this.#recordSize || PATCHED_SIZE;
     if (got < size) {
-      return new CaptureError("truncated record header", position + origin, `${size} bytes`, got);
+      return new CaptureError("truncated record header", position + origin, `${size} bytes`, got, true);
     }
     const wanted = `${this.#captured(position)} captured bytes`;
-    return new CaptureError("truncated record", position + origin, wanted, got - size);
+    return new CaptureError("truncated record", position + origin, wanted, got - size, true);
   }
 
   describe(start: number, _end: number, facts: PacketFacts): void {

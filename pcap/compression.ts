@@ -95,7 +95,15 @@ export class DecompressedSource implements ByteSource {
   #explain(error: Error): Error {
     const code = (error as { code?: unknown }).code;
     if (typeof code !== "string" || !/^Z|ZSTD/.test(code)) return error;
-    return new CaptureError(`bad ${this.#format} data`, this.#given, "more", error.message);
+    const truncated = code === "Z_BUF_ERROR" || /unexpected end|truncated/.test(error.message);
+    const what = `${truncated ? "truncated" : "bad"} ${this.#format} data`;
+    return new CaptureError(
+      `${what} behind what decompresses`,
+      this.#given,
+      "more",
+      error.message,
+      truncated,
+    );
   }
 }
 

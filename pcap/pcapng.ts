@@ -137,14 +137,14 @@ export class PcapngScanner implements Scanner {
   truncated(position: number, end: number, origin: number): CaptureError {
     const got = end - position;
     if (got < BLOCK_HEAD) {
-      return new CaptureError("truncated block header", position + origin, `${BLOCK_HEAD} bytes`, got);
+      return new CaptureError("truncated block header", position + origin, `${BLOCK_HEAD} bytes`, got, true);
     }
     const view = this.#memory.view;
     if (view.getUint32(position, true) === SECTION_HEADER && got < MAGIC_END) {
-      return new CaptureError("truncated section header", position + origin, `${SHB_SIZE} bytes`, got);
+      return new CaptureError("truncated section header", position + origin, `${SHB_SIZE} bytes`, got, true);
     }
     const total = view.getUint32(position + TOTAL_LENGTH, this.#little);
-    return new CaptureError("truncated block", position + origin, `${total} bytes`, got);
+    return new CaptureError("truncated block", position + origin, `${total} bytes`, got, true);
   }
 
   describe(start: number, end: number, facts: PacketFacts): void {

@@ -73,7 +73,7 @@ function isText(bytes: Uint8Array): boolean {
 }
 
 function name(bytes: Uint8Array): string {
-  if (bytes.length === 0) return "nothing";
+  if (bytes.length === 0) return "an empty file";
   for (const [magic, what] of NAMED) if (startsWith(bytes, magic)) return what;
   if (bytes.length < MAGIC_SIZE) return `${bytes.length} bytes`;
   if (isText(bytes)) return "text";
@@ -97,5 +97,6 @@ export function sniff(bytes: Uint8Array, last: boolean): Sniffed | undefined {
     for (const [magic, format] of READ) if (startsWith(bytes, magic)) return format;
   }
   if (bytes.length < ENOUGH && !last) return undefined;
-  throw new CaptureError("not a capture", 0, "pcap or pcapng", name(bytes.subarray(0, ENOUGH)));
+  const got = name(bytes.subarray(0, ENOUGH));
+  throw new CaptureError("not a capture", 0, "pcap or pcapng", got, bytes.length < MAGIC_SIZE);
 }

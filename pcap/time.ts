@@ -74,3 +74,31 @@ export function joinTime(seconds: number, fraction: number, perSecond: number): 
   const upper = Math.floor(seconds / 65536) * perSecond + Math.floor(lower / 65536);
   return [Math.floor(upper / 65536) >>> 0, (upper % 65536) * 65536 + lower % 65536];
 }
+
+/** A time in seconds as a decimal number, with as many digits as its unit has. */
+export function formatSeconds({ seconds, fraction, perSecond }: PacketTime): string {
+  const whole = seconds + Math.floor(fraction / perSecond);
+  const digits = perSecond === 1e9 ? 9 : 6;
+  // Below zero the fraction still counts upwards.
+  const rest = fraction % perSecond;
+  if (whole >= 0 || rest === 0) return `${whole}.${String(rest).padStart(digits, "0")}`;
+  return `-${-whole - 1}.${String(perSecond - rest).padStart(digits, "0")}`;
+}
+
+/** A time as ISO 8601 in UTC if its year has four digits, else in seconds since 1970. */
+export function formatTime(time: PacketTime): string {
+  const whole = time.seconds + Math.floor(time.fraction / time.perSecond);
+  const date = new Date(whole * 1000);
+  const year = date.getUTCFullYear();
+  if (!(year >= 0 && year <= 9999)) return `${formatSeconds(time)} s`;
+  const digits = time.perSecond === 1e9 ? 9 : 6;
+  const rest = String(time.fraction % time.perSecond).padStart(digits, "0");
+  return `${date.toISOString().slice(0, 19)}.${rest}Z`;
+}
+
+/** Whether the first time is earlier. */
+export function isEarlier(a: PacketTime, b: PacketTime): boolean {
+  return a.seconds + a.fraction / a.perSecond === b.seconds + b.fraction / b.perSecond
+    ? a.seconds === b.seconds && a.fraction * b.perSecond < b.fraction * a.perSecond
+    : a.seconds + a.fraction / a.perSecond < b.seconds + b.fraction / b.perSecond;
+}
