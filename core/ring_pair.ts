@@ -7,6 +7,7 @@ import { concat } from "@std/bytes/concat";
 import type { Counters } from "./counters.ts";
 import type { Frame } from "./frame.ts";
 import { LocalHost, type LocalHostOptions } from "./host.ts";
+import type { Struct, Values } from "./layout.ts";
 import { type OptionValue, OptionValues } from "./options.ts";
 import { FULL, type Link, OVERSIZE, type Plugin, REFUSALS, type Wire } from "./plugin.ts";
 
@@ -95,6 +96,22 @@ export class RingPair {
       },
     });
     return frames;
+  }
+
+  /**
+   * Reads a structure as it lies in memory, at an address of the device's.
+   *
+   * @param layout The structure.
+   * @param address Where it is.
+   * @param length How long it is; matters only with an array that takes the rest.
+   * @throws {RangeError} If the device cannot read all of it.
+   */
+  structAt(layout: Struct, address: number, length: number = layout.size): Values {
+    const bytes = new Uint8Array(length);
+    if (this.host.space.read(address, bytes)) return layout.decode(bytes);
+    throw new RangeError(
+      `Cannot read ${layout.name} as it is not all mapped: ${length} bytes at address ${address}`,
+    );
   }
 
   /** Counters of both halves. */

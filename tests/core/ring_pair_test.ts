@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { ManualClock, OptionError, OVERSIZE, type Plugin, RingPair } from "../../mod.ts";
+import { ManualClock, OptionError, OVERSIZE, type Plugin, RingPair, struct, u32 } from "../../mod.ts";
 import { fakeLink } from "./fake_link.ts";
 
 const plugin: Plugin = {
@@ -50,4 +50,22 @@ Deno.test("RingPair.transmit throws for a frame that the ring never carries", ()
 
 Deno.test("RingPair refuses options that do not exist", () => {
   assertThrows(() => new RingPair(plugin, { capacty: 1 }), OptionError, 'did you mean "capacity"');
+});
+
+Deno.test("RingPair.structAt reads what the device sees, and refuses what it does not", () => {
+  const pair = new RingPair(plugin, {}, { dmaSize: 4096 });
+  const { address, offset } = pair.host.dma.allocate(8, 8);
+  pair.host.memory.view.setUint32(offset + 4, 0x12345678, true);
+  const word = struct("word", {
+    summary: "A number",
+    source: "this test",
+    fields: [u32("value", "The number")],
+  });
+  assertEquals(pair.structAt(word, address + 4), { value: 0x12345678 });
+  assertThrows(
+    () => pair.structAt(word, address + 4094),
+    RangeError,
+    "Cannot read word as it is not all mapped",
+  );
+  assertThrows(() => pair.structAt(word, 0), RangeError, "4 bytes at address 0");
 });

@@ -1,0 +1,43 @@
+import { assertEquals } from "@std/assert";
+
+const root = new URL("../", import.meta.url);
+
+/** All names that mod.ts exports, types among them. Whoever changes this list changes the public interface. */
+const SURFACE = `
+Access AddressSpace Allocation ArrayMember Bit BitsMember ByteOrder BytesMember ChoiceOption Clock
+Count CounterSpec Counters DeviceHalf DmaMemory Doorbell DriverHalf FULL FaultSpec FaultValues Field
+FieldNotes FlagOption FlowParser Frame FrameSink GroupMember HASH_IPV4 HASH_IPV6 HASH_IPV6_EX
+HASH_NONE HASH_TCPV4 HASH_TCPV6 HASH_TCPV6_EX HASH_UDPV4 HASH_UDPV6 HASH_UDPV6_EX Half Host
+IntegerOption L3_IPV4 L3_IPV6 L3_NONE L4_NONE L4_OTHER L4_TCP L4_UDP Link LocalHost LocalHostOptions
+MICROSOFT_RSS_KEY ManualClock MaskOption Member Memory NO_BUFFERS NO_REGION NumberMember OVERSIZE
+OptionBase OptionError OptionSpec OptionValue OptionValues Plugin PluginError Pump PumpSink READ
+READ_WRITE REFUSALS RUNT Region Registers RingFault RingPair SizeOption StallError Struct
+StructOptions TextOption ToeplitzKey Value Values ValuesInput WRITE Wire add16 add32 alignUp array
+bitfield bits builtInNames bytes didYouMean distance16 distance32 faultSpecs finishChecksum flowHash
+flowHashType foldSum formatOption formatSize hashTypeBit i16 i32 isPowerOfTwo loadBackend loadPlugin
+nameValue nearest needEvent16 needEvent32 nested onesSum optionForm plainValue pseudoHeaderSum
+struct swapped systemClock u16 u32 u64 u8 union validatePlugin
+`;
+
+/** Names that a module exports, as `deno doc` sees them. */
+async function exportsOf(path: string): Promise<string[]> {
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["doc", "--json", path], cwd: root })
+    .output();
+  const { nodes } = JSON.parse(new TextDecoder().decode(stdout));
+  const { symbols } = nodes[new URL(path, root).href];
+  return symbols.map(({ name }: { name: string }) => name).sort();
+}
+
+Deno.test("mod.ts exports what the list says, and nothing else", async () => {
+  assertEquals(await exportsOf("mod.ts"), SURFACE.trim().split(/\s+/));
+});
+
+Deno.test("cli/main.ts exports main and its options only", async () => {
+  assertEquals(await exportsOf("cli/main.ts"), ["MainOptions", "main"]);
+});
+
+Deno.test("mod.ts holds re-exports only", async () => {
+  const source = await Deno.readTextFile(new URL("mod.ts", root));
+  const code = source.replace(/^\/\*\*.*?\*\/\n/s, "").trim().split("\n");
+  assertEquals(code.filter((line) => !/^export \* from ".\/(core|plugins)\/\w+\.ts";$/.test(line)), []);
+});
