@@ -1,0 +1,32 @@
+/**
+ * The rules that only vDPA has, by stable code; those of the rings themselves are the virtio plugin's.
+ *
+ * @module
+ */
+
+/** Codes of the faults that the device half raises for an address it cannot use, and what each means. */
+export const VDPA_DEVICE_FAULTS = {
+  "iova-unmapped":
+    "an address that is mapped in no address space of the device: outside any mapping, or in a hole",
+  "iova-other-space": "an address that is mapped, but in another space than the one its group is bound to",
+  "iova-permission":
+    "a mapping does not grant the access: read for what the device reads, write for what it writes",
+  "iova-unbacked": "an address in guest memory that is modelled by its mappings only: there are no bytes",
+  "ring-not-contiguous": "a ring part lies in mappings that do not continue each other in memory",
+} as const satisfies Readonly<Record<string, string>>;
+
+/** Codes of the faults that the hypervisor raises about the guest, as the device that the guest sees. */
+export const VDPA_GUEST_FAULTS = {
+  "shadow-chain-too-long": "a guest's chain has more buffers than the shadow ring has descriptors",
+  "shadow-untranslatable": "a guest's buffer lies outside the guest's memory",
+  "shadow-out-of-order":
+    "the device used buffers in another order, so the others cannot go back to the guest",
+  "control-without-ack": "a control command has no writable byte for the ack",
+  "control-unanswered": "the device did not answer a control command",
+  "control-replay": "the device refused a control command that it had accepted before the switch",
+} as const satisfies Readonly<Record<string, string>>;
+
+/** Code of a fault of the device half that only vDPA has. */
+export type VdpaDeviceFaultCode = keyof typeof VDPA_DEVICE_FAULTS;
+/** Code of a fault of the hypervisor. */
+export type VdpaGuestFaultCode = keyof typeof VDPA_GUEST_FAULTS;

@@ -1,0 +1,61 @@
+/**
+ * The guest's memory: where its sections are for the guest and for the hypervisor's process.
+ *
+ * @module
+ */
+import type { AddressSpace } from "../../core/address_space.ts";
+import type { ProcessMemory } from "./process_memory.ts";
+
+const GIB = 2 ** 30;
+/** Most memory below 4 GiB: what a q35 machine leaves there, and gives its devices the rest. */
+const BELOW_4G = 2 * GIB;
+const HIGH_START = 4 * GIB;
+/** Where the guest's address 0 is for the process. */
+const PROCESS_BASE = 2 ** 44;
+
+/** Smallest guest: with less, nothing of it would lie above 4 GiB, where the rings and buffers are. */
+export const SMALLEST_GUEST: number = HIGH_START;
+/** Largest guest. */
+export const LARGEST_GUEST: number = 64 * 1024 * GIB;
+
+/** A contiguous piece of guest memory. */
+export interface GuestSection {
+  /** Guest physical address. */
+  readonly gpa: number;
+  /** Bytes. */
+  readonly size: number;
+  /** Where the process has it. */
+  readonly uaddr: number;
+}
+
+/**
+ * Memory of a guest of a given size. All of it has addresses and can be mapped; bytes are only where the space that the
+ * guest really uses has them.
+ */
+export class GuestMemory {
+  /** The sections, lowest first. */
+  readonly sections: readonly GuestSection[];
+  /** What the guest really uses: the hypervisor reads and writes the guest's rings there. */
+  readonly space: AddressSpace;
+
+  /**
+   * Adds the guest to the process's memory.
+   *
+   * @throws {RangeError} If the guest is too small for what it uses.
+   */
+  constructor(size: number, space: AddressSpace, process: ProcessMemory) {
+    this.space = space;
+    this.sections = [
+      { gpa: 0, size: BELOW_4G, uaddr: PROCESS_BASE },
+      { gpa: HIGH_START, size: size - BELOW_4G, uaddr: PROCESS_BASE + HIGH_START },
+    ];
+    for (const section of this.sections) process.addSection(section.uaddr, section.size);
+    for (const region of space.regions) {
+      const section = this.sections.find(({ gpa, size }) => region.start >= gpa && region.end <= gpa + size);
+      if (!section) throw new RangeError(`a guest of ${size} bytes ends before 0x${region.end.toString(16)}`);
+      const uaddr = section.uaddr + region.start - section.gpa;
+      const length = region.end - region.start;
+      process.back(uaddr, region.memory, region.offsetOf(region.start), length, region.access);
+    }
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * vDPA: a network device whose virtqueues reach memory through address spaces, and a hypervisor that can slip shadow
+ * virtqueues under a running guest.
+ *
+ * The guest's driver is the virtio plugin's driver half, the device its device half, both unchanged. Between them stand
+ * `hypervisor.ts` (the bus that the guest sees), `migration.ts` (the switch), `shadow_queue.ts` and `shadow_control.ts`
+ * (rings between rings), `vhost.ts` (the vhost-vdpa face of the device, with ioctls and IOTLB messages) and `device.ts`
+ * (the device's operations, groups and spaces).
+ *
+ * @module
+ */
+import { OptionError, type OptionValues } from "../../core/options.ts";
+import type { Host, Link, Plugin } from "../../core/plugin.ts";
+import { VirtioNetDriver } from "../virtio/driver.ts";
+import { counters } from "./counters.ts";
+import { VdpaDevice } from "./device.ts";
+import { GuestMemory } from "./guest_memory.ts";
+import { Hypervisor } from "./hypervisor.ts";
+import { structures } from "./layout.ts";
+import { chooseFeatures, options, parseMode, resolveDevice } from "./options.ts";
+import { ProcessMemory } from "./process_memory.ts";
+import { VhostVdpa } from "./vhost.ts";
+
+export { counters } from "./counters.ts";
+export * from "./config_ops.ts";
+export { VdpaDevice, type VdpaDeviceOptions } from "./device.ts";
+export { DeviceSpace } from "./device_space.ts";
+export {
+  VDPA_DEVICE_FAULTS,
+  VDPA_GUEST_FAULTS,
+  type VdpaDeviceFaultCode,
+  type VdpaGuestFaultCode,
+} from "./faults.ts";
+export * from "./ioctls.ts";
+export * from "./iotlb.ts";
+export * from "./layout.ts";
+export { type ModelName, MODELS, type VdpaModel } from "./models.ts";
+export { ProcessMemory } from "./process_memory.ts";
+export { VhostError, VhostVdpa } from "./vhost.ts";
+export { type IotlbMessage, VhostTables } from "./vhost_iotlb.ts";
+
+/** The control queue, too, is as long as the guest's driver wants it: no device has fewer entries than that. */
+const LEAST_MAX_SIZE = 64;
+
+function guestMemory(size: number, host: Host, process: ProcessMemory): GuestMemory {
+  try {
+    return new GuestMemory(size, host.space, process);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new OptionError(`option guest-memory is too small: ${error.message}`);
+  }
+}
+
+function open(values: OptionValues, host: Host): Link {
+  const mode = parseMode(values.text("mode"));
+  const model = resolveDevice(values);
+  const features = chooseFeatures(values);
+  const queueSize = values.integer("queue-size");
+  const rxQueueSize = values.integer("rx-queue-size");
+  const pageSize = values.integer("page-size");
+  const batchMap = values.flag("batch-map");
+  const process = new ProcessMemory();
+  const guest = guestMemory(values.integer("guest-memory"), host, process);
+  const device = new VdpaDevice({
+    model,
+    queues: values.integer("queues"),
+    groups: values.integer("groups"),
+    asids: values.integer("asids"),
+    descGroup: values.flag("desc-group"),
+    persist: values.flag("persist"),
+    tables: batchMap,
+    features,
+    maxQueueSize: Math.max(queueSize, rxQueueSize, LEAST_MAX_SIZE),
+    process,
+  });
+  const hypervisor = new Hypervisor({
+    device,
+    file: new VhostVdpa(device, process, pageSize),
+    process,
+    guest,
+    pageSize,
+    batch: batchMap,
+    ...mode,
+  });
+  if (mode.switches.length > 0 && !hypervisor.canSwitch) {
+    throw new OptionError(
+      "mode=switch is blocked: the control queue shares its group or space with data queues, so its state would be lost",
+    );
+  }
+  const driver = new VirtioNetDriver(hypervisor, {
+    dma: host.dma,
+    space: host.space,
+    features,
+    queueSize,
+    rxQueueSize,
+    rxBuffer: values.integer("rx-buffer"),
+    queuePairs: values.integer("queues") >> 1,
+  });
+  hypervisor.interrupt = (queue) => driver.interrupt(queue);
+  return { driver, device: hypervisor, batch: values.integer("batch") };
+}
+
+const plugin: Plugin = {
+  api: 1,
+  name: "vdpa",
+  summary: "vDPA: virtio-net behind groups, address spaces and a shadow virtqueue switch",
+  options,
+  counters,
+  structures,
+  open,
+};
+
+export default plugin;

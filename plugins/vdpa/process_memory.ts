@@ -1,0 +1,73 @@
+/**
+ * The memory of the process that has the vDPA device open: what the `uaddr` of an IOTLB message names.
+ *
+ * Most of it may be modelled only: it has addresses and can be mapped, but no bytes, so that a guest of a terabyte costs
+ * nothing. What is really used lies in {@linkcode Memory} and is shown at its address.
+ *
+ * @module
+ */
+import { type Access, AddressSpace, type Region } from "../../core/address_space.ts";
+import type { Memory } from "../../core/memory.ts";
+import { Iotlb, type IotlbEntry } from "./iotlb.ts";
+
+/** What a device may do with bytes that are nobody's: everything that its mapping grants. */
+const MODELLED = 3;
+
+/**
+ * Sections of process memory. Each is physically contiguous, two are never: where a mapping crosses from one into the
+ * next, the kernel makes two entries of it.
+ */
+export class ProcessMemory {
+  /** Where there are bytes. */
+  readonly backed: AddressSpace = new AddressSpace();
+  readonly #sections: Iotlb = new Iotlb(0);
+
+  /**
+   * Adds a section that has addresses only.
+   *
+   * @throws {RangeError} If it overlaps another one.
+   */
+  addSection(address: number, size: number): void {
+    const start = BigInt(address);
+    const refused = this.#sections.add(start, start + BigInt(size) - 1n, start, MODELLED);
+    if (refused) throw new RangeError(`Cannot add ${size} bytes at 0x${address.toString(16)}: ${refused}`);
+  }
+
+  /**
+   * Puts bytes under a part of a section.
+   *
+   * @throws {RangeError} If the range leaves the memory or overlaps other bytes.
+   */
+  back(address: number, memory: Memory, offset: number, size: number, access: Access): Region {
+    return this.backed.map(address, memory, offset, size, access);
+  }
+
+  /** Takes a section away, bytes included. */
+  removeSection(address: number): void {
+    const start = BigInt(address);
+    const [section] = this.#sections.remove(start, start);
+    if (!section) return;
+    for (const region of [...this.backed.regions]) {
+      if (region.start >= Number(section.start) && region.end - 1 <= Number(section.last)) {
+        this.backed.unmap(region);
+      }
+    }
+  }
+
+  /**
+   * The physically contiguous pieces of a range, as pinning its pages finds them: inclusive address ranges. Undefined if
+   * a byte of it belongs to no section.
+   */
+  pin(address: bigint, size: bigint): readonly Pick<IotlbEntry, "start" | "last">[] | undefined {
+    const pieces: Pick<IotlbEntry, "start" | "last">[] = [];
+    const end = address + size - 1n;
+    for (let at = address; at <= end;) {
+      const section = this.#sections.find(at);
+      if (!section) return undefined;
+      const last = section.last < end ? section.last : end;
+      pieces.push({ start: at, last });
+      at = last + 1n;
+    }
+    return pieces;
+  }
+}

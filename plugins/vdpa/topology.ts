@@ -1,0 +1,42 @@
+/**
+ * What the hypervisor finds out about a device: which queues share which groups, and what it can do with them.
+ *
+ * @module
+ */
+import { hasBackendFeature } from "./ioctls.ts";
+import type { VhostClient } from "./vhost_client.ts";
+
+/** Address space of guest memory: the one in which every group starts. */
+export const GUEST_ASID = 0;
+/** Address space of shadow rings and of the shadowed control queue. */
+export const SHADOW_ASID = 1;
+
+/** The groups of a device, as far as its user can find out. */
+export class Topology {
+  /** Virtqueues. */
+  readonly queues: number;
+  /** Index of the control queue, or -1. */
+  readonly control: number;
+  /** Groups of the data queues' descriptor tables and rings, if these can be moved apart from the buffers. */
+  readonly descGroups: readonly number[];
+  /** Group of the control queue, if it can be moved apart from all data queues. */
+  readonly controlGroup: number | undefined;
+
+  /** Asks the device. */
+  constructor(client: VhostClient, backendFeatures: bigint) {
+    this.queues = client.queues;
+    this.control = this.queues % 2 === 1 ? this.queues - 1 : -1;
+    const data = Array.from({ length: this.queues & ~1 }, (_, index) => index);
+    const canMove = hasBackendFeature(backendFeatures, "IOTLB_ASID") && client.spaces > 1;
+    const groups = canMove ? new Set(data.map((index) => client.group(index))) : new Set<number>();
+    this.descGroups = [];
+    if (canMove && hasBackendFeature(backendFeatures, "DESC_ASID")) {
+      const descGroups = new Set(data.map((index) => client.descGroup(index)));
+      if (descGroups.isDisjointFrom(groups)) this.descGroups = [...descGroups];
+    }
+    if (canMove && this.control >= 0) {
+      const group = client.group(this.control);
+      if (!groups.has(group)) this.controlGroup = group;
+    }
+  }
+}
