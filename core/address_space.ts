@@ -39,6 +39,19 @@ export class Region {
     this.access = access;
   }
 
+  /**
+   * Where the byte at `address` stands in `memory`. The result is a small integer for the engine too: an offset that
+   * stayed the float that addresses are would slow every access down that it is used in.
+   */
+  offsetOf(address: number): number {
+    return (address + this.delta) | 0;
+  }
+
+  /** The address of the byte at `offset` in `memory`. */
+  addressOf(offset: number): number {
+    return offset - this.delta;
+  }
+
   /** Whether all `length` bytes at `address` lie in this region. */
   holds(address: number, length: number): boolean {
     return address >= this.start && length <= this.end - address;

@@ -44,7 +44,7 @@ export class DmaMemory {
 
   /** Bytes not yet given out. */
   get free(): number {
-    return this.region.end + this.region.delta - this.#next;
+    return this.region.offsetOf(this.region.end) - this.#next;
   }
 
   /**
@@ -53,9 +53,8 @@ export class DmaMemory {
    * @throws {RangeError} If the memory is used up.
    */
   allocate(size: number, alignment: number): Allocation {
-    const delta = this.region.delta;
-    const address = Math.ceil((this.#next - delta) / alignment) * alignment;
-    const offset = address + delta;
+    const address = Math.ceil(this.region.addressOf(this.#next) / alignment) * alignment;
+    const offset = this.region.offsetOf(address);
     if (size > this.region.end - address) {
       throw new RangeError(
         `Cannot allocate ${size} bytes as only ${this.free} of the driver's memory are free`,

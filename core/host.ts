@@ -9,13 +9,15 @@ import { DmaMemory } from "./dma_memory.ts";
 import { Memory } from "./memory.ts";
 import type { Host } from "./plugin.ts";
 
-/** Address of the first byte of the driver's memory: above 4 GiB, so that a lost upper half shows at once. */
-const BASE = 0x1_0000_0000;
+/** Address of the first byte of the driver's memory, if not said: not 0, so that an offset taken for one shows. */
+const BASE = 0x1000_0000;
 /** Size of the driver's memory if not said. Untouched pages cost nothing. */
 const DMA_SIZE = 256 * 1024 * 1024;
 
 /** What {@linkcode LocalHost} takes. */
 export interface LocalHostOptions {
+  /** Device address of the first byte of the driver's memory: 0x10000000 if not given. */
+  readonly base?: number;
   /** Bytes of the driver's memory, for its rings and buffers; 256 MiB if not given. */
   readonly dmaSize?: number;
   /** Bytes behind the driver's memory that the device may read: a place for frames to be sent from. */
@@ -46,13 +48,14 @@ export class LocalHost implements Host {
 
   /** Makes the buffer and maps its parts. */
   constructor(options: LocalHostOptions = {}) {
-    const { dmaSize = DMA_SIZE, captureSize = 0, privateSize = 0, clock = systemClock } = options;
+    const { base = BASE, dmaSize = DMA_SIZE, captureSize = 0, privateSize = 0, clock = systemClock } =
+      options;
     this.captureOffset = dmaSize;
     this.privateOffset = dmaSize + captureSize;
     this.memory = new Memory(this.privateOffset + privateSize);
     this.space = new AddressSpace();
-    this.dma = new DmaMemory(this.space, this.memory, 0, dmaSize, BASE);
+    this.dma = new DmaMemory(this.space, this.memory, 0, dmaSize, base);
     this.clock = clock;
-    if (captureSize > 0) this.space.map(BASE + dmaSize, this.memory, this.captureOffset, captureSize, READ);
+    if (captureSize > 0) this.space.map(base + dmaSize, this.memory, this.captureOffset, captureSize, READ);
   }
 }

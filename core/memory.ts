@@ -6,6 +6,8 @@
 
 /** Up to this many bytes a loop of 64-bit moves beats the fixed cost of `copyWithin` and `set`. */
 const LOOP_LIMIT = 160;
+/** Offsets stay small integers for the engine, which keeps accesses fast. */
+const LARGEST = 2 ** 31 - 1;
 
 /**
  * A buffer, as bytes and as a `DataView`. Both views span the whole buffer, so one byte offset
@@ -22,9 +24,13 @@ export class Memory {
    * Takes or makes a buffer.
    *
    * @param buffer The buffer to look at, or the size in bytes of a new one filled with zeros.
+   * @throws {RangeError} If it is 2 GiB or more: look at a larger mapping in several parts.
    */
   constructor(buffer: ArrayBufferLike | number) {
     const owned = typeof buffer === "number" ? new ArrayBuffer(buffer) : buffer;
+    if (owned.byteLength > LARGEST) {
+      throw new RangeError(`Cannot take ${owned.byteLength} bytes as one memory: at most ${LARGEST}`);
+    }
     this.bytes = new Uint8Array(owned);
     this.view = new DataView(owned);
   }

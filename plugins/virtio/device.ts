@@ -10,7 +10,7 @@
  *
  * @module
  */
-import { type AddressSpace, NO_REGION, READ, type Region, WRITE } from "../../core/address_space.ts";
+import { type AddressSpace, READ, WRITE } from "../../core/address_space.ts";
 import type { Counters } from "../../core/counters.ts";
 import { RingFault } from "../../core/fault.ts";
 import { Frame } from "../../core/frame.ts";
@@ -86,10 +86,9 @@ export class VirtioNetDevice implements DeviceHalf {
   readonly #kicked: Uint8Array;
   readonly #frame = new Frame();
   readonly #outgoing = new Frame();
-  #txRegion: Region = NO_REGION;
-  #rxRegion: Region = NO_REGION;
-  #txGeneration = -1;
-  #rxGeneration = -1;
+  /** Whether `service` runs: then all queues have looked at the map. */
+  #serving = false;
+  #controlFault: RingFault | undefined;
   #bytesCopied = 0;
   /** Chains now being filled: their heads, their buffers one behind the other, and how many each has. */
   readonly #heads: number[] = [];
@@ -150,8 +149,10 @@ export class VirtioNetDevice implements DeviceHalf {
       try {
         if (this.control.service()) this.interrupt(index);
       } catch (error) {
-        if (error instanceof RingFault) this.onFault(error);
-        throw error;
+        if (!(error instanceof RingFault)) throw error;
+        // It is not the driver, who rang, that must hear of it: the next service call raises it.
+        this.#controlFault = error;
+        this.onFault(error);
       }
     } else if ((index & 1) === 0) {
       // Fresh receive buffers: whoever waited for them goes on. Kicks are wanted again when they run out.
@@ -165,7 +166,12 @@ export class VirtioNetDevice implements DeviceHalf {
   /** Works off the transmit queues that were kicked, and shows the driver what was delivered. */
   service(wire: Wire): number {
     let moved = 0;
+    const fault = this.#controlFault;
+    this.#controlFault = undefined;
+    if (fault) throw fault;
     try {
+      this.#serving = true;
+      for (const queue of this.queues) if (queue.running) queue.refresh();
       for (let index = 1; index < 2 * this.queuePairs; index += 2) {
         if (this.#kicked[index] === 0) continue;
         this.#kicked[index] = 0;
@@ -176,6 +182,7 @@ export class VirtioNetDevice implements DeviceHalf {
       if (error instanceof RingFault) this.onFault(error);
       throw error;
     } finally {
+      this.#serving = false;
       this.publish();
     }
     return moved;
@@ -184,7 +191,8 @@ export class VirtioNetDevice implements DeviceHalf {
   /** Shows the driver what was used since, and interrupts where it wants that. `service` does so at its end. */
   publish(): void {
     for (const queue of this.queues) {
-      if (queue.running && queue.publish()) this.interrupt(queue.index);
+      // What a queue did before it broke is still the driver's.
+      if ((queue.running || queue.broken) && queue.publish()) this.interrupt(queue.index);
     }
   }
 
@@ -192,11 +200,6 @@ export class VirtioNetDevice implements DeviceHalf {
   #transmit(queue: DeviceQueue, wire: Wire): number {
     const pair = queue.index >> 1;
     let moved = 0;
-    queue.refresh();
-    if (queue.buffers.generation !== this.#txGeneration) {
-      this.#txRegion = NO_REGION;
-      this.#txGeneration = queue.buffers.generation;
-    }
     queue.disableNotify();
     do {
       while (queue.pop()) {
@@ -235,19 +238,19 @@ export class VirtioNetDevice implements DeviceHalf {
   }
 
   #append(queue: DeviceQueue, frame: Frame, address: number, length: number): void {
-    let region = this.#txRegion;
+    let region = queue.region;
     if (!region.holds(address, length)) {
       while (true) {
-        region = this.#txRegion = queue.buffers.find(address, READ) ??
+        region = queue.region = queue.buffers.find(address, READ) ??
           queue.fault("bad-address", queue.availIndex, { address, length });
         const part = region.end - address;
         if (length <= part) break;
-        frame.push(region.memory.bytes, address + region.delta, part);
+        frame.push(region.memory.bytes, region.offsetOf(address), part);
         address += part;
         length -= part;
       }
     }
-    frame.push(region.memory.bytes, address + region.delta, length);
+    frame.push(region.memory.bytes, region.offsetOf(address), length);
   }
 
   /** Without CSUM a transmitted frame asks for nothing; with it, the header is kept for whoever finishes the frame. */
@@ -263,22 +266,19 @@ export class VirtioNetDevice implements DeviceHalf {
 
   /** Puts a frame from the wire into receive buffers. */
   deliver(frame: Frame): number {
-    if (this.#hashReport || this.control.pairs > 1) this.hash.update(frame);
-    const pair = this.control.pairs > 1 ? this.hash.value % this.control.pairs : 0;
+    const pairs = this.control.pairs;
+    if (this.#hashReport || pairs > 1) this.hash.update(frame);
+    const pair = pairs > 1 ? this.hash.value % pairs : 0;
     const queue = this.queues[2 * pair]!;
     if (!queue.running) return NO_BUFFERS;
-    queue.refresh();
-    if (queue.buffers.generation !== this.#rxGeneration) {
-      this.#rxRegion = NO_REGION;
-      this.#rxGeneration = queue.buffers.generation;
-    }
+    if (!this.#serving) queue.refresh();
     const total = this.#headerLength + frame.length;
     if (!queue.pop() && !this.#waitForBuffers(queue)) return NO_BUFFERS;
     if (queue.count !== 1 || queue.writableBytes < total || !this.#inOneRegion(queue)) {
       return this.#scatter(queue, frame, total) ? pair : this.#refuse(queue);
     }
-    const { memory, delta } = this.#rxRegion;
-    const at = queue.addresses[0]! + delta;
+    const memory = queue.region.memory;
+    const at = queue.region.offsetOf(queue.addresses[0]!);
     this.#writeHeader(memory.view, at, 1);
     if (frame.pieces === 1) {
       memory.copyFrom(at + this.#headerLength, frame.bytes[0]!, frame.offsets[0]!, frame.length);
@@ -290,15 +290,15 @@ export class VirtioNetDevice implements DeviceHalf {
     return pair;
   }
 
-  /** Whether the one buffer of the chain is writable, and lies in one region: then `#rxRegion` is that region. */
+  /** Whether the one buffer of the chain is writable, and lies in one region: then `queue.region` is that region. */
   #inOneRegion(queue: DeviceQueue): boolean {
     const address = queue.addresses[0]!;
     const length = queue.lengths[0]!;
     if (queue.readable > 0) return false;
-    if (this.#rxRegion.holds(address, length)) return true;
+    if (queue.region.holds(address, length)) return true;
     const region = queue.buffers.find(address, WRITE);
     if (!region?.holds(address, length)) return false;
-    this.#rxRegion = region;
+    queue.region = region;
     return true;
   }
 
@@ -360,13 +360,13 @@ export class VirtioNetDevice implements DeviceHalf {
   /** Copies part of a frame to an address, over region borders. */
   #fill(queue: DeviceQueue, address: number, frame: Frame, position: number, length: number): void {
     while (length > 0) {
-      let region = this.#rxRegion;
+      let region = queue.region;
       if (!region.holds(address, 1)) {
-        region = this.#rxRegion = queue.buffers.find(address, WRITE) ??
+        region = queue.region = queue.buffers.find(address, WRITE) ??
           queue.fault("bad-address", queue.availIndex, { address, length });
       }
       const part = Math.min(length, region.end - address);
-      frame.copyTo(region.memory, address + region.delta, position, part);
+      frame.copyTo(region.memory, region.offsetOf(address), position, part);
       address += part;
       position += part;
       length -= part;

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { type AddressSpace, READ, READ_WRITE, type Region } from "../../core/address_space.ts";
+import { type AddressSpace, NO_REGION, READ, READ_WRITE, type Region } from "../../core/address_space.ts";
 import { RingFault } from "../../core/fault.ts";
 import { add16, distance16, isPowerOfTwo, needEvent16 } from "../../core/index.ts";
 import { Memory } from "../../core/memory.ts";
@@ -58,21 +58,29 @@ const NO_INTERRUPT = VRING_AVAIL_F_NO_INTERRUPT;
 const NO_NOTIFY = VRING_USED_F_NO_NOTIFY;
 const HIGH = 2 ** 32;
 
+/** Words of a descriptor copied into the queue's own memory. */
+const SLOT_LOW = 0;
+const SLOT_HIGH = 1;
+const SLOT_LENGTH = 2;
+const SLOT_FLAGS = 3;
+const SLOT_NEXT = 4;
+const SLOT_WORDS = 5;
+
 /** How many entries an indirect table may have, by profile; strict and DPDK allow the queue size. */
 const INDIRECT_LIMIT: Readonly<Record<Profile, number>> = { strict: 0, linux: 65536, qemu: 1024, dpdk: 0 };
 
 /** What one queue's device side has done. */
-export class DeviceQueueCounters {
+export interface DeviceQueueCounters {
   /** Chains taken. */
-  chains = 0;
-  /** Descriptors read, those of indirect tables included. */
-  descriptors = 0;
+  readonly chains: number;
+  /** Their buffers: descriptors that say where an indirect table is do not count. */
+  readonly descriptors: number;
   /** Indirect tables followed. */
-  indirectTables = 0;
+  readonly indirectTables: number;
   /** Interrupts sent. */
-  interrupts = 0;
+  readonly interrupts: number;
   /** Times that used chains were published but the driver wanted no interrupt. */
-  interruptsSuppressed = 0;
+  readonly interruptsSuppressed: number;
 }
 
 /** How a {@linkcode DeviceQueue} behaves beyond the negotiated features. */
@@ -100,9 +108,9 @@ export class DeviceQueue {
   rings: AddressSpace;
   /** Where buffers and indirect tables are looked up. Replace it only while the queue is stopped. */
   buffers: AddressSpace;
-  /** What it has done. */
-  readonly counters: DeviceQueueCounters = new DeviceQueueCounters();
 
+  /** Whether it is started and not broken. */
+  running = false;
   /** Head of the chain popped last: what {@linkcode push} wants back. */
   head = 0;
   /** Buffers of that chain. */
@@ -114,14 +122,17 @@ export class DeviceQueue {
   /** Bytes in the writable ones. */
   writableBytes = 0;
   /** Address of each buffer. */
-  addresses: Float64Array = new Float64Array(1);
+  readonly addresses: number[] = [0];
   /** Length of each buffer. */
-  lengths: Float64Array = new Float64Array(1);
+  readonly lengths: number[] = [0];
+
+  /** Where a buffer was found last: the user of the queue keeps it here. */
+  region: Region = NO_REGION;
 
   readonly #profile: Profile;
+  readonly #strict: boolean;
   readonly #shared: boolean;
   readonly #mayCoalesce: boolean;
-  #running = false;
   #broken: RingFault | undefined;
   #size = 0;
   #mask = 0;
@@ -131,6 +142,7 @@ export class DeviceQueue {
   #coalesce = false;
   #areas: RingAddresses = { desc: 0, driver: 0, device: 0 };
   #generation = -1;
+  #buffersGeneration = -1;
   #descView: DataView = new Memory(0).view;
   #desc = 0;
   #availView: DataView = this.#descView;
@@ -140,10 +152,15 @@ export class DeviceQueue {
   #availIndex: Uint16Array = new Uint16Array(2);
   #usedIndexes: Uint16Array = this.#availIndex;
   /** Bounds of all three parts together, if buffers could overlap them. */
-  #low = Infinity;
+  #low = 0;
   #high = 0;
   /** Heads fetched from the available ring, by slot. */
   #heads: Uint16Array = new Uint16Array(0);
+  /** Their first descriptors, {@linkcode SLOT_WORDS} words each. */
+  #slots: Uint32Array = new Uint32Array(0);
+  /** Heads and lengths of chains given back, by slot of the used ring. */
+  #usedHeads: Uint16Array = this.#heads;
+  #usedLengths: Uint32Array = this.#slots;
   /** Which heads are with the device. */
   #live: Uint8Array = new Uint8Array(0);
   #next = 0;
@@ -152,10 +169,14 @@ export class DeviceQueue {
   #published = 0;
   #signalled = 0;
   #signalledValid = false;
-  #lastHead = 0;
-  /** Chains given back whose element is still to be written. */
-  #coalesced = 0;
+  /** Where indirect tables were found last. */
+  #tableRegion: Region = NO_REGION;
   #scratch: Memory = new Memory(0);
+  #popped = 0;
+  #extraDescriptors = 0;
+  #indirectTables = 0;
+  #interrupts = 0;
+  #interruptsSuppressed = 0;
 
   /** Makes a stopped queue. */
   constructor(
@@ -172,13 +193,20 @@ export class DeviceQueue {
     this.rings = rings;
     this.buffers = buffers;
     this.#profile = options.profile ?? "strict";
+    this.#strict = this.#profile === "strict";
     this.#shared = options.shared ?? false;
     this.#mayCoalesce = options.coalesce ?? false;
   }
 
-  /** Whether it is started and not broken. */
-  get running(): boolean {
-    return this.#running && this.#broken === undefined;
+  /** What it has done so far. */
+  get counters(): DeviceQueueCounters {
+    return {
+      chains: this.#popped,
+      descriptors: this.#popped + this.#extraDescriptors,
+      indirectTables: this.#indirectTables,
+      interrupts: this.#interrupts,
+      interruptsSuppressed: this.#interruptsSuppressed,
+    };
   }
 
   /** The fault that stopped it, if one did. */
@@ -237,24 +265,22 @@ export class DeviceQueue {
     this.#indirect = hasFeature(features, "INDIRECT_DESC");
     this.#coalesce = this.#mayCoalesce && hasFeature(features, "IN_ORDER");
     this.#indirectLimit = INDIRECT_LIMIT[this.#profile] || size;
-    const limit = size + this.#indirectLimit;
-    if (this.addresses.length < limit) {
-      this.addresses = new Float64Array(limit);
-      this.lengths = new Float64Array(limit);
-    }
     this.#heads = new Uint16Array(size);
+    this.#slots = new Uint32Array(size * SLOT_WORDS);
+    this.#usedHeads = new Uint16Array(size);
+    this.#usedLengths = new Uint32Array(size);
     this.#live = new Uint8Array(size);
     this.#next = this.#fetched = availIndex;
     this.#usedIndex = this.#published = this.#signalled = usedIndex;
     this.#signalledValid = false;
-    this.#coalesced = 0;
-    this.#resolve();
-    this.#running = true;
+    this.#generation = this.#buffersGeneration = -1;
+    this.refresh();
+    this.running = true;
   }
 
   /** Stops the queue. Returns the index of the next chain it would have taken. */
   stop(): number {
-    this.#running = false;
+    this.running = false;
     return this.#next;
   }
 
@@ -265,6 +291,9 @@ export class DeviceQueue {
    */
   refresh(): void {
     if (this.rings.generation !== this.#generation) this.#resolve();
+    if (this.buffers.generation === this.#buffersGeneration) return;
+    this.#buffersGeneration = this.buffers.generation;
+    this.region = this.#tableRegion = NO_REGION;
   }
 
   #resolve(): void {
@@ -276,18 +305,18 @@ export class DeviceQueue {
     const availRegion = part(driver, availBytes(this.#size), READ);
     const usedRegion = part(device, usedBytes(this.#size), READ_WRITE);
     this.#descView = descRegion.memory.view;
-    this.#desc = desc + descRegion.delta;
+    this.#desc = descRegion.offsetOf(desc);
     this.#availView = availRegion.memory.view;
-    this.#avail = driver + availRegion.delta;
+    this.#avail = availRegion.offsetOf(driver);
     this.#usedView = usedRegion.memory.view;
-    this.#used = device + usedRegion.delta;
+    this.#used = usedRegion.offsetOf(device);
     if (this.#shared) {
       const words = availBytes(this.#size) >> 1;
       this.#availIndex = new Uint16Array(availRegion.memory.view.buffer, this.#avail, words);
       this.#usedIndexes = new Uint16Array(usedRegion.memory.view.buffer, this.#used, 2);
     }
-    const watch = this.#profile === "strict" && this.rings === this.buffers;
-    this.#low = watch ? Math.min(desc, driver, device) : Infinity;
+    const watch = this.#strict && this.rings === this.buffers;
+    this.#low = watch ? Math.min(desc, driver, device) : 0;
     this.#high = watch
       ? Math.max(
         desc + descBytes(this.#size),
@@ -304,6 +333,7 @@ export class DeviceQueue {
    * @throws {RingFault} Always.
    */
   fault(code: DeviceFaultCode, index: number, values: Record<string, number | bigint | string> = {}): never {
+    this.running = false;
     this.#broken = new RingFault("device", this.name, code, index, values);
     throw this.#broken;
   }
@@ -314,21 +344,37 @@ export class DeviceQueue {
     return this.#availView.getUint16(this.#avail + AVAIL_IDX, true);
   }
 
-  /** Takes over what the driver has made available since. Returns whether there is anything. */
+  /**
+   * Takes over what the driver has made available since: heads and, as most chains are one buffer, their first
+   * descriptors, each read once into memory of our own. Returns whether there is anything.
+   */
   #fetch(): boolean {
     const idx = this.#loadAvailIdx();
     const size = this.#size;
     if (distance16(idx, this.#next) > size) this.fault("avail-idx-jump", this.#next, { idx, size });
-    const strict = this.#profile === "strict";
-    for (let at = this.#fetched; at !== idx; at = add16(at, 1)) {
-      const slot = at & this.#mask;
-      const head = this.#availView.getUint16(this.#avail + AVAIL_RING + slot * AVAIL_STRIDE, true);
+    const ring = this.#avail + AVAIL_RING;
+    const table = this.#desc;
+    const mask = this.#mask;
+    const strict = this.#strict;
+    const availView = this.#availView;
+    const descView = this.#descView;
+    const live = this.#live;
+    const heads = this.#heads;
+    const slots = this.#slots;
+    for (let at = this.#fetched; at !== idx; at = (at + 1) & 0xffff) {
+      const slot = at & mask;
+      const head = availView.getUint16(ring + slot * AVAIL_STRIDE, true);
       if (head >= size) this.fault("head-out-of-range", at, { head, size });
-      if (strict) {
-        if (this.#live[head]) this.fault("head-available-twice", at, { head });
-        this.#live[head] = 1;
-      }
-      this.#heads[slot] = head;
+      if (strict && live[head] !== 0) this.fault("head-available-twice", at, { head });
+      live[head] = 1;
+      heads[slot] = head;
+      const desc = table + head * DESC_SIZE;
+      const copy = slot * SLOT_WORDS;
+      slots[copy + SLOT_LOW] = descView.getUint32(desc + DESC_ADDR, true);
+      slots[copy + SLOT_HIGH] = descView.getUint32(desc + DESC_ADDR + 4, true);
+      slots[copy + SLOT_LENGTH] = descView.getUint32(desc + DESC_LEN, true);
+      slots[copy + SLOT_FLAGS] = descView.getUint16(desc + DESC_FLAGS, true);
+      slots[copy + SLOT_NEXT] = descView.getUint16(desc + DESC_NEXT, true);
     }
     this.#fetched = idx;
     return idx !== this.#next;
@@ -345,40 +391,51 @@ export class DeviceQueue {
    * @throws {RingFault} If the driver broke a rule.
    */
   pop(): boolean {
-    if (this.#next === this.#fetched && !this.#fetch()) return false;
-    const head = this.#heads[this.#next & this.#mask]!;
-    const view = this.#descView;
-    const at = this.#desc + head * DESC_SIZE;
-    const flags = view.getUint16(at + DESC_FLAGS, true);
-    this.head = head;
+    const next = this.#next;
+    if (next === this.#fetched && !this.#fetch()) return false;
+    const slot = next & this.#mask;
+    const slots = this.#slots;
+    const copy = slot * SLOT_WORDS;
+    const flags = slots[copy + SLOT_FLAGS]!;
+    const length = slots[copy + SLOT_LENGTH]!;
+    let address = slots[copy + SLOT_LOW]!;
+    const high = slots[copy + SLOT_HIGH]!;
+    // Addresses below 4 GiB stay integers for the engine.
+    if (high !== 0) address += high * HIGH;
+    this.head = this.#heads[slot]!;
     if ((flags & ~WRITE) !== 0) {
-      this.#walk(head, flags);
+      this.#walk(address, length, flags, slots[copy + SLOT_NEXT]!);
     } else {
-      const length = view.getUint32(at + DESC_LEN, true);
-      const address = view.getUint32(at + DESC_ADDR + 4, true) * HIGH + view.getUint32(at + DESC_ADDR, true);
-      this.count = 0;
-      this.readable = 0;
-      this.readableBytes = this.writableBytes = 0;
-      this.#add(address, length, flags);
+      if (length === 0 || (address < this.#high && address + length > this.#low)) {
+        this.#checkBuffer(address, length);
+      }
+      this.addresses[0] = address;
+      this.lengths[0] = length;
+      this.count = 1;
+      if (flags === 0) {
+        this.readable = 1;
+        this.readableBytes = length;
+        this.writableBytes = 0;
+      } else {
+        this.readable = this.readableBytes = 0;
+        this.writableBytes = length;
+      }
     }
-    this.#next = add16(this.#next, 1);
-    this.counters.chains++;
+    this.#next = (next + 1) & 0xffff;
+    this.#popped++;
     return true;
   }
 
   /** Puts the last `chains` chains back: they will be popped again. */
   unpop(chains: number): void {
     this.#next = add16(this.#next, -chains);
-    this.counters.chains -= chains;
+    this.#popped -= chains;
   }
 
   /** Adds a buffer to the chain. */
   #add(address: number, length: number, flags: number): void {
     const at = this.count++;
-    if (length === 0 && (this.#profile === "strict" || this.#profile === "qemu")) {
-      this.fault("zero-length", this.#next);
-    }
-    if (address < this.#high && address + length > this.#low) this.#checkOverlap(address, length);
+    this.#checkBuffer(address, length);
     if (flags & WRITE) {
       this.writableBytes += length;
     } else {
@@ -390,48 +447,60 @@ export class DeviceQueue {
     }
     this.addresses[at] = address;
     this.lengths[at] = length;
-    this.counters.descriptors++;
   }
 
-  /** Walks a chain of more than one plain buffer. Nothing that the driver writes makes it run longer than its limit. */
-  #walk(head: number, flags: number): void {
+  /**
+   * Walks a chain of more than one plain buffer, from its first descriptor on. Nothing that the driver writes makes
+   * it run longer than its limit.
+   */
+  #walk(address: number, length: number, flags: number, next: number): void {
     let view = this.#descView;
     let base = this.#desc;
     let entries = this.#size;
-    let nested = false;
-    let i = head;
     let left = this.#size;
+    let nested = false;
     const profile = this.#profile;
     this.count = this.readable = 0;
     this.readableBytes = this.writableBytes = 0;
-    for (;;) {
-      if (left-- === 0) this.fault("chain-too-long", this.#next, { head, size: this.#size });
-      const at = base + i * DESC_SIZE;
-      const length = view.getUint32(at + DESC_LEN, true);
-      const address = view.getUint32(at + DESC_ADDR + 4, true) * HIGH + view.getUint32(at + DESC_ADDR, true);
-      if (profile === "strict" && (flags & ~(NEXT | WRITE | INDIRECT)) !== 0) {
+    for (let i = this.head;;) {
+      if (left-- === 0) this.fault("chain-too-long", this.#next, { head: this.head, size: this.#size });
+      if (this.#strict && (flags & ~(NEXT | WRITE | INDIRECT)) !== 0) {
         this.fault("descriptor-flags", this.#next, { descriptor: i, flags });
       }
-      if (flags & INDIRECT && !(nested && profile !== "strict" && profile !== "linux")) {
+      if (flags & INDIRECT && !(nested && (profile === "qemu" || profile === "dpdk"))) {
         this.#checkIndirect(nested, flags, length);
         entries = left = length / DESC_SIZE;
-        const region = this.buffers.contiguous(address, length, READ) ?? this.#gather(address, length);
-        view = region.memory.view;
-        base = address + region.delta;
+        if (!this.#tableRegion.holds(address, length)) {
+          this.#tableRegion = this.buffers.contiguous(address, length, READ) ?? NO_REGION;
+        }
+        const region = this.#tableRegion;
+        const whole = region.holds(address, length);
+        view = whole ? region.memory.view : this.#gather(address, length);
+        base = whole ? region.offsetOf(address) : 0;
         nested = true;
         i = 0;
-        this.counters.indirectTables++;
+        this.#indirectTables++;
       } else {
         this.#add(address, length, flags);
-        if (this.readableBytes + this.writableBytes > HIGH && profile === "strict") {
+        if (this.#strict && this.readableBytes + this.writableBytes > HIGH) {
           this.fault("chain-too-large", this.#next, { bytes: this.readableBytes + this.writableBytes });
         }
-        if (!(flags & NEXT)) return;
+        if (!(flags & NEXT)) {
+          // pop counts one.
+          this.#extraDescriptors += this.count - 1;
+          return;
+        }
         // vhost reads the entries of an indirect table one after the other, whatever `next` says.
-        i = nested && profile === "linux" ? i + 1 : view.getUint16(at + DESC_NEXT, true);
+        i = nested && profile === "linux" ? i + 1 : next;
         if (i >= entries) this.fault("next-out-of-range", this.#next, { next: i, entries });
       }
-      flags = view.getUint16(base + i * DESC_SIZE + DESC_FLAGS, true);
+      const at = base + i * DESC_SIZE;
+      address = view.getUint32(at + DESC_ADDR, true);
+      const high = view.getUint32(at + DESC_ADDR + 4, true);
+      if (high !== 0) address += high * HIGH;
+      length = view.getUint32(at + DESC_LEN, true);
+      flags = view.getUint16(at + DESC_FLAGS, true);
+      next = view.getUint16(at + DESC_NEXT, true);
     }
   }
 
@@ -453,15 +522,19 @@ export class DeviceQueue {
   }
 
   /** Copies an indirect table that lies across mappings, so that it can be read like any other. */
-  #gather(address: number, length: number): { memory: Memory; delta: number } {
+  #gather(address: number, length: number): DataView {
     if (this.#scratch.size < length) this.#scratch = new Memory(length);
     if (!this.buffers.read(address, this.#scratch.bytes.subarray(0, length))) {
       this.fault("bad-address", this.#next, { address, length });
     }
-    return { memory: this.#scratch, delta: -address };
+    return this.#scratch.view;
   }
 
-  #checkOverlap(address: number, length: number): void {
+  #checkBuffer(address: number, length: number): void {
+    if (length === 0 && (this.#profile === "strict" || this.#profile === "qemu")) {
+      this.fault("zero-length", this.#next);
+    }
+    if (address >= this.#high || address + length <= this.#low) return;
     const { desc, driver, device } = this.#areas;
     const size = this.#size;
     const hits = (start: number, bytes: number) => address < start + bytes && address + length > start;
@@ -472,28 +545,36 @@ export class DeviceQueue {
 
   /** Gives a chain back, with the number of bytes written into it. It shows with {@linkcode publish}. */
   push(head: number, length: number): void {
-    this.#live[head] = 0;
-    if (this.#coalesce && length === 0) {
-      this.#lastHead = head;
-      this.#coalesced++;
-    } else {
-      this.#endBatch();
-      this.#writeElement(this.#usedIndex, head, length);
+    const slot = this.#usedIndex & this.#mask;
+    this.#usedHeads[slot] = head;
+    this.#usedLengths[slot] = length;
+    this.#usedIndex = (this.#usedIndex + 1) & 0xffff;
+  }
+
+  /** Writes the used elements of all chains given back since the last time. */
+  #writeElements(): void {
+    const ring = this.#used;
+    const mask = this.#mask;
+    const view = this.#usedView;
+    const heads = this.#usedHeads;
+    const lengths = this.#usedLengths;
+    const live = this.#live;
+    const end = this.#usedIndex;
+    for (let index = this.#published; index !== end; index = (index + 1) & 0xffff) {
+      const at = ring + (index & mask) * USED_STRIDE;
+      let slot = index & mask;
+      live[heads[slot]!] = 0;
+      if (this.#coalesce && lengths[slot] === 0) {
+        // One element for a run of chains of which nothing was written: at its first slot, with its last head.
+        for (let next = add16(index, 1); next !== end && lengths[next & mask] === 0; next = add16(next, 1)) {
+          index = next;
+          slot = next & mask;
+          live[heads[slot]!] = 0;
+        }
+      }
+      view.setUint32(at + USED_ID, heads[slot]!, true);
+      view.setUint32(at + USED_LEN, lengths[slot]!, true);
     }
-    this.#usedIndex = add16(this.#usedIndex, 1);
-  }
-
-  /** Writes the one element of a batch of which nothing was written: at its first slot, with its last head. */
-  #endBatch(): void {
-    if (this.#coalesced === 0) return;
-    this.#writeElement(add16(this.#usedIndex, -this.#coalesced), this.#lastHead, 0);
-    this.#coalesced = 0;
-  }
-
-  #writeElement(index: number, head: number, length: number): void {
-    const at = this.#used + (index & this.#mask) * USED_STRIDE;
-    this.#usedView.setUint32(at + USED_ID, head, true);
-    this.#usedView.setUint32(at + USED_LEN, length, true);
   }
 
   /**
@@ -505,7 +586,7 @@ export class DeviceQueue {
   publish(): boolean {
     const idx = this.#usedIndex;
     if (idx === this.#published) return false;
-    this.#endBatch();
+    this.#writeElements();
     this.#published = idx;
     // The store must not become visible before the elements, nor the load of used_event or flags below happen
     // before the store (2.7.8.1): an atomic access orders both.
@@ -518,8 +599,8 @@ export class DeviceQueue {
     const wanted = this.#eventIdx
       ? needEvent16(this.#loadUsedEvent(), idx, old) || !valid
       : (this.#loadAvailFlags() & NO_INTERRUPT) === 0;
-    if (wanted) this.counters.interrupts++;
-    else this.counters.interruptsSuppressed++;
+    if (wanted) this.#interrupts++;
+    else this.#interruptsSuppressed++;
     return wanted;
   }
 

@@ -57,20 +57,20 @@ const WRITE = VRING_DESC_F_WRITE;
 const INDIRECT = VRING_DESC_F_INDIRECT;
 const NO_INTERRUPT = VRING_AVAIL_F_NO_INTERRUPT;
 const NO_NOTIFY = VRING_USED_F_NO_NOTIFY;
-const HIGH = 2 ** 32;
+const UPPER_HALF = 2 ** -32;
 
 /** What one queue's driver side has done. */
-export class DriverQueueCounters {
+export interface DriverQueueCounters {
   /** Chains made available. */
-  chains = 0;
+  readonly chains: number;
   /** Descriptors written, those of indirect tables included. */
-  descriptors = 0;
+  readonly descriptors: number;
   /** Indirect tables written. */
-  indirectTables = 0;
+  readonly indirectTables: number;
   /** Kicks sent. */
-  kicks = 0;
+  readonly kicks: number;
   /** Times that chains were published but the device wanted no kick. */
-  kicksSuppressed = 0;
+  readonly kicksSuppressed: number;
 }
 
 /** How a {@linkcode DriverQueue} is laid out. */
@@ -83,6 +83,8 @@ export interface DriverQueueOptions {
   readonly features: bigint;
   /** Longest chain that will be added: decides how long indirect tables are. */
   readonly longestChain: number;
+  /** Alignment of the used ring, if more than it must have: a page, where the device may write to nothing else. */
+  readonly usedAlign?: number;
 }
 
 /** See the module. */
@@ -95,12 +97,8 @@ export class DriverQueue {
   readonly size: number;
   /** Addresses of the three parts, for the device. */
   readonly areas: RingAddresses;
-  /** What it has done. */
-  readonly counters: DriverQueueCounters = new DriverQueueCounters();
   /** Descriptors not in use. */
   free: number;
-  /** Chains that the device has. */
-  outstanding = 0;
   /** Head of the chain that {@linkcode nextUsed} took. */
   usedHead = 0;
   /** Bytes that the device wrote into it. */
@@ -127,21 +125,27 @@ export class DriverQueue {
   /** Whether the device has the chain with this head. */
   readonly #out: Uint8Array;
   /** Writable bytes of the chain with this head. */
-  readonly #writable: Float64Array;
+  readonly #writable: Uint32Array;
   /** Heads in the order they were made available: only with IN_ORDER. */
   readonly #order: Uint16Array;
   #freeHead = 0;
   #availIndex = 0;
   #published = 0;
+  /** Up to where used elements were read, and up to where {@linkcode DriverQueue.nextUsed} handed them out. */
   #lastUsed = 0;
-  #seenUsed = 0;
-  /** With IN_ORDER: last head of the batch now being taken back, or -1. */
-  #batchHead = -1;
-  #batchLength = 0;
+  #taken = 0;
+  /** Heads and lengths of used elements read, by slot. */
+  readonly #usedHeads: Uint16Array;
+  readonly #usedLengths: Uint32Array;
+  #chains = 0;
+  #descriptors = 0;
+  #indirectTables = 0;
+  #kicks = 0;
+  #kicksSuppressed = 0;
 
   /** Allocates and zeroes the ring parts. */
   constructor(name: string, index: number, dma: DmaMemory, options: DriverQueueOptions) {
-    const { size, legacy, features, longestChain } = options;
+    const { size, legacy, features, longestChain, usedAlign = USED_ALIGN } = options;
     this.name = name;
     this.index = index;
     this.size = this.free = size;
@@ -150,11 +154,10 @@ export class DriverQueue {
     this.#eventIdx = hasFeature(features, "EVENT_IDX");
     this.#inOrder = hasFeature(features, "IN_ORDER");
     this.#tableEntries = hasFeature(features, "INDIRECT_DESC") && longestChain > 1 ? longestChain : 0;
-    this.areas = legacy ? allocateLegacy(dma, size) : allocateFlexible(dma, size);
-    const delta = dma.region.delta;
-    this.#desc = this.areas.desc + delta;
-    this.#avail = this.areas.driver + delta;
-    this.#used = this.areas.device + delta;
+    this.areas = legacy ? allocateLegacy(dma, size) : allocateFlexible(dma, size, usedAlign);
+    this.#desc = dma.region.offsetOf(this.areas.desc);
+    this.#avail = dma.region.offsetOf(this.areas.driver);
+    this.#used = dma.region.offsetOf(this.areas.device);
     this.#usedEvent = this.#avail + availBytes(size) + USED_EVENT;
     this.#availEvent = this.#used + usedBytes(size) + AVAIL_EVENT;
     const tables = this.#tableEntries > 0
@@ -165,7 +168,9 @@ export class DriverQueue {
     this.#links = Uint16Array.from({ length: size }, (_, i) => (i + 1) & this.#mask);
     this.#lengths = new Uint16Array(size);
     this.#out = new Uint8Array(size);
-    this.#writable = new Float64Array(size);
+    this.#usedHeads = new Uint16Array(size);
+    this.#usedLengths = new Uint32Array(size);
+    this.#writable = new Uint32Array(size);
     this.#order = new Uint16Array(this.#inOrder ? size : 0);
   }
 
@@ -176,6 +181,17 @@ export class DriverQueue {
    */
   fault(code: DriverFaultCode, values: Record<string, number | bigint | string> = {}): never {
     throw new RingFault("driver", this.name, code, this.#lastUsed, values);
+  }
+
+  /** What it has done so far. */
+  get counters(): DriverQueueCounters {
+    return {
+      chains: this.#chains,
+      descriptors: this.#descriptors,
+      indirectTables: this.#indirectTables,
+      kicks: this.#kicks,
+      kicksSuppressed: this.#kicksSuppressed,
+    };
   }
 
   /** Head that the next chain will have. */
@@ -191,8 +207,13 @@ export class DriverQueue {
   /** Adds a chain of one buffer. The caller has seen that it {@linkcode fits}. Returns its head. */
   add(address: number, length: number, write: boolean): number {
     const head = this.#freeHead;
-    this.#write(this.#desc + head * DESC_SIZE, address, length, write ? WRITE : 0, this.#links[head]!);
-    this.#offer(head, 1, write ? length : 0);
+    const next = this.#links[head]!;
+    this.#write(this.#desc + head * DESC_SIZE, address, length, write ? WRITE : 0, next);
+    this.#freeHead = next;
+    this.free--;
+    this.#lengths[head] = 1;
+    this.#writable[head] = write ? length : 0;
+    this.#enqueue(head);
     return head;
   }
 
@@ -232,7 +253,7 @@ export class DriverQueue {
         INDIRECT,
         this.#links[head]!,
       );
-      this.counters.indirectTables++;
+      this.#indirectTables++;
     }
     this.#offer(head, indirect ? 1 : count, writable);
     return head;
@@ -240,13 +261,13 @@ export class DriverQueue {
 
   #write(at: number, address: number, length: number, flags: number, next: number): void {
     const view = this.#view;
-    const high = Math.floor(address / HIGH);
-    view.setUint32(at + DESC_ADDR, address - high * HIGH, true);
-    view.setUint32(at + DESC_ADDR + 4, high, true);
+    // A DataView keeps the low 32 bits of what it is given, and cuts off fractions.
+    view.setUint32(at + DESC_ADDR, address, true);
+    view.setUint32(at + DESC_ADDR + 4, address * UPPER_HALF, true);
     view.setUint32(at + DESC_LEN, length, true);
     view.setUint16(at + DESC_FLAGS, flags, true);
     view.setUint16(at + DESC_NEXT, next, true);
-    this.counters.descriptors++;
+    this.#descriptors++;
   }
 
   /** Takes `descriptors` from the free list, beginning at `head`, and puts the head into the available ring. */
@@ -265,9 +286,7 @@ export class DriverQueue {
     this.#view.setUint16(this.#avail + AVAIL_RING + slot * AVAIL_STRIDE, head, true);
     if (this.#inOrder) this.#order[slot] = head;
     this.#out[head] = 1;
-    this.#availIndex = add16(this.#availIndex, 1);
-    this.outstanding++;
-    this.counters.chains++;
+    this.#availIndex = (this.#availIndex + 1) & 0xffff;
   }
 
   /** Makes the chain that {@linkcode nextUsed} took available again, as it is. */
@@ -287,6 +306,26 @@ export class DriverQueue {
     this.#freeHead = head;
   }
 
+  /**
+   * Takes all used chains and frees their descriptors.
+   *
+   * @returns How many there were.
+   * @throws {RingFault} If the device broke a rule.
+   */
+  releaseUsed(): number {
+    let chains = 0;
+    while (this.nextUsed()) {
+      this.release(this.usedHead);
+      chains++;
+    }
+    return chains;
+  }
+
+  /** Chains that the device has, or has given back unseen. */
+  get outstanding(): number {
+    return distance16(this.#availIndex, this.#taken);
+  }
+
   /** Index that the next chain gets: what a notification with data carries. */
   get availIndex(): number {
     return this.#availIndex;
@@ -304,19 +343,20 @@ export class DriverQueue {
     if (idx === old) return false;
     this.#view.setUint16(this.#avail + AVAIL_IDX, idx, true);
     this.#published = idx;
+    this.#chains += distance16(idx, old);
     const flags = this.#view.getUint16(this.#used + USED_FLAGS, true);
     if (flags & ~NO_NOTIFY || (this.#eventIdx && flags !== 0)) this.fault("used-flags", { flags });
     const wanted = this.#eventIdx
       ? needEvent16(this.#view.getUint16(this.#availEvent, true), idx, old)
       : flags === 0;
-    if (wanted) this.counters.kicks++;
-    else this.counters.kicksSuppressed++;
+    if (wanted) this.#kicks++;
+    else this.#kicksSuppressed++;
     return wanted;
   }
 
   /** How many used chains are known to wait for {@linkcode nextUsed}. */
   get pendingUsed(): number {
-    return distance16(this.#seenUsed, this.#lastUsed);
+    return distance16(this.#lastUsed, this.#taken);
   }
 
   /**
@@ -326,56 +366,63 @@ export class DriverQueue {
    * @throws {RingFault} If the device broke a rule.
    */
   nextUsed(): boolean {
-    const last = this.#lastUsed;
-    if (last === this.#seenUsed) {
-      const idx = this.#view.getUint16(this.#used + USED_IDX, true);
-      const ahead = distance16(idx, last);
-      if (ahead === 0) return false;
-      if (ahead > this.outstanding) this.fault("used-idx-jump", { idx, outstanding: this.outstanding });
-      this.#seenUsed = idx;
-    }
-    if (this.#inOrder) {
-      this.#nextInOrder();
-    } else {
-      this.#readElement();
-      this.usedHead = this.#batchHead;
-      this.usedLength = this.#batchLength;
-    }
-    this.#out[this.usedHead] = 0;
-    this.#lastUsed = add16(last, 1);
-    this.outstanding--;
+    const taken = this.#taken;
+    if (taken === this.#lastUsed && !this.#collect()) return false;
+    const slot = taken & this.#mask;
+    this.usedHead = this.#usedHeads[slot]!;
+    this.usedLength = this.#usedLengths[slot]!;
+    this.#taken = (taken + 1) & 0xffff;
     return true;
   }
 
-  /** Reads the used element at the present place into `#batchHead` and `#batchLength`, and checks it. */
-  #readElement(): void {
-    const at = this.#used + (this.#lastUsed & this.#mask) * USED_STRIDE;
-    const id = this.#view.getUint32(at + USED_ID, true);
-    const length = this.#view.getUint32(at + USED_LEN, true);
-    if (id >= this.size) this.fault("used-id-out-of-range", { id, size: this.size });
-    if (this.#out[id] === 0) this.fault("used-id-not-outstanding", { id });
-    if (length > this.#writable[id]!) {
-      this.fault("used-length", { id, length, writable: this.#writable[id]! });
+  /** Reads all used elements that are new, each once, and checks them. Returns whether there were any. */
+  #collect(): boolean {
+    const view = this.#view;
+    const idx = view.getUint16(this.#used + USED_IDX, true);
+    const last = this.#lastUsed;
+    if (idx === last) return false;
+    const outstanding = this.outstanding;
+    if (distance16(idx, last) > outstanding) this.fault("used-idx-jump", { idx, outstanding });
+    const ring = this.#used;
+    const mask = this.#mask;
+    const size = this.size;
+    const out = this.#out;
+    const heads = this.#usedHeads;
+    const lengths = this.#usedLengths;
+    for (let index = last; index !== idx; index = (index + 1) & 0xffff) {
+      const slot = index & mask;
+      const at = ring + slot * USED_STRIDE;
+      const id = view.getUint32(at + USED_ID, true);
+      const length = view.getUint32(at + USED_LEN, true);
+      if (id >= size) this.fault("used-id-out-of-range", { id, size });
+      if (out[id] === 0) this.fault("used-id-not-outstanding", { id });
+      if (length > this.#writable[id]!) {
+        this.fault("used-length", { id, length, writable: this.#writable[id]! });
+      }
+      if (this.#inOrder && this.#order[slot] !== id) index = this.#skipTo(id, index, idx);
+      out[id] = 0;
+      heads[index & mask] = id;
+      lengths[index & mask] = length;
     }
-    this.#batchHead = id;
-    this.#batchLength = length;
+    this.#lastUsed = idx;
+    return true;
   }
 
-  /** One used element may stand for a batch: its id is the batch's last head (virtio 1.4, 2.7.7.1). */
-  #nextInOrder(): void {
-    if (this.#batchHead < 0) this.#readElement();
-    const head = this.#order[this.#lastUsed & this.#mask]!;
-    this.usedHead = head;
-    if (head === this.#batchHead) {
-      this.usedLength = this.#batchLength;
-      this.#batchHead = -1;
-    } else {
-      // Skipped buffers count as used to the full.
-      this.usedLength = this.#writable[head]!;
-      if (add16(this.#lastUsed, 1) === this.#seenUsed) {
-        this.fault("used-out-of-order", { id: this.#batchHead, expected: head });
-      }
+  /**
+   * With IN_ORDER one used element may stand for a batch: its id is the batch's last head (virtio 1.4, 2.7.7.1), and
+   * the buffers before it count as used to the full. Returns the ring index of that head.
+   */
+  #skipTo(id: number, index: number, end: number): number {
+    const mask = this.#mask;
+    while (this.#order[index & mask] !== id) {
+      const head = this.#order[index & mask]!;
+      this.#out[head] = 0;
+      this.#usedHeads[index & mask] = head;
+      this.#usedLengths[index & mask] = this.#writable[head]!;
+      index = add16(index, 1);
+      if (index === end) this.fault("used-out-of-order", { id, expected: head });
     }
+    return index;
   }
 
   /** Asks the device to interrupt when it uses the next chain. */
@@ -390,10 +437,10 @@ export class DriverQueue {
   }
 }
 
-function allocateFlexible(dma: DmaMemory, size: number): RingAddresses {
+function allocateFlexible(dma: DmaMemory, size: number, usedAlign: number): RingAddresses {
   const desc = dma.allocate(descBytes(size), DESC_ALIGN);
   const avail = dma.allocate(availBytes(size), AVAIL_ALIGN);
-  const used = dma.allocate(usedBytes(size), USED_ALIGN);
+  const used = dma.allocate(usedBytes(size), usedAlign);
   for (const part of [desc, avail, used]) dma.memory.bytes.fill(0, part.offset, part.offset + part.size);
   return { desc: desc.address, driver: avail.address, device: used.address };
 }

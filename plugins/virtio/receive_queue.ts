@@ -53,7 +53,7 @@ export class ReceiveQueue {
   readonly #pair: number;
   readonly #shape: ReceiveBuffers;
   /** Offset in memory of the buffer of each head. */
-  readonly #offsets: Float64Array;
+  readonly #offsets: Int32Array;
 
   /** Allocates buffers and adds them to the ring; they show with {@linkcode ReceiveQueue.publish}. */
   constructor(queue: DriverQueue, pair: number, dma: DmaMemory, shape: ReceiveBuffers) {
@@ -62,7 +62,7 @@ export class ReceiveQueue {
     this.#view = dma.memory.view;
     this.#pair = pair;
     this.#shape = shape;
-    this.#offsets = new Float64Array(queue.size);
+    this.#offsets = new Int32Array(queue.size);
     const chain = receiveChain(shape.bytes, shape.mergeable);
     const addresses: number[] = [];
     const lengths: number[] = [];

@@ -31,8 +31,8 @@ export class TransmitQueue {
   readonly #zeroHeader: number;
   #region: Region = NO_REGION;
   /** Bounce buffer of each head: offset and size. */
-  readonly #bounceOffsets: Float64Array;
-  readonly #bounceSizes: Float64Array;
+  readonly #bounceOffsets: Int32Array;
+  readonly #bounceSizes: Int32Array;
   #bounceTotal = 0;
   readonly #addresses = [0, 0];
   readonly #lengths = [0, 0];
@@ -47,8 +47,8 @@ export class TransmitQueue {
     const header = dma.allocate(headerLength, BOUNCE_ALIGN);
     dma.memory.bytes.fill(0, header.offset, header.offset + header.size);
     this.#zeroHeader = header.address;
-    this.#bounceOffsets = new Float64Array(queue.size);
-    this.#bounceSizes = new Float64Array(queue.size);
+    this.#bounceOffsets = new Int32Array(queue.size);
+    this.#bounceSizes = new Int32Array(queue.size);
   }
 
   /** See {@linkcode DriverHalf.transmit}. */
@@ -57,12 +57,12 @@ export class TransmitQueue {
     const headerLength = this.#headerLength;
     if (bytes !== this.#dma.memory.bytes) return this.#bounce(bytes, offset, length);
     let region = this.#region;
-    if (!region.holds(offset - region.delta, length)) {
+    if (!region.holds(region.addressOf(offset), length)) {
       const found = this.#regionOf(offset, length);
       if (found === undefined) return this.#bounce(bytes, offset, length);
       region = this.#region = found;
     }
-    const address = offset - region.delta;
+    const address = region.addressOf(offset);
     if (headroom >= headerLength && address - headerLength >= region.start) {
       if (queue.free === 0) return this.#full();
       this.#zero(offset - headerLength);
@@ -101,7 +101,7 @@ export class TransmitQueue {
   /** The region through which the device sees bytes of the driver's own buffer, if it does. */
   #regionOf(offset: number, length: number): Region | undefined {
     return this.#space.regions.find((region) =>
-      region.memory === this.#dma.memory && region.holds(offset - region.delta, length)
+      region.memory === this.#dma.memory && region.holds(region.addressOf(offset), length)
     );
   }
 
@@ -115,7 +115,7 @@ export class TransmitQueue {
     const at = this.#bounceOffsets[head]!;
     this.#zero(at);
     this.#dma.memory.copyFrom(at + this.#headerLength, bytes, offset, length);
-    queue.add(at - this.#dma.region.delta, size, false);
+    queue.add(this.#dma.region.addressOf(at), size, false);
     this.bounceBytes += length;
     return this.#pair;
   }
@@ -136,9 +136,6 @@ export class TransmitQueue {
    * @throws {RingFault} If the device broke a rule.
    */
   reclaim(): number {
-    const { queue } = this;
-    const before = queue.outstanding;
-    while (queue.nextUsed()) queue.release(queue.usedHead);
-    return before - queue.outstanding;
+    return this.queue.releaseUsed();
   }
 }
