@@ -54,7 +54,7 @@ async function tell(
   }
   if (!result.readerGone) {
     if (result.error) monitor.line(explain(result.error));
-    if (!call.has("quiet")) {
+    if (!call.has("quiet") && (!result.error || result.packets.in > 0)) {
       const { summaryLine } = await import("./summary.ts");
       monitor.line(summaryLine(plugin.name, result));
     }
