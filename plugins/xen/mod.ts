@@ -12,7 +12,14 @@ import { type FrontendOptions, type PoolUse, XenDriver } from "./driver.ts";
 import { eventChannels } from "./event_channel.ts";
 import { GrantTable } from "./grant_table.ts";
 import { PAGE_SIZE, structures } from "./layout.ts";
-import { BACKEND_DOMID, BACKEND_PATH, createVif, FRONTEND_PATH, XenStore } from "./xenbus.ts";
+import {
+  BACKEND_DOMID,
+  BACKEND_PATH,
+  type BackendFeatures,
+  createVif,
+  FRONTEND_PATH,
+  XenStore,
+} from "./xenbus.ts";
 
 export * from "./control_ring.ts";
 export * from "./control_server.ts";
@@ -35,6 +42,16 @@ const MOST_QUEUES = 16;
 const STATIC_CAPACITY = 512;
 /** Frames transmitted before the backend works: what Linux's polls with. `NAPI_POLL_WEIGHT`. */
 const BATCH = 64;
+
+/** What the backend of the pipe offers. */
+const FEATURES: BackendFeatures = {
+  maxQueues: MOST_QUEUES,
+  sg: true,
+  gso: true,
+  splitEventChannels: true,
+  controlRing: true,
+  multicastControl: true,
+};
 
 const options: readonly OptionSpec[] = [
   {
@@ -138,7 +155,25 @@ function ownPages(dma: DmaMemory, queues: number) {
   return { memory: dma.memory, offset };
 }
 
-function open(values: OptionValues, host: Host): Link {
+/** Both halves of an interface, and what stands between them. */
+export interface XenPair {
+  /** The frontend. */
+  readonly driver: XenDriver;
+  /** The backend. */
+  readonly device: XenDevice;
+  /** Xenstore. */
+  readonly store: XenStore;
+  /** The hypervisor's view of the frontend's grant table. */
+  readonly grants: GrantTable;
+}
+
+/**
+ * Builds frontend and backend over a host's memory, and brings them up.
+ *
+ * @param values Options of this plugin.
+ * @param host Memory and time.
+ */
+export function openXenPair(values: OptionValues, host: Host): XenPair {
   const front = frontendOptions(values);
   const store = new XenStore();
   createVif(store);
@@ -167,14 +202,7 @@ function open(values: OptionValues, host: Host): Link {
     path: BACKEND_PATH,
     events: backEvents,
     options: {
-      features: {
-        maxQueues: MOST_QUEUES,
-        sg: true,
-        gso: true,
-        splitEventChannels: true,
-        controlRing: true,
-        multicastControl: true,
-      },
+      features: FEATURES,
       staticCapacity: STATIC_CAPACITY,
       policy: values.text("grant-policy") === "copy" ? "copy" : "linux",
       linux: front.linux,
@@ -182,6 +210,11 @@ function open(values: OptionValues, host: Host): Link {
   });
   device.connect();
   while (!driver.connect()) device.connect();
+  return { driver, device, store, grants };
+}
+
+function open(values: OptionValues, host: Host): Link {
+  const { driver, device } = openXenPair(values, host);
   return { driver, device, batch: BATCH };
 }
 

@@ -1,0 +1,486 @@
+/*
+ * A Xen network frontend or backend in C, built from libxen-dev's own ring.h, netif.h and grant_table.h.
+ *
+ * It maps a file that holds the guest's memory (the frame number of a page is its number in the file) and works step
+ * by step as its standard input says, one command and one answer per line:
+ *
+ *   frontend: s N   send up to N packets          -> packets sent, notifications wanted
+ *             r     receive and check             -> packets received, notifications wanted
+ *   backend:  w     work: loop packets back       -> packets looped, notifications wanted
+ *   both:     q     quit                          -> "ok"
+ */
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ring.h takes them for granted; of the older interface versions under the shorter names. */
+#define mb() __sync_synchronize()
+#define rmb() __sync_synchronize()
+#define wmb() __sync_synchronize()
+#include <xen/xen.h>
+#include <xen/grant_table.h>
+#include <xen/io/netif.h>
+
+#define PAGE 4096
+#define MAX_PAGES 1024
+
+static uint8_t *memory;
+static grant_entry_v1_t *table;
+
+static void fail(const char *what, long a, long b)
+{
+    printf("fail %s %ld %ld\n", what, a, b);
+    fflush(stdout);
+    exit(1);
+}
+
+static uint8_t *page(long number) { return memory + number * PAGE; }
+
+/* The packets: windows into a block of random bytes. */
+static uint32_t state;
+static uint8_t block[131072];
+
+static uint32_t next(void)
+{
+    state ^= state << 13;
+    state ^= state >> 17;
+    state ^= state << 5;
+    return state;
+}
+
+struct packet { uint32_t length, offset; };
+
+static struct packet next_packet(void)
+{
+    struct packet p;
+    int large = next() % 10 >= 7;
+    p.length = next() % (large ? 65536 : 1515);
+    p.offset = next() % 65536;
+    return p;
+}
+
+/* ---- frontend ---- */
+
+static netif_tx_front_ring_t tx;
+static netif_rx_front_ring_t rx;
+static xen_netif_ctrl_front_ring_t ctrl;
+static long tx_pages, rx_pages, list_page, tx_ref, rx_ref, list_ref;
+static int is_static, tx_count, rx_count;
+
+static uint16_t free_ids[256], free_pages[256], page_of[256];
+static int free_id_count, free_page_count;
+static uint8_t pending[256];
+static struct packet sent[256], waiting;
+static unsigned sent_head, sent_tail, has_waiting;
+
+static void grant(long ref, long frame, int readonly)
+{
+    table[ref].frame = frame;
+    table[ref].domid = 0;
+    xen_wmb();
+    table[ref].flags = GTF_permit_access | (readonly ? GTF_readonly : 0);
+}
+
+static void end_grant(long ref)
+{
+    if (table[ref].flags & (GTF_reading | GTF_writing)) fail("grant in use", ref, table[ref].flags);
+    table[ref].flags = 0;
+}
+
+static void post(int number)
+{
+    netif_rx_request_t *request = RING_GET_REQUEST(&rx, rx.req_prod_pvt);
+    if (!is_static) grant(rx_ref + number, rx_pages + number, 0);
+    request->id = rx.req_prod_pvt & 255;
+    request->pad = 0;
+    request->gref = rx_ref + number;
+    rx.req_prod_pvt++;
+}
+
+static uint32_t control(uint16_t type, uint32_t a, uint32_t b, uint32_t c, uint32_t *data);
+
+static void start_frontend(void)
+{
+    int i, notify;
+    for (i = 0; i < 256; i++) free_ids[i] = 255 - i;
+    for (i = 0; i < tx_count; i++) free_pages[i] = tx_count - 1 - i;
+    free_id_count = 256;
+    free_page_count = tx_count;
+    if (is_static) {
+        struct xen_netif_gref *list = (void *)page(list_page);
+        uint32_t data, status;
+        for (i = 0; i < tx_count; i++) grant(tx_ref + i, tx_pages + i, 1);
+        for (i = 0; i < rx_count; i++) grant(rx_ref + i, rx_pages + i, 0);
+        status = control(XEN_NETIF_CTRL_TYPE_GET_GREF_MAPPING_SIZE, 0, 0, 0, &data);
+        if (status != XEN_NETIF_CTRL_STATUS_SUCCESS || data < (uint32_t)(tx_count + rx_count)) {
+            fail("GET", status, data);
+        }
+        for (i = 0; i < tx_count; i++) {
+            list[i].ref = tx_ref + i;
+            list[i].flags = XEN_NETIF_CTRLF_GREF_readonly;
+            list[i].status = 0;
+        }
+        for (i = 0; i < rx_count; i++) {
+            list[tx_count + i].ref = rx_ref + i;
+            list[tx_count + i].flags = 0;
+            list[tx_count + i].status = 0;
+        }
+        grant(list_ref, list_page, 0);
+        status = control(XEN_NETIF_CTRL_TYPE_ADD_GREF_MAPPING, 0, list_ref, tx_count + rx_count, &data);
+        if (status != XEN_NETIF_CTRL_STATUS_SUCCESS) fail("ADD", status, data);
+        end_grant(list_ref);
+    }
+    for (i = 0; i < rx_count; i++) post(i);
+    RING_PUSH_REQUESTS_AND_CHECK_NOTIFY(&rx, notify);
+    printf("%d %d\n", rx_count, notify);
+    fflush(stdout);
+}
+
+/* A control message. An event is a line; the other side answers with one when it has worked. */
+static uint32_t control(uint16_t type, uint32_t a, uint32_t b, uint32_t c, uint32_t *data)
+{
+    static uint16_t id;
+    struct xen_netif_ctrl_request *request = RING_GET_REQUEST(&ctrl, ctrl.req_prod_pvt);
+    struct xen_netif_ctrl_response *response;
+    char line[64];
+    int notify, more;
+    request->id = ++id;
+    request->type = type;
+    request->data[0] = a;
+    request->data[1] = b;
+    request->data[2] = c;
+    ctrl.req_prod_pvt++;
+    RING_PUSH_REQUESTS_AND_CHECK_NOTIFY(&ctrl, notify);
+    printf("control %d\n", notify);
+    fflush(stdout);
+    if (!fgets(line, sizeof line, stdin)) exit(1);
+    if (!RING_HAS_UNCONSUMED_RESPONSES(&ctrl)) fail("no control response", type, 0);
+    response = RING_GET_RESPONSE(&ctrl, ctrl.rsp_cons);
+    if (response->id != id || response->type != type) fail("control response", response->id, response->type);
+    ctrl.rsp_cons++;
+    *data = response->data;
+    a = response->status;
+    RING_FINAL_CHECK_FOR_RESPONSES(&ctrl, more);
+    return a;
+}
+
+static void send_slot(const uint8_t *bytes, uint32_t length, uint16_t flags, uint16_t size)
+{
+    netif_tx_request_t *request = RING_GET_REQUEST(&tx, tx.req_prod_pvt);
+    int number = free_pages[--free_page_count];
+    int id = free_ids[--free_id_count];
+    memcpy(page(tx_pages + number), bytes, length);
+    if (!is_static) grant(tx_ref + number, tx_pages + number, 1);
+    page_of[id] = number;
+    pending[id] = 1;
+    request->gref = tx_ref + number;
+    request->offset = 0;
+    request->flags = flags;
+    request->id = id;
+    request->size = size;
+    tx.req_prod_pvt++;
+}
+
+static int send_packet(struct packet p)
+{
+    int slots = p.length <= PAGE ? 1 : (p.length + PAGE - 1) / PAGE;
+    uint32_t at;
+    if ((int)RING_FREE_REQUESTS(&tx) < slots || free_page_count < slots) return 0;
+    for (at = 0; at == 0 || at < p.length; at += PAGE) {
+        uint32_t part = p.length - at < PAGE ? p.length - at : PAGE;
+        uint16_t flags = at + part < p.length ? NETTXF_more_data : 0;
+        send_slot(block + p.offset + at, part, flags, at == 0 ? p.length : part);
+    }
+    sent[sent_head++ & 255] = p;
+    return 1;
+}
+
+static void send_packets(int wanted)
+{
+    int count = 0, notify = 0;
+    while (count < wanted) {
+        if (!has_waiting) waiting = next_packet();
+        has_waiting = 1;
+        if (sent_head - sent_tail == 256 || !send_packet(waiting)) break;
+        has_waiting = 0;
+        count++;
+    }
+    if (tx.req_prod_pvt != tx.sring->req_prod) RING_PUSH_REQUESTS_AND_CHECK_NOTIFY(&tx, notify);
+    printf("%d %d\n", count, notify);
+    fflush(stdout);
+}
+
+static void complete(void)
+{
+    RING_IDX producer = tx.sring->rsp_prod;
+    xen_rmb();
+    if (RING_RESPONSE_PROD_OVERFLOW(&tx, producer)) fail("tx overflow", producer, tx.rsp_cons);
+    for (; tx.rsp_cons != producer; tx.rsp_cons++) {
+        netif_tx_response_t *response = RING_GET_RESPONSE(&tx, tx.rsp_cons);
+        int id = response->id;
+        if (response->status == NETIF_RSP_NULL) continue;
+        if (response->status != NETIF_RSP_OKAY) fail("tx status", id, response->status);
+        if (id > 255 || !pending[id]) fail("tx id", id, 0);
+        pending[id] = 0;
+        if (!is_static) end_grant(tx_ref + page_of[id]);
+        free_pages[free_page_count++] = page_of[id];
+        free_ids[free_id_count++] = id;
+    }
+}
+
+static void receive(void)
+{
+    static uint16_t rx_page[256];
+    static int started;
+    RING_IDX producer;
+    int count = 0, notify = 0, more;
+    uint32_t at = 0, i;
+    if (!started) for (i = 0; i < 256; i++) rx_page[i] = i;
+    started = 1;
+    complete();
+    producer = rx.sring->rsp_prod;
+    xen_rmb();
+    if (RING_RESPONSE_PROD_OVERFLOW(&rx, producer)) fail("rx overflow", producer, rx.rsp_cons);
+    while (rx.rsp_cons != producer) {
+        netif_rx_response_t response = *RING_GET_RESPONSE(&rx, rx.rsp_cons);
+        int number = rx_page[rx.rsp_cons & 255];
+        struct packet p = sent[sent_tail & 255];
+        if (sent_tail == sent_head) fail("packet never sent", count, 0);
+        if (response.id != (rx.rsp_cons & 255)) fail("rx id", response.id, rx.rsp_cons);
+        if (response.status < 0 || response.offset + response.status > PAGE) fail("rx status", response.status, 0);
+        if (at + response.status > p.length) fail("rx length", at + response.status, p.length);
+        if (memcmp(page(rx_pages + number) + response.offset, block + p.offset + at, response.status)) {
+            fail("rx bytes", count, at);
+        }
+        at += response.status;
+        if (!(response.flags & NETRXF_more_data)) {
+            if (at != p.length) fail("rx total", at, p.length);
+            sent_tail++;
+            count++;
+            at = 0;
+        }
+        if (!is_static) end_grant(rx_ref + number);
+        rx.rsp_cons++;
+        rx_page[rx.req_prod_pvt & 255] = number;
+        post(number);
+    }
+    if (at) fail("incomplete packet", at, 0);
+    if (rx.req_prod_pvt != rx.sring->req_prod) RING_PUSH_REQUESTS_AND_CHECK_NOTIFY(&rx, notify);
+    RING_FINAL_CHECK_FOR_RESPONSES(&tx, more);
+    RING_FINAL_CHECK_FOR_RESPONSES(&rx, more);
+    printf("%d %d\n", count, notify);
+    fflush(stdout);
+}
+
+/* ---- backend ---- */
+
+static netif_tx_back_ring_t btx;
+static netif_rx_back_ring_t brx;
+static xen_netif_ctrl_back_ring_t bctrl;
+static uint8_t mapped[MAX_PAGES * 4];
+static uint8_t packet[65536];
+static uint32_t packet_length;
+static uint16_t packet_ids[32];
+static int packet_slots, held, hits;
+
+static uint8_t *granted(uint32_t ref, int writable)
+{
+    uint16_t flags = table[ref].flags;
+    if ((flags & GTF_type_mask) != GTF_permit_access || table[ref].domid != 0) fail("grant", ref, flags);
+    if (writable && (flags & GTF_readonly)) fail("readonly grant", ref, flags);
+    if (ref < sizeof mapped && mapped[ref]) hits++;
+    return page(table[ref].frame);
+}
+
+static void serve_control(void)
+{
+    int notify = 0;
+    while (RING_HAS_UNCONSUMED_REQUESTS(&bctrl)) {
+        struct xen_netif_ctrl_request request = *RING_GET_REQUEST(&bctrl, bctrl.req_cons);
+        struct xen_netif_ctrl_response *response;
+        uint32_t status = XEN_NETIF_CTRL_STATUS_SUCCESS, data = 0, i;
+        bctrl.req_cons++;
+        if (request.type == XEN_NETIF_CTRL_TYPE_GET_GREF_MAPPING_SIZE) {
+            data = 512;
+        } else if (request.type == XEN_NETIF_CTRL_TYPE_ADD_GREF_MAPPING) {
+            struct xen_netif_gref *list = (void *)granted(request.data[1], 1);
+            for (i = 0; i < request.data[2]; i++) {
+                mapped[list[i].ref] = 1;
+                table[list[i].ref].flags |= GTF_reading;
+                if (!(list[i].flags & XEN_NETIF_CTRLF_GREF_readonly)) table[list[i].ref].flags |= GTF_writing;
+            }
+        } else if (request.type == XEN_NETIF_CTRL_TYPE_DEL_GREF_MAPPING) {
+            struct xen_netif_gref *list = (void *)granted(request.data[1], 1);
+            for (i = 0; i < request.data[2]; i++) {
+                int known = mapped[list[i].ref];
+                list[i].status = known ? XEN_NETIF_CTRL_STATUS_SUCCESS : XEN_NETIF_CTRL_STATUS_INVALID_PARAMETER;
+                mapped[list[i].ref] = 0;
+                if (known) table[list[i].ref].flags &= ~(GTF_reading | GTF_writing);
+                data += known;
+            }
+        } else {
+            status = XEN_NETIF_CTRL_STATUS_NOT_SUPPORTED;
+        }
+        response = RING_GET_RESPONSE(&bctrl, bctrl.rsp_prod_pvt);
+        response->id = request.id;
+        response->type = request.type;
+        response->status = status;
+        response->data = data;
+        bctrl.rsp_prod_pvt++;
+        RING_PUSH_RESPONSES_AND_CHECK_NOTIFY(&bctrl, notify);
+        if (!notify) fail("frontend does not wait for its answer", request.id, 0);
+        bctrl.sring->req_event = bctrl.req_cons + 1;
+    }
+}
+
+/* Delivers the packet taken last, and answers its slots. */
+static int deliver(void)
+{
+    uint32_t slots = packet_length <= PAGE ? 1 : (packet_length + PAGE - 1) / PAGE;
+    uint32_t at;
+    int i;
+    for (;;) {
+        RING_IDX producer = brx.sring->req_prod;
+        if (producer - brx.req_cons >= slots) break;
+        brx.sring->req_event = producer + 1;
+        xen_mb();
+        if (brx.sring->req_prod == producer) return 0;
+    }
+    for (at = 0; at == 0 || at < packet_length; at += PAGE) {
+        netif_rx_request_t request = *RING_GET_REQUEST(&brx, brx.req_cons);
+        netif_rx_response_t *response = RING_GET_RESPONSE(&brx, brx.rsp_prod_pvt);
+        uint32_t part = packet_length - at < PAGE ? packet_length - at : PAGE;
+        memcpy(granted(request.gref, 1), packet + at, part);
+        response->id = request.id;
+        response->offset = 0;
+        response->flags = at + part < packet_length ? NETRXF_more_data : 0;
+        response->status = part;
+        brx.req_cons++;
+        brx.rsp_prod_pvt++;
+    }
+    for (i = 0; i < packet_slots; i++) {
+        netif_tx_response_t *response = RING_GET_RESPONSE(&btx, btx.rsp_prod_pvt);
+        response->id = packet_ids[i];
+        response->status = NETIF_RSP_OKAY;
+        btx.rsp_prod_pvt++;
+    }
+    return 1;
+}
+
+static void take_packet(void)
+{
+    uint32_t first = 0, at = 0;
+    int more;
+    netif_tx_request_t slot[32];
+    packet_slots = 0;
+    do {
+        if (!RING_HAS_UNCONSUMED_REQUESTS(&btx)) fail("missing slots", packet_slots, 0);
+        slot[packet_slots] = *RING_GET_REQUEST(&btx, btx.req_cons);
+        packet_ids[packet_slots] = slot[packet_slots].id;
+        more = slot[packet_slots].flags & NETTXF_more_data;
+        if (packet_slots > 0) first += slot[packet_slots].size;
+        btx.req_cons++;
+        packet_slots++;
+    } while (more);
+    packet_length = slot[0].size;
+    slot[0].size -= first;
+    for (int i = 0; i < packet_slots; i++) {
+        if (slot[i].offset + slot[i].size > PAGE) fail("cross page", slot[i].offset, slot[i].size);
+        if (slot[i].size) memcpy(packet + at, granted(slot[i].gref, 0) + slot[i].offset, slot[i].size);
+        at += slot[i].size;
+    }
+    if (at != packet_length) fail("tx total", at, packet_length);
+}
+
+static void work(void)
+{
+    RING_IDX producer;
+    int count = 0, notify_tx = 0, notify_rx = 0, more;
+    serve_control();
+    if (held) {
+        if (!deliver()) goto publish;
+        held = 0;
+        count++;
+    }
+    producer = btx.sring->req_prod;
+    xen_rmb();
+    if (RING_REQUEST_PROD_OVERFLOW(&btx, producer)) fail("tx overflow", producer, btx.rsp_prod_pvt);
+    while (btx.req_cons != producer) {
+        take_packet();
+        if (!deliver()) {
+            held = 1;
+            break;
+        }
+        count++;
+    }
+publish:
+    if (btx.rsp_prod_pvt != btx.sring->rsp_prod) RING_PUSH_RESPONSES_AND_CHECK_NOTIFY(&btx, notify_tx);
+    if (brx.rsp_prod_pvt != brx.sring->rsp_prod) RING_PUSH_RESPONSES_AND_CHECK_NOTIFY(&brx, notify_rx);
+    if (!held) RING_FINAL_CHECK_FOR_REQUESTS(&btx, more);
+    printf("%d %d %d\n", count, notify_tx + notify_rx, hits);
+    fflush(stdout);
+}
+
+/* front|back FILE SEED TABLE TX_RING RX_RING CTRL_RING [TX_PAGES RX_PAGES LIST TX_REF RX_REF LIST_REF STATIC]: pages */
+int main(int argc, char **argv)
+{
+    struct stat size;
+    char line[64];
+    int file, front;
+    long at[16] = { 0 };
+    if (argc < 7) return 2;
+    front = !strcmp(argv[1], "front");
+    file = open(argv[2], O_RDWR);
+    if (file < 0 || fstat(file, &size)) return 2;
+    memory = mmap(0, size.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (memory == MAP_FAILED) return 2;
+    for (int i = 3; i < argc && i < 16; i++) at[i] = atol(argv[i]);
+    state = at[3];
+    for (unsigned i = 0; i < sizeof block; i++) block[i] = next() >> 24;
+    table = (void *)page(at[4]);
+    if (front) {
+        netif_tx_sring_t *tx_ring = (void *)page(at[5]);
+        netif_rx_sring_t *rx_ring = (void *)page(at[6]);
+        xen_netif_ctrl_sring_t *ctrl_ring = (void *)page(at[7]);
+        SHARED_RING_INIT(tx_ring);
+        SHARED_RING_INIT(rx_ring);
+        SHARED_RING_INIT(ctrl_ring);
+        FRONT_RING_INIT(&tx, tx_ring, PAGE);
+        FRONT_RING_INIT(&rx, rx_ring, PAGE);
+        FRONT_RING_INIT(&ctrl, ctrl_ring, PAGE);
+        tx_pages = at[8];
+        rx_pages = at[9];
+        list_page = at[10];
+        tx_ref = at[11];
+        rx_ref = at[12];
+        list_ref = at[13];
+        is_static = at[14];
+        tx_count = rx_count = 256;
+        /* The ring pages' own references: 8, 9, and the one before the list page's. */
+        grant(8, at[5], 0);
+        grant(9, at[6], 0);
+        grant(at[13] - 1, at[7], 0);
+        printf("ready\n");
+        fflush(stdout);
+        if (!fgets(line, sizeof line, stdin)) return 1;
+        start_frontend();
+    } else {
+        BACK_RING_INIT(&btx, (netif_tx_sring_t *)page(at[5]), PAGE);
+        BACK_RING_INIT(&brx, (netif_rx_sring_t *)page(at[6]), PAGE);
+        BACK_RING_INIT(&bctrl, (xen_netif_ctrl_sring_t *)page(at[7]), PAGE);
+    }
+    while (fgets(line, sizeof line, stdin)) {
+        switch (line[0]) {
+        case 's': send_packets(atoi(line + 1)); break;
+        case 'r': receive(); break;
+        case 'w': work(); break;
+        case 'q': printf("ok\n"); return 0;
+        }
+    }
+    return 1;
+}
