@@ -131,7 +131,8 @@ const options: readonly OptionSpec[] = [
   },
 ];
 
-function frontendOptions(values: OptionValues): FrontendOptions {
+/** The options of a frontend, as the plugin's options say. */
+export function frontendOptions(values: OptionValues): FrontendOptions {
   return {
     queues: values.integer("queues"),
     grantVersion: values.text("grant-table") === "v1" ? 1 : 2,
