@@ -47,12 +47,12 @@ function capture(...lengths: number[]): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-Deno.test("run gives back the capture byte for byte, from file to file, with the two permissions it needs", async () => {
+Deno.test("run gives back the capture byte for byte, from file to file, with permissions for just these", async () => {
   const wanted = await Deno.readFile(WEB);
   await withDirectory(async (directory) => {
     const output = `${directory}/out.pcap`;
     for (const input of [[WEB], ["-r", WEB]]) {
-      const permissions = [`--allow-read=${WEB}`, `--allow-write=${output}`];
+      const permissions = [`--allow-read=${WEB},${output}`, `--allow-write=${output}`];
       const { status, text, stderr } = await ringpipe([...RUN, ...input, "-w", output], { permissions });
       assertMatch(
         stderr,
@@ -75,17 +75,10 @@ Deno.test("run gives back the capture from standard input to standard output wit
 
 Deno.test("run carries a capture through a third party's ring", async () => {
   const wanted = await Deno.readFile(WEB);
-  const { status, stdout, stderr } = await ringpipe([
-    "run",
-    ...MAILBOX,
-    WEB,
-    "--stats-out",
-    "/dev/stderr",
-    "-q",
-  ]);
+  const { status, stdout, stderr } = await ringpipe(["run", ...MAILBOX, WEB, "--stats", "-q"]);
   assertEquals(status, 0);
   assert(equal(stdout, wanted));
-  assertEquals(JSON.parse(stderr).counters, { "tx.slots": 733 });
+  assertMatch(stderr, /^tx\.slots +733 +1\.000$/m);
 });
 
 Deno.test("an example of a ring stays under 150 lines", async () => {
@@ -193,7 +186,7 @@ Deno.test("run creates no output when there is no input", async () => {
 });
 
 Deno.test("run reports a full disk with status 1", async () => {
-  const { status, stderr } = await ringpipe([...RUN, "-q", WEB, "-w", "/dev/full"]);
+  const { status, stderr } = await ringpipe([...RUN, "-q", WEB, "-w", "/dev/full"], { permissions: ["-A"] });
   assertEquals(status, 1);
   assertStringIncludes(stderr, "No space left on device");
   assertEquals(stderr.split("\n").length, 2);
