@@ -86,6 +86,7 @@ export class UnixSocket implements Disposable {
   readonly #iovec = new Uint8Array(IOVEC_SIZE);
   readonly #control = new Uint8Array(CMSG_DATA + 4 * CONTROL_FDS);
   readonly #header = new Uint8Array(MSGHDR_SIZE);
+  #pinned: readonly unknown[] = [];
   #open = true;
 
   /** Takes over a connected socket. */
@@ -129,7 +130,7 @@ export class UnixSocket implements Disposable {
    * @throws {RangeError} If more descriptors came than any message has.
    */
   receive(target: Uint8Array<ArrayBuffer>, offset: number, length: number, fds: number[]): number {
-    const header = this.#prepare(target, offset, length, this.#control.length);
+    const header = this.#prepare(target, offset, length, this.#control);
     const flags = MSG_DONTWAIT | MSG_CMSG_CLOEXEC;
     const received = Number(libc.recvmsg(this.fd, this.#header, flags));
     if (received < 0) {
@@ -151,16 +152,16 @@ export class UnixSocket implements Disposable {
    * @throws {SystemError} If the connection is broken, or the peer does not read what it is sent.
    */
   send(bytes: Uint8Array<ArrayBuffer>, fds: readonly number[] = []): void {
-    let length = 0;
+    let control: Uint8Array<ArrayBuffer> | undefined;
     if (fds.length > 0) {
-      const control = new DataView(this.#control.buffer);
-      control.setBigUint64(0, BigInt(CMSG_DATA + 4 * fds.length), true);
-      control.setInt32(CMSG_LEVEL, SOL_SOCKET, true);
-      control.setInt32(CMSG_TYPE, SCM_RIGHTS, true);
-      fds.forEach((fd, i) => control.setInt32(CMSG_DATA + 4 * i, fd, true));
-      length = Math.ceil((CMSG_DATA + 4 * fds.length) / 8) * 8;
+      control = new Uint8Array(Math.ceil((CMSG_DATA + 4 * fds.length) / 8) * 8);
+      const view = new DataView(control.buffer);
+      view.setBigUint64(0, BigInt(CMSG_DATA + 4 * fds.length), true);
+      view.setInt32(CMSG_LEVEL, SOL_SOCKET, true);
+      view.setInt32(CMSG_TYPE, SCM_RIGHTS, true);
+      fds.forEach((fd, i) => view.setInt32(CMSG_DATA + 4 * i, fd, true));
     }
-    this.#prepare(bytes, 0, bytes.length, length);
+    this.#prepare(bytes, 0, bytes.length, control);
     const sent = Number(libc.sendmsg(this.fd, this.#header, MSG_NOSIGNAL | MSG_DONTWAIT));
     if (sent < 0) throw new SystemError("write to the connection");
     if (sent < bytes.length) throw new SystemError("write to the connection", EAGAIN);
@@ -177,7 +178,12 @@ export class UnixSocket implements Disposable {
     this.close();
   }
 
-  #prepare(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number, control: number): DataView {
+  #prepare(
+    bytes: Uint8Array<ArrayBuffer>,
+    offset: number,
+    length: number,
+    control: Uint8Array<ArrayBuffer> | undefined,
+  ): DataView {
     const iovec = new DataView(this.#iovec.buffer);
     iovec.setBigUint64(0, addressOf(bytes) + BigInt(offset), true);
     iovec.setBigUint64(IOV_LEN, BigInt(length), true);
@@ -185,9 +191,11 @@ export class UnixSocket implements Disposable {
     this.#header.fill(0);
     header.setBigUint64(MSG_IOV, addressOf(this.#iovec), true);
     header.setBigUint64(MSG_IOVLEN, 1n, true);
-    if (control > 0) {
-      header.setBigUint64(MSG_CONTROL, addressOf(this.#control), true);
-      header.setBigUint64(MSG_CONTROLLEN, BigInt(control), true);
+    // The call below reads these through bare addresses: they must not be collected before.
+    this.#pinned = [bytes, control];
+    if (control) {
+      header.setBigUint64(MSG_CONTROL, addressOf(control), true);
+      header.setBigUint64(MSG_CONTROLLEN, BigInt(control.length), true);
     }
     return header;
   }
