@@ -226,6 +226,7 @@ export class XenDevice implements DeviceHalf {
     this.#queues.length = 0;
     this.#control = undefined;
     this.#frontend = undefined;
+    this.#fault = undefined;
   }
 
   /** See {@linkcode DeviceHalf.service}. */
