@@ -18,6 +18,12 @@ export interface ByteSocket {
 /** Most messages that are worked off before the rings get their turn again. */
 const BURST = 64;
 
+/**
+ * How long a message may take to become whole. Somebody who passes us the other end of the connection with the first half
+ * of a message would else keep it alive from within, and everybody else waiting.
+ */
+const PATIENCE_MS = 1000;
+
 /** One connection. */
 export class Connection {
   readonly #socket: ByteSocket;
@@ -27,6 +33,7 @@ export class Connection {
   readonly #fds: number[] = [];
   #have = 0;
   #header: Header | undefined;
+  #partialSince: number | undefined;
 
   /**
    * Connects a socket with a back end.
@@ -65,12 +72,27 @@ export class Connection {
       const payload = this.#bytes.subarray(HEADER_SIZE, HEADER_SIZE + size);
       const fds = this.#fds.splice(0);
       this.#have = 0;
-      this.#header = undefined;
+      this.#header = this.#partialSince = undefined;
       const answer = this.#backend.handle({ request, needReply, payload, fds });
       if (answer) this.#socket.send(answer);
       messages++;
     }
     return true;
+  }
+
+  /**
+   * How long it may still take until the rest of a message is there.
+   *
+   * @param now Milliseconds since some fixed moment.
+   * @returns Milliseconds; `Infinity` if no message is under way.
+   * @throws {ProtocolError} If the time is over.
+   */
+  patience(now: number): number {
+    if (this.#have === 0) return Infinity;
+    this.#partialSince ??= now;
+    const left = this.#partialSince + PATIENCE_MS - now;
+    if (left <= 0) throw new ProtocolError(`the front end stopped in the middle of ${this.#underWay()}`);
+    return left;
   }
 
   /** Closes descriptors of a message that did not become whole. */
@@ -80,9 +102,12 @@ export class Connection {
 
   #end(): false {
     if (this.#have > 0) {
-      const what = this.#header ? requestName(this.#header.request) : "a header";
-      throw new ProtocolError(`the front end hung up in the middle of ${what}`);
+      throw new ProtocolError(`the front end hung up in the middle of ${this.#underWay()}`);
     }
     return false;
+  }
+
+  #underWay(): string {
+    return this.#header ? requestName(this.#header.request) : "a header";
   }
 }

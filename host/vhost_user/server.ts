@@ -214,6 +214,7 @@ export class VhostUserServer {
     let changes = -1;
     let idleSince = 0;
     let rounds = 0;
+    let patience = Infinity;
     let lastYield = performance.now();
     while (!this.#over) {
       if (backend.changes !== changes) {
@@ -233,11 +234,13 @@ export class VhostUserServer {
         if (now - idleSince < SPIN_MS) continue;
         if (this.#wantKicks()) continue;
         this.#port.rest();
-        await poller.wait(Math.min(this.#port.due(), backend.polled ? POLLED_MS : Infinity));
+        const polled = backend.polled ? POLLED_MS : Infinity;
+        await poller.wait(Math.min(this.#port.due(), polled, patience));
       }
       lastYield = performance.now();
       for (let i = 0; i < kicks.length; i++) if (poller.ready(i + 1)) kicks[i]!.clear();
       if (poller.ready(0) && !connection.receive()) return;
+      patience = connection.patience(lastYield);
     }
   }
 

@@ -191,3 +191,11 @@ serverTest("VhostUserServer looks at a ring without kicks on its own", async (se
   front.transmit(frame(1));
   await until(() => served.port.frames.length === 1);
 });
+
+serverTest("VhostUserServer does not wait for ever for the rest of a message", async (served) => {
+  using front = new FrontEnd(served.path);
+  // The other end of the connection goes along: that alone would keep it open when we are gone.
+  front.socket.send(numbers(ASK.SET_FEATURES, 1), [front.socket.fd]);
+  front.socket.close();
+  await until(() => served.lines.some((line) => line.includes("stopped in the middle of a header")));
+});
