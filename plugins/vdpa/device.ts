@@ -146,13 +146,11 @@ export class VdpaDevice implements VdpaConfigOps, DeviceHalf {
       this.set_map = (asid, entries) => this.#setMap(asid, entries);
     } else {
       this.dma_map = (asid, iova, size, pa, perm) => {
-        this.#dropIdentity(asid);
-        this.space(asid).map({ start: iova, last: iova + size - 1n, addr: pa, perm });
+        this.#withoutIdentity(asid).map({ start: iova, last: iova + size - 1n, addr: pa, perm });
         return 0;
       };
       this.dma_unmap = (asid, iova, size) => {
-        this.#dropIdentity(asid);
-        this.space(asid).unmap(iova, iova + size - 1n);
+        this.#withoutIdentity(asid).unmap(iova, iova + size - 1n);
         return 0;
       };
     }
@@ -371,8 +369,7 @@ export class VdpaDevice implements VdpaConfigOps, DeviceHalf {
 
   #setMap(asid: number, entries: readonly IotlbEntry[]): number {
     this.setMapCalls++;
-    this.#identity.delete(asid);
-    this.space(asid).replace(entries);
+    this.#withoutIdentity(asid).replace(entries);
     return 0;
   }
 
@@ -391,8 +388,11 @@ export class VdpaDevice implements VdpaConfigOps, DeviceHalf {
     space.map({ start: 0n, last: LAST_ADDRESS, addr: 0n, perm: VHOST_ACCESS.RW });
   }
 
-  #dropIdentity(asid: number): void {
-    if (this.#identity.delete(asid)) this.space(asid).clear();
+  /** A space about to be changed: the first change ends its mapping each address to itself. */
+  #withoutIdentity(asid: number): DeviceSpace {
+    const space = this.space(asid);
+    if (this.#identity.delete(asid)) space.clear();
+    return space;
   }
 
   /** Works off what was made available. */
