@@ -207,7 +207,9 @@ export class ClassicScanner implements Scanner {
     }
     if (left < other + captured + RECORD_SIZE && !last) return 0;
     if (this.#follows(position, position + usual + captured, end)) return usual;
-    return this.#follows(position, position + other + captured, end) ? other : usual;
+    if (!this.#follows(position, position + other + captured, end)) return usual;
+    this.variant += `, record headers of ${other} bytes`;
+    return other;
   }
 
   /** Whether the 8 bytes behind a standard record header look like those that the Red Hat 6.1 patch put there. */

@@ -107,9 +107,7 @@ export class PcapngScanner implements Scanner {
       const next = position + total;
       if (next > end) break;
       const trailer = view.getUint32(next - TRAILER, this.#little);
-      if (trailer !== total) {
-        throw this.#bad("block length at its end", next - TRAILER, `${total} as at its start`, trailer);
-      }
+      if (trailer !== total) this.#contradiction(next - TRAILER, total, trailer);
       if (type === ENHANCED_PACKET) {
         if (total < EPB_SIZE + TRAILER) throw this.#short(position, total, EPB_SIZE + TRAILER);
         const captured = view.getUint32(position + EPB_CAPLEN, this.#little);
@@ -176,6 +174,13 @@ export class PcapngScanner implements Scanner {
     return new CaptureError(what, position + this.#origin, wanted, got);
   }
 
+  /** Refuses a block whose two lengths differ; but of the very first block libpcap believes the first length. */
+  #contradiction(position: number, total: number, trailer: number): void {
+    const error = this.#bad("block length at its end", position, `${total} as at its start`, trailer);
+    if (this.#sections > 0) throw error;
+    this.#target.warn(`${error.message}; the first is believed`);
+  }
+
   #badLength(position: number, total: number): CaptureError {
     const wanted = total > LONGEST_BLOCK
       ? `at most ${LONGEST_BLOCK}`
@@ -207,7 +212,10 @@ export class PcapngScanner implements Scanner {
     const major = view.getUint16(position + VERSION_MAJOR, this.#little);
     const minor = view.getUint16(position + VERSION_MINOR, this.#little);
     if (major !== 1 || (minor !== 0 && minor !== 2)) {
-      throw this.#bad("unsupported version", position + VERSION_MAJOR, "1.0", `${major}.${minor}`);
+      const error = this.#bad("unsupported version", position + VERSION_MAJOR, "1.0", `${major}.${minor}`);
+      // Of later sections libpcap reads any minor version.
+      if (major !== 1 || this.#sections === 0) throw error;
+      this.#target.warn(`${error.message}; the section is read as 1.0`);
     }
     this.#checkOptions(position + SHB_SIZE, position + total - TRAILER);
     const order = `${this.#little ? "little" : "big"} endian`;

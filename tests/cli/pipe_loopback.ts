@@ -28,9 +28,23 @@ const options: readonly OptionSpec[] = [
   { name: "piece", type: "integer", default: SLOT_SIZE, min: 1, max: SLOT_SIZE, meaning: "Bytes per piece" },
   { name: "largest", type: "integer", default: SLOT_SIZE, min: 0, max: SLOT_SIZE, meaning: "Largest frame" },
   { name: "smallest", type: "integer", default: 0, min: 0, max: 65536, meaning: "Smallest frame" },
-  { name: "drop-every", type: "integer", default: 0, min: 0, max: 65536, meaning: "The device drops each Nth" },
+  {
+    name: "drop-every",
+    type: "integer",
+    default: 0,
+    min: 0,
+    max: 65536,
+    meaning: "The device drops each Nth",
+  },
   { name: "fault-after", type: "integer", default: 0, min: 0, max: 65536, meaning: "Stops behind N frames" },
-  { name: "bend", type: "integer", default: 0, min: -1, max: 1, meaning: "Bytes that are added to each frame" },
+  {
+    name: "bend",
+    type: "integer",
+    default: 0,
+    min: -1,
+    max: 1,
+    meaning: "Bytes that are added to each frame",
+  },
   { name: "scribble", type: "flag", default: false, meaning: "Overwrites all headroom" },
 ];
 
