@@ -32,7 +32,7 @@ export class Topology {
     this.descGroups = [];
     if (canMove && hasBackendFeature(backendFeatures, "DESC_ASID")) {
       const descGroups = new Set(data.map((index) => client.descGroup(index)));
-      if (descGroups.isDisjointFrom(groups)) this.descGroups = [...descGroups];
+      if (![...descGroups].some((group) => groups.has(group))) this.descGroups = [...descGroups];
     }
     if (canMove && this.control >= 0) {
       const group = client.group(this.control);

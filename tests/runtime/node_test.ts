@@ -1,0 +1,43 @@
+import { assertEquals } from "@std/assert";
+import { builtInNames } from "../../mod.ts";
+import { needPeers } from "../peers.ts";
+import { run } from "./rings.ts";
+
+const EXPECTED = Object.fromEntries(builtInNames.map((name) => [name, 300]));
+
+async function output(command: string, args: string[]): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(command, { args }).output();
+  if (!success) throw new Error(`${command} failed: ${new TextDecoder().decode(stderr)}`);
+  return new TextDecoder().decode(stdout);
+}
+
+Deno.test("every ring brings frames back through the library in Deno", async () => {
+  assertEquals(await run(), EXPECTED);
+});
+
+Deno.test({
+  ...needPeers("node"),
+  name: "every ring brings frames back through the library in Node, which knows no Deno",
+  async fn() {
+    const directory = await Deno.makeTempDir();
+    try {
+      const bundle = `${directory}/rings.mjs`;
+      const entry = new URL("./rings.ts", import.meta.url).pathname;
+      await output(Deno.execPath(), [
+        "bundle",
+        "--quiet",
+        "--platform",
+        "browser",
+        "--output",
+        bundle,
+        entry,
+      ]);
+      const program = `import { run } from ${JSON.stringify(`file://${bundle}`)};
+        if ("Deno" in globalThis) throw new Error("This is Deno");
+        process.stdout.write(JSON.stringify(await run()));`;
+      assertEquals(JSON.parse(await output("node", ["--input-type=module", "--eval", program])), EXPECTED);
+    } finally {
+      await Deno.remove(directory, { recursive: true });
+    }
+  },
+});
