@@ -1,0 +1,186 @@
+/**
+ * The device half: a gVNIC behind two BARs and an address space. Nothing of a driver is known here, so that any can be
+ * opposite: the one of this package, or a foreign one behind vfio-user.
+ *
+ * @module
+ */
+import type { AddressSpace } from "../../core/address_space.ts";
+import type { Counters } from "../../core/counters.ts";
+import type { Frame } from "../../core/frame.ts";
+import { type DeviceHalf, type Doorbell, NO_BUFFERS, type Registers, type Wire } from "../../core/plugin.ts";
+import { AdminDevice, doorbellWords, type RxQueue } from "./admin_device.ts";
+import { DEVICE_STATUS } from "./constants.ts";
+import { DeviceCounters, deviceReadings } from "./counters.ts";
+import type { DeviceContext, NotifyBlock } from "./device_context.ts";
+import { type DeviceSettings, isDqo } from "./device_settings.ts";
+import { DqoRxDevice } from "./dqo/rx_device.ts";
+import { gve_dqo_irq_doorbell } from "./layout_dqo.ts";
+import { gve_gqi_irq_doorbell } from "./layout_gqi.ts";
+import { Offload } from "./offload.ts";
+import { DoorbellBar, RegisterFile, swap32 } from "./registers.ts";
+
+const GQI_MASK = gve_gqi_irq_doorbell.maskOf("mask");
+const DQO_ENABLE = gve_dqo_irq_doorbell.maskOf("enable");
+const DQO_NO_INTERRUPTS = gve_dqo_irq_doorbell.maskOf("no_int_mode");
+
+/** A gVNIC. */
+export class GveDevice implements DeviceHalf {
+  /** Registers. */
+  readonly bar0: Registers;
+  /** Doorbells. */
+  readonly bar2: Registers;
+  /** Bytes of BAR2. */
+  readonly bar2Size: number;
+  readonly #settings: DeviceSettings;
+  readonly #counters = new DeviceCounters();
+  readonly #context: DeviceContext;
+  readonly #registers: RegisterFile;
+  readonly #admin: AdminDevice;
+  readonly #interrupt: Doorbell;
+
+  /**
+   * A device in reset.
+   *
+   * @param space All memory that it can reach.
+   * @param settings What it is.
+   * @param interrupt Raises an interrupt: the number is its MSI-X vector.
+   */
+  constructor(space: AddressSpace, settings: DeviceSettings, interrupt: Doorbell) {
+    this.#settings = settings;
+    this.#interrupt = interrupt;
+    const bar2 = new DoorbellBar(doorbellWords(settings), (word, value) => this.#doorbell(word, value));
+    this.#context = {
+      space,
+      doorbells: bar2.words,
+      counters: this.#counters,
+      strict: settings.strict,
+      nicLimits: settings.nicLimits,
+      offload: new Offload(),
+    };
+    this.#admin = new AdminDevice(this.#context, settings, (count) => {
+      this.#registers.eventCounter = count;
+    });
+    this.#registers = new RegisterFile(settings.revision, settings.maxTxQueues, settings.maxRxQueues, {
+      attach: (address) => this.#admin.attach(address),
+      doorbell: (count) => this.#admin.doorbell(count),
+      reset: () => this.#reset(),
+    });
+    this.bar0 = this.#registers;
+    this.bar2 = bar2;
+    this.bar2Size = bar2.size;
+  }
+
+  /** Asks the driver to reset the device, as the host does before it is moved to another machine. */
+  requestReset(): void {
+    this.#registers.setStatus(DEVICE_STATUS.RESET_WANTED, true);
+    this.#manage();
+  }
+
+  /** Tells the driver that the link went up or down. */
+  setLink(up: boolean): void {
+    this.#registers.setStatus(DEVICE_STATUS.LINK_UP, up);
+    this.#manage();
+  }
+
+  /** Works off the transmit queues. */
+  service(wire: Wire): number {
+    const { tx, rx } = this.#admin;
+    let moved = 0;
+    for (let i = 0; i < tx.length; i++) moved += tx[i]!.service(wire);
+    for (let i = 0; i < rx.length; i++) {
+      const queue = rx[i]!;
+      if (queue instanceof DqoRxDevice) moved += queue.flush();
+    }
+    this.#raise();
+    return moved;
+  }
+
+  /** Puts a frame into a receive queue, which receive side scaling chooses if there are several. */
+  deliver(frame: Frame): number {
+    const { rx, steering } = this.#admin;
+    let queue: RxQueue | undefined = rx[0];
+    if (rx.length > 1 || this.#splitsHeaders) {
+      const number = steering.steer(frame);
+      if (rx.length > 1) queue = rx[number] ?? queue;
+    }
+    if (queue === undefined || !queue.deliver(frame, steering)) return NO_BUFFERS;
+    return queue.queue;
+  }
+
+  /** Brings the statistics block of REPORT_STATS up to date. */
+  updateStatistics(): void {
+    this.#admin.updateStatistics(this.#counters.rxNoBuffers);
+  }
+
+  /** Readings. */
+  counters(): Counters {
+    return deviceReadings(this.#counters);
+  }
+
+  /** State for a person to look at. */
+  inspect(): Record<string, unknown> {
+    const admin = this.#admin;
+    return {
+      driver_version: this.#registers.version,
+      format: admin.format,
+      mtu: admin.mtu,
+      admin_commands: admin.done,
+      page_lists: [...admin.lists.values()].map(({ id, pages, pageSize, users }) => ({
+        id,
+        pages: pages.length,
+        page_size: `0x${pageSize.toString(16)}`,
+        users,
+      })),
+      tx: Object.fromEntries(admin.tx.map((queue) => [queue.queue, queue.inspect()])),
+      rx: Object.fromEntries(admin.rx.map((queue) => [queue.queue, queue.inspect()])),
+    };
+  }
+
+  get #splitsHeaders(): boolean {
+    const queue = this.#admin.rx[0];
+    return queue instanceof DqoRxDevice && queue.splitsHeaders;
+  }
+
+  #reset(): void {
+    this.#counters.resets++;
+    this.#admin.reset();
+    this.#registers.clear();
+  }
+
+  #manage(): void {
+    const { managementVector } = this.#admin;
+    if (managementVector < 0) return;
+    this.#counters.interrupts++;
+    this.#interrupt(managementVector);
+  }
+
+  /** Raises what is pending. */
+  #raise(): void {
+    const { blocks } = this.#admin;
+    for (let i = 0; i < blocks.length; i++) {
+      const block = blocks[i]!;
+      if (block.pending) this.#raiseBlock(block);
+    }
+  }
+
+  #raiseBlock(block: NotifyBlock): void {
+    if (!block.armed) {
+      this.#counters.interruptsSuppressed++;
+      return;
+    }
+    block.pending = false;
+    // DQO interrupts are one-shot; GQI drivers mask theirs in the handler.
+    if (isDqo(this.#admin.format)) block.armed = false;
+    this.#counters.interrupts++;
+    this.#interrupt(block.vector);
+  }
+
+  /** A word of BAR2 was written: queue doorbells wait for the next service, interrupt doorbells count at once. */
+  #doorbell(word: number, value: number): void {
+    const { blocks, format } = this.#admin;
+    const block = blocks[word - (blocks[0]?.word ?? 0)];
+    if (block === undefined || block.word !== word) return;
+    if (isDqo(format)) block.armed = (value & (DQO_ENABLE | DQO_NO_INTERRUPTS)) !== 0;
+    else block.armed = (swap32(value) & GQI_MASK) === 0;
+  }
+}

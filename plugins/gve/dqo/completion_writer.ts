@@ -1,0 +1,146 @@
+/**
+ * DQO transmit completions, the device's side: which come when, and in which order.
+ *
+ * @module
+ */
+import type { DeviceCounters } from "../counters.ts";
+import { DQO_ALT_MISS, DQO_COMPLETION } from "../constants.ts";
+import { gve_tx_compl_desc } from "../layout_dqo.ts";
+
+const COMPLETION = gve_tx_compl_desc.size;
+const ID = gve_tx_compl_desc.offsetOf("id");
+const TYPE_SHIFT = gve_tx_compl_desc.shiftOf("type");
+const GENERATION_SHIFT = gve_tx_compl_desc.shiftOf("generation");
+const TAG = gve_tx_compl_desc.offsetOf("completion_tag");
+const RESERVED1 = gve_tx_compl_desc.offsetOf("reserved1");
+
+/** How a device plays with completions. */
+export interface CompletionPlay {
+  /** Of 100 packets so many take the slow path: MISS, and REINJECTION later. */
+  readonly missRate: number;
+  /** Whether completions of one round come in another order than the packets. */
+  readonly outOfOrder: boolean;
+  /** Whether the driver knows a MISS that is a PACKET completion with bit 15 of its tag set. */
+  readonly alternateMiss: boolean;
+  /** Random numbers. */
+  readonly seed: number;
+}
+
+/** The completion ring of one queue. */
+export class CompletionWriter {
+  readonly #queue: number;
+  readonly #mask: number;
+  readonly #play: CompletionPlay;
+  readonly #counters: DeviceCounters;
+  /** Packets whose completion waits for the end of the round. */
+  readonly #round: number[] = [];
+  /** Packets on the slow path. */
+  #missed: number[] = [];
+  #view: DataView;
+  #ring: number;
+  #index = 0;
+  #generation = 1;
+  #random: number;
+
+  /** Starts with an empty ring of `size` entries. */
+  constructor(
+    queue: number,
+    size: number,
+    view: DataView,
+    ring: number,
+    play: CompletionPlay,
+    counters: DeviceCounters,
+  ) {
+    this.#queue = queue;
+    this.#mask = size - 1;
+    this.#view = view;
+    this.#ring = ring;
+    this.#play = play;
+    this.#counters = counters;
+    this.#random = (play.seed ^ Math.imul(queue + 1, 0x9e3779b9)) | 1;
+  }
+
+  /** Whether each completion is written at once. */
+  get immediate(): boolean {
+    return !this.#play.outOfOrder && this.#play.missRate === 0;
+  }
+
+  /** Packets on the slow path. */
+  get missed(): number {
+    return this.#missed.length;
+  }
+
+  /** The ring has moved in memory. */
+  attach(view: DataView, ring: number): void {
+    this.#view = view;
+    this.#ring = ring;
+  }
+
+  /** Descriptors before `head` were fetched. */
+  descriptors(head: number): void {
+    this.#write(DQO_COMPLETION.DESCRIPTOR, head);
+  }
+
+  /** A packet is done. Returns whether its completion was written, so that its tag is the driver's again. */
+  packet(tag: number): boolean {
+    if (this.immediate) {
+      this.#write(DQO_COMPLETION.PACKET, tag);
+      return true;
+    }
+    this.#round.push(tag);
+    return false;
+  }
+
+  /**
+   * Ends a round: the slow path of the last round is done, and this round's packets complete.
+   *
+   * @param done Told of each tag that is the driver's again.
+   * @returns How many completions were written.
+   */
+  endRound(done: (tag: number) => void): number {
+    const reinjected = this.#missed;
+    this.#missed = [];
+    for (const tag of reinjected) {
+      this.#write(DQO_COMPLETION.REINJECTION, tag);
+      this.#counters.txReinjections++;
+      done(tag);
+    }
+    const round = this.#round;
+    for (let left = round.length; left > 0; left--) {
+      const at = this.#play.outOfOrder ? this.#next() % left : 0;
+      const tag = round[at]!;
+      round.copyWithin(at, at + 1, left);
+      if (this.#next() % 100 < this.#play.missRate) {
+        const alternate = this.#play.alternateMiss && (this.#next() & 1) === 1;
+        if (alternate) this.#write(DQO_COMPLETION.PACKET, tag | DQO_ALT_MISS);
+        else this.#write(DQO_COMPLETION.MISS, tag);
+        this.#counters.txMisses++;
+        this.#missed.push(tag);
+      } else {
+        this.#write(DQO_COMPLETION.PACKET, tag);
+        done(tag);
+      }
+    }
+    const written = reinjected.length + round.length;
+    round.length = 0;
+    return written;
+  }
+
+  #write(type: number, value: number): void {
+    const at = this.#ring + this.#index * COMPLETION;
+    this.#view.setUint16(at + TAG, value, true);
+    this.#view.setUint32(at + RESERVED1, 0, true);
+    const word = this.#queue | (type << TYPE_SHIFT) | (this.#generation << GENERATION_SHIFT);
+    this.#view.setUint16(at + ID, word, true);
+    this.#index = (this.#index + 1) & this.#mask;
+    if (this.#index === 0) this.#generation ^= 1;
+    this.#counters.txCompletions++;
+  }
+
+  #next(): number {
+    this.#random ^= this.#random << 13;
+    this.#random ^= this.#random >>> 17;
+    this.#random ^= this.#random << 5;
+    return this.#random >>> 0;
+  }
+}

@@ -1,0 +1,300 @@
+/**
+ * DQO receive queue, the device's side.
+ *
+ * @module
+ */
+import { READ, WRITE } from "../../../core/address_space.ts";
+import type { Frame } from "../../../core/frame.ts";
+import type { DeviceContext, NotifyBlock } from "../device_context.ts";
+import { type DeviceFault, deviceFault } from "../faults.ts";
+import { gve_rx_compl_desc_dqo, gve_rx_desc_dqo } from "../layout_dqo.ts";
+import type { PageList } from "../page_list.ts";
+import type { FlowSteering } from "../rss.ts";
+import { writer } from "../space_access.ts";
+
+const DESC = gve_rx_desc_dqo.size;
+const DESC_BUF_ID = gve_rx_desc_dqo.offsetOf("buf_id");
+const DESC_RESERVED0 = gve_rx_desc_dqo.offsetOf("reserved0");
+const DESC_ADDR = gve_rx_desc_dqo.offsetOf("buf_addr");
+const DESC_HEADER = gve_rx_desc_dqo.offsetOf("header_buf_addr");
+const COMPLETION = gve_rx_compl_desc_dqo.size;
+const RXDID = gve_rx_compl_desc_dqo.offsetOf("rxdid");
+const TYPE = gve_rx_compl_desc_dqo.offsetOf("packet_type");
+const LENGTH = gve_rx_compl_desc_dqo.offsetOf("packet_len");
+const GENERATION_SHIFT = gve_rx_compl_desc_dqo.shiftOf("generation");
+const HEADER = gve_rx_compl_desc_dqo.offsetOf("header_len");
+const SPLIT_HEADER = gve_rx_compl_desc_dqo.maskOf("split_header");
+const STATUS = gve_rx_compl_desc_dqo.offsetOf("descriptor_done");
+const DONE = gve_rx_compl_desc_dqo.maskOf("descriptor_done");
+const END_OF_PACKET = gve_rx_compl_desc_dqo.maskOf("end_of_packet");
+const OVERFLOW = gve_rx_compl_desc_dqo.maskOf("header_buffer_overflow");
+const BUF_ID = gve_rx_compl_desc_dqo.offsetOf("buf_id");
+const HASH = gve_rx_compl_desc_dqo.offsetOf("hash");
+const RESERVED6 = gve_rx_compl_desc_dqo.offsetOf("reserved6");
+const RESERVED7 = gve_rx_compl_desc_dqo.offsetOf("reserved7");
+/** The one kind of receive descriptor. */
+const RXDID_VALUE = 1;
+/** Room for every buffer id. */
+const BUFFER_IDS = 0x10000;
+/** How many buffers the device fetches ahead when it mixes their order. */
+const LOOK_AHEAD = 8;
+
+/** Where a DQO receive queue lies. */
+export interface DqoRxDeviceOptions {
+  /** Number of the queue. */
+  readonly queue: number;
+  /** Address of the completion ring. */
+  readonly completions: number;
+  /** Its entries. */
+  readonly completionSize: number;
+  /** Address of the buffer ring. */
+  readonly ring: number;
+  /** Its entries. */
+  readonly size: number;
+  /** Bytes per buffer. */
+  readonly bufferSize: number;
+  /** Bytes per header buffer, or 0 for no header split. */
+  readonly headerSize: number;
+  /** Index of the doorbell word. */
+  readonly word: number;
+  /** Its interrupt. */
+  readonly block: NotifyBlock;
+  /** Registered list in which buffers must lie, if the queue has one. */
+  readonly list: PageList | undefined;
+  /** How many completions are written at a time, unless an interrupt can be raised. */
+  readonly batch: number;
+  /** Whether buffers are used in another order than posted. */
+  readonly outOfOrder: boolean;
+  /** Random numbers. */
+  readonly seed: number;
+}
+
+/** The queue. The ring index is masked; positions count on, to tell what was announced before what. */
+export class DqoRxDevice {
+  /** Number of the queue. */
+  readonly queue: number;
+  /** Its interrupt. */
+  readonly block: NotifyBlock;
+  /** Index of its doorbell word. */
+  readonly word: number;
+  /** Whether the driver broke a rule: the queue does nothing any more. */
+  stopped = false;
+  readonly #context: DeviceContext;
+  readonly #options: DqoRxDeviceOptions;
+  readonly #mask: number;
+  readonly #completionMask: number;
+  readonly #writer;
+  /** Per buffer id: what was announced up to this position must have another id. */
+  readonly #ids = new Float64Array(BUFFER_IDS);
+  #bufferView!: DataView;
+  #ring = 0;
+  #view!: DataView;
+  #completions = 0;
+  /** Next buffer to fetch. */
+  #head = 0;
+  #position = 0;
+  #announced = 0;
+  /** Fetched buffers that wait to be used, when their order is mixed: id, address, header address of each. */
+  readonly #fetched: number[] = [];
+  /** Next completion to write. */
+  #index = 0;
+  #generation = 1;
+  /** Completions written but for their length and generation, which make them valid. */
+  #held = 0;
+  /** What those words will be, by completion. */
+  readonly #words: Uint16Array;
+  #random: number;
+  /** The buffer taken last. */
+  #id = 0;
+  #address = 0;
+  #headerAddress = 0;
+
+  /** Starts at index 0, generation 1. */
+  constructor(context: DeviceContext, options: DqoRxDeviceOptions) {
+    this.#context = context;
+    this.#options = options;
+    this.queue = options.queue;
+    this.block = options.block;
+    this.word = options.word;
+    this.#mask = options.size - 1;
+    this.#completionMask = options.completionSize - 1;
+    this.#words = new Uint16Array(options.completionSize);
+    this.#writer = writer(context.space);
+    this.#random = (options.seed ^ Math.imul(options.queue + 1, 0x85ebca6b)) | 1;
+    this.#attach();
+  }
+
+  /** Id of the page list, or -1. */
+  get pageList(): number {
+    return this.#options.list?.id ?? -1;
+  }
+
+  /** Whether headers go to buffers of their own. */
+  get splitsHeaders(): boolean {
+    return this.#options.headerSize > 0;
+  }
+
+  /**
+   * Puts a frame into as many buffers as it takes.
+   *
+   * @returns False if there are too few.
+   * @throws {RingFault} If the driver broke a rule.
+   */
+  deliver(frame: Frame, steering: FlowSteering): boolean {
+    if (this.stopped) return false;
+    if (this.#writer.refresh()) this.#attach();
+    const { bufferSize, headerSize, batch } = this.#options;
+    const { counters, doorbells } = this.#context;
+    const tail = doorbells[this.word]!;
+    if (tail > this.#mask) {
+      throw this.#fault("doorbell-beyond-ring", { doorbell: tail, ring: this.#mask + 1 });
+    }
+    const available = (tail - this.#head) & this.#mask;
+    this.#announced = this.#position + available;
+    const { length } = frame;
+    let header = headerSize > 0 ? steering.headerLength : 0;
+    const overflow = header > headerSize;
+    if (overflow || header >= length) header = 0;
+    const payload = length - header;
+    const needed = payload <= bufferSize ? 1 : Math.ceil(payload / bufferSize);
+    if (needed > available + this.#fetched.length) {
+      counters.rxNoBuffers++;
+      return false;
+    }
+    for (let position = header; position < length; position += bufferSize) {
+      const part = Math.min(bufferSize, length - position);
+      this.#take();
+      const first = position === header;
+      if (header > 0 && first && !this.#writer.scatter(frame, 0, this.#headerAddress, header)) {
+        throw this.#fault("address", { address: this.#headerAddress, length: header });
+      }
+      if (!this.#writer.scatter(frame, position, this.#address, part)) {
+        throw this.#fault("address", { address: this.#address, length: part });
+      }
+      let status = DONE;
+      if (position + part === length) status |= END_OF_PACKET;
+      if (first && overflow) status |= OVERFLOW;
+      this.#complete(part, first ? header : 0, status, steering);
+    }
+    if (header > 0) counters.rxHeaderSplits++;
+    counters.rxPackets++;
+    counters.rxBytes += length;
+    counters.rxDescriptors += needed;
+    this.block.pending = true;
+    if (this.#held >= batch) this.publish();
+    return true;
+  }
+
+  /** Makes the completions written so far valid, the first one last: a frame appears as a whole. */
+  publish(): void {
+    const view = this.#view;
+    for (let back = 1; back <= this.#held; back++) {
+      const at = (this.#index - back) & this.#completionMask;
+      view.setUint16(this.#completions + at * COMPLETION + LENGTH, this.#words[at]!, true);
+    }
+    this.#held = 0;
+  }
+
+  /** Makes them valid if an interrupt can be raised for them. Returns how many. */
+  flush(): number {
+    const { block } = this;
+    if (this.#held === 0 || !block.armed) return 0;
+    const held = this.#held;
+    this.publish();
+    return held;
+  }
+
+  /** State for a person to look at. */
+  inspect(): Record<string, unknown> {
+    return {
+      head: this.#head,
+      doorbell: this.#context.doorbells[this.word]!,
+      completion: this.#index,
+      generation: this.#generation,
+      held: this.#held,
+      stopped: this.stopped,
+    };
+  }
+
+  #attach(): void {
+    const { space } = this.#context;
+    const { ring, size, completions, completionSize } = this.#options;
+    const buffers = space.contiguous(ring, size * DESC, READ);
+    const written = space.contiguous(completions, completionSize * COMPLETION, WRITE);
+    if (!buffers || !written) throw this.#fault("memory-gone", { ring, completions });
+    this.#bufferView = buffers.memory.view;
+    this.#ring = ring + buffers.delta;
+    this.#view = written.memory.view;
+    this.#completions = completions + written.delta;
+  }
+
+  /** Takes the next buffer, or one of the next. */
+  #take(): void {
+    if (!this.#options.outOfOrder) return this.#fetch();
+    const fetched = this.#fetched;
+    while (fetched.length < LOOK_AHEAD * 3 && this.#position < this.#announced) {
+      this.#fetch();
+      fetched.push(this.#id, this.#address, this.#headerAddress);
+    }
+    this.#random ^= this.#random << 13;
+    this.#random ^= this.#random >>> 17;
+    this.#random ^= this.#random << 5;
+    const at = (this.#random >>> 0) % (fetched.length / 3) * 3;
+    [this.#id, this.#address, this.#headerAddress] = fetched.splice(at, 3) as [number, number, number];
+  }
+
+  /** Reads the next buffer descriptor. */
+  #fetch(): void {
+    const view = this.#bufferView;
+    const { strict } = this.#context;
+    const { headerSize, list, bufferSize } = this.#options;
+    const at = this.#ring + this.#head * DESC;
+    const id = view.getUint16(at + DESC_BUF_ID, true);
+    this.#id = id;
+    this.#address = view.getUint32(at + DESC_ADDR + 4, true) * 4294967296 +
+      view.getUint32(at + DESC_ADDR, true);
+    if (strict) {
+      if (view.getUint16(at + DESC_RESERVED0, true) !== 0) throw this.#fault("reserved-bits", { buf_id: id });
+      if (this.#position < this.#ids[id]!) throw this.#fault("buffer-id-posted", { buf_id: id });
+      if (list !== undefined && !list.holds(this.#address, bufferSize)) {
+        throw this.#fault("outside-page-list", { address: this.#address, length: bufferSize });
+      }
+      // Until the completion is out, whatever else has this id is a second posting.
+      this.#ids[id] = Infinity;
+    }
+    if (headerSize > 0) {
+      const low = view.getUint32(at + DESC_HEADER, true);
+      this.#headerAddress = view.getUint32(at + DESC_HEADER + 4, true) * 4294967296 + low;
+      if (this.#headerAddress === 0) throw this.#fault("header-buffer", { buf_id: id });
+    }
+    this.#head = (this.#head + 1) & this.#mask;
+    this.#position++;
+  }
+
+  /** Writes a completion but for the word that makes it valid. */
+  #complete(length: number, header: number, status: number, steering: FlowSteering): void {
+    const view = this.#view;
+    const index = this.#index;
+    const at = this.#completions + index * COMPLETION;
+    view.setUint16(at + RXDID, RXDID_VALUE, true);
+    view.setUint16(at + TYPE, steering.packetType, true);
+    view.setUint16(at + HEADER, header > 0 ? header | SPLIT_HEADER : 0, true);
+    view.setUint32(at + STATUS, status, true);
+    view.setUint32(at + BUF_ID, this.#id, true);
+    view.setUint32(at + HASH, steering.hash, true);
+    view.setUint32(at + RESERVED6, 0, true);
+    view.setUint32(at + RESERVED7, 0, true);
+    view.setUint32(at + RESERVED7 + 4, 0, true);
+    this.#words[index] = length | (this.#generation << GENERATION_SHIFT);
+    this.#ids[this.#id] = this.#announced;
+    this.#index = (index + 1) & this.#completionMask;
+    if (this.#index === 0) this.#generation ^= 1;
+    this.#held++;
+  }
+
+  #fault(code: DeviceFault, values: Record<string, number>): Error {
+    this.stopped = true;
+    this.#context.counters.faults++;
+    return deviceFault(`rx${this.queue}`, code, this.#head, values);
+  }
+}

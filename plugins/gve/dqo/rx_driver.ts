@@ -1,0 +1,343 @@
+/**
+ * DQO receive queue, the driver's side: a buffer ring and a completion ring.
+ *
+ * @module
+ */
+import type { FrameSink } from "../../../core/plugin.ts";
+import { DQO_POST_STEP } from "../constants.ts";
+import { driverFault } from "../faults.ts";
+import { FrameBuilder, LONGEST_FRAME } from "../frame_builder.ts";
+import { gve_rx_compl_desc_dqo, gve_rx_desc_dqo } from "../layout_dqo.ts";
+import { gve_ptype_entry } from "../layout_records.ts";
+import type { PageHolder, PagePool } from "../pages.ts";
+import type { DriverContext, RxQueuePlace } from "../queue_context.ts";
+import type { BufferStates } from "./buffer_states.ts";
+
+const DESC = gve_rx_desc_dqo.size;
+const DESC_BUF_ID = gve_rx_desc_dqo.offsetOf("buf_id");
+const DESC_ADDR = gve_rx_desc_dqo.offsetOf("buf_addr");
+const DESC_HEADER = gve_rx_desc_dqo.offsetOf("header_buf_addr");
+const COMPLETION = gve_rx_compl_desc_dqo.size;
+const ERROR = gve_rx_compl_desc_dqo.offsetOf("rx_error");
+const RX_ERROR = gve_rx_compl_desc_dqo.maskOf("rx_error");
+const TYPE = gve_rx_compl_desc_dqo.offsetOf("packet_type");
+const PACKET_TYPE = gve_rx_compl_desc_dqo.maskOf("packet_type");
+const LENGTH = gve_rx_compl_desc_dqo.offsetOf("packet_len");
+const PACKET_LEN = gve_rx_compl_desc_dqo.maskOf("packet_len");
+const GENERATION_SHIFT = gve_rx_compl_desc_dqo.shiftOf("generation");
+const HEADER = gve_rx_compl_desc_dqo.offsetOf("header_len");
+const HEADER_LEN = gve_rx_compl_desc_dqo.maskOf("header_len");
+const RSC = gve_rx_compl_desc_dqo.maskOf("rsc");
+const SPLIT_HEADER = gve_rx_compl_desc_dqo.maskOf("split_header");
+const STATUS = gve_rx_compl_desc_dqo.offsetOf("end_of_packet");
+const END_OF_PACKET = gve_rx_compl_desc_dqo.maskOf("end_of_packet");
+const OVERFLOW = gve_rx_compl_desc_dqo.maskOf("header_buffer_overflow");
+const BUF_ID = gve_rx_compl_desc_dqo.offsetOf("buf_id");
+const RAW_CS = gve_rx_compl_desc_dqo.offsetOf("raw_cs");
+const PTYPE = gve_ptype_entry.size;
+const L4_TYPE = gve_ptype_entry.offsetOf("l4_type");
+const PTYPE_TCP = gve_ptype_entry.field("l4_type").values!["TCP"]!;
+
+/** Header buffers: one for each buffer state. */
+export interface HeaderBuffers {
+  /** Offset of the first in the driver's memory. */
+  readonly offset: number;
+  /** Address of the first. */
+  readonly address: number;
+  /** Bytes of each. */
+  readonly size: number;
+  /** Offset of a place as large, where the header of the frame under construction is kept. */
+  readonly scratch: number;
+}
+
+/** What a DQO receive queue needs beside its place. */
+export interface DqoRxOptions {
+  /** Where pages come from. */
+  readonly pool: PagePool;
+  /** The buffer states. */
+  readonly states: BufferStates;
+  /** Who gets the pages. */
+  readonly stack: PageHolder;
+  /** Frames of one buffer and at most so many bytes are copied. */
+  readonly copybreak: number;
+  /** With header split. */
+  readonly headers: HeaderBuffers | undefined;
+  /** The packet type map as the device gave it. */
+  readonly packetTypes: Uint8Array;
+}
+
+/** The queue. Indices are masked, so a ring of n holds n - 1 buffers. */
+export class DqoRxDriver {
+  readonly #context: DriverContext;
+  readonly #place: RxQueuePlace;
+  readonly #pool: PagePool;
+  readonly #states: BufferStates;
+  readonly #stack: PageHolder;
+  readonly #copybreak: number;
+  readonly #headers: HeaderBuffers | undefined;
+  readonly #packetTypes: Uint8Array;
+  readonly #mask: number;
+  readonly #name: string;
+  readonly #frame: FrameBuilder;
+  /** Buffer ring: behind the last buffer posted. */
+  #tail = 0;
+  /** Buffer ring: buffers before this were read, as far as completions prove it. */
+  #bufferHead = 0;
+  #freeSlots: number;
+  #completionHead = 0;
+  #generation = 1;
+  /** The rest of a bad frame is thrown away (strict). */
+  #dropping = false;
+
+  /** Starts with empty rings; {@linkcode post} fills the buffer ring. */
+  constructor(context: DriverContext, place: RxQueuePlace, options: DqoRxOptions) {
+    this.#context = context;
+    this.#place = place;
+    this.#pool = options.pool;
+    this.#states = options.states;
+    this.#stack = options.stack;
+    this.#copybreak = options.copybreak;
+    this.#headers = options.headers;
+    this.#packetTypes = options.packetTypes;
+    this.#mask = place.size - 1;
+    this.#name = `rx${place.queue}`;
+    this.#freeSlots = place.size;
+    this.#frame = new FrameBuilder(context.memory.bytes);
+  }
+
+  /** Indices and lists, as the driver's own state has them. */
+  get state(): {
+    tail: number;
+    head: number;
+    freeSlots: number;
+    used: number;
+    recycledHead: number;
+    usedHead: number;
+  } {
+    return {
+      tail: this.#tail,
+      head: this.#bufferHead,
+      freeSlots: this.#freeSlots,
+      used: this.#states.usedCount,
+      recycledHead: this.#states.recycledHead,
+      usedHead: this.#states.usedHead,
+    };
+  }
+
+  /**
+   * Hands over what has arrived and posts buffers again.
+   *
+   * @returns How many completions were handled.
+   * @throws {RingFault} If the device breaks a rule (strict).
+   */
+  receive(sink: FrameSink): number {
+    const { memory: { view }, counters } = this.#context;
+    const { ring } = this.#place;
+    let moved = 0;
+    while (moved <= this.#mask) {
+      const at = ring + this.#completionHead * COMPLETION;
+      const length = view.getUint16(at + LENGTH, true);
+      if (((length >>> GENERATION_SHIFT) & 1) !== this.#generation) break;
+      this.#completion(
+        sink,
+        at,
+        view.getUint16(at + BUF_ID, true),
+        length & PACKET_LEN,
+        view.getUint8(at + STATUS),
+      );
+      this.#completionHead = (this.#completionHead + 1) & this.#mask;
+      if (this.#completionHead === 0) this.#generation ^= 1;
+      this.#freeSlots++;
+      this.#bufferHead = (this.#bufferHead + 1) & this.#mask;
+      moved++;
+    }
+    if (moved > 0) counters.rxDescriptors += moved;
+    return moved + this.post();
+  }
+
+  /**
+   * Posts as many buffers as there is room for. The doorbell rings whenever the tail is a multiple of 32.
+   *
+   * @returns How many.
+   */
+  post(): number {
+    const { counters, memory: { view } } = this.#context;
+    const { data } = this.#place;
+    const states = this.#states;
+    const full = (this.#tail - this.#bufferHead) & this.#mask;
+    const room = Math.min(this.#mask - full, this.#freeSlots);
+    const headers = this.#headers;
+    let posted = 0;
+    for (; posted < room; posted++) {
+      const state = states.take();
+      if (state < 0) break;
+      const at = data + this.#tail * DESC;
+      const address = this.#pool.addresses[states.pages[state]!]! + states.offsets[state]!;
+      view.setUint32(at + DESC_BUF_ID, state, true);
+      setAddress(view, at + DESC_ADDR, address);
+      if (headers !== undefined) setAddress(view, at + DESC_HEADER, headers.address + state * headers.size);
+      this.#tail = (this.#tail + 1) & this.#mask;
+      this.#freeSlots--;
+      if (this.#tail % DQO_POST_STEP === 0) this.#ring();
+    }
+    counters.rxPosted += posted;
+    return posted;
+  }
+
+  /** State for a person to look at. */
+  inspect(): Record<string, unknown> {
+    return {
+      ...this.state,
+      completionHead: this.#completionHead,
+      generation: this.#generation,
+      states: this.#states.census(),
+    };
+  }
+
+  #ring(): void {
+    this.#context.counters.rxDoorbells++;
+    this.#context.bar2.write(this.#place.doorbell, 4, this.#tail);
+  }
+
+  /** Handles one completion, whose fields were read once. */
+  #completion(sink: FrameSink, at: number, id: number, length: number, status: number): void {
+    const { memory: { view }, counters, strict, syncs } = this.#context;
+    const states = this.#states;
+    const frame = this.#frame;
+    if (id >= states.size) return this.#unknown("buffer-id", `Invalid RX buffer_id=${id}`, id);
+    if (!states.isPosted(id)) {
+      return this.#unknown("buffer-not-posted", `RX buffer_id is not allocated: ${id}`, id);
+    }
+    const last = (status & END_OF_PACKET) !== 0;
+    if ((view.getUint8(at + ERROR) & RX_ERROR) !== 0 || this.#dropping) {
+      this.#dropped(id, last);
+      return;
+    }
+    const header = view.getUint16(at + HEADER, true);
+    const split = (header & SPLIT_HEADER) !== 0 && (status & OVERFLOW) === 0;
+    if (strict && (length > this.#place.bufferSize || (length === 0 && !split))) {
+      throw this.#fault("packet-length", { packet_len: length, buffer: this.#place.bufferSize });
+    }
+    const page = states.pages[id]!;
+    const start = this.#pool.offsets[page]! + states.offsets[id]!;
+    if (frame.length + length > LONGEST_FRAME || start + length > view.byteLength) {
+      throw this.#fault("frame-too-long", { length: frame.length + length });
+    }
+    if (syncs) counters.rxDmaSyncs++;
+    if (split && !this.#splitHeader(id, header & HEADER_LEN)) return this.#dropped(id, last);
+    if (last && frame.pieces === 0 && length <= this.#copybreak) {
+      counters.rxCopybreak++;
+      frame.push(start, length);
+      states.recycle(id);
+    } else this.#fragment(id, page, start, length);
+    if (!last) return;
+    if ((header & RSC) !== 0 && !this.#coalesced(at)) {
+      counters.rxErrors++;
+      this.#abort();
+      return;
+    }
+    counters.rxPackets++;
+    counters.rxBytes += frame.length;
+    frame.deliver(sink, this.#place.queue);
+    this.#stack.complete();
+  }
+
+  /** Takes a buffer's data into the frame: its page, or a copy if too few buffers are left. */
+  #fragment(id: number, page: number, start: number, length: number): void {
+    const copy = this.#states.copyOnDemand ? this.#copy(start, length) : -1;
+    if (copy >= 0) {
+      this.#frame.push(copy, length);
+      this.#states.recycle(id);
+      return;
+    }
+    if (length > 0) this.#frame.push(start, length);
+    this.#stack.fragment(page);
+    this.#states.giveAway(id);
+  }
+
+  /** Copies data into a fresh page. Returns where, or -1 if there is none that holds it. */
+  #copy(start: number, length: number): number {
+    const { memory, counters } = this.#context;
+    if (length > this.#pool.pageSize) return -1;
+    const page = this.#pool.take();
+    if (page < 0) return -1;
+    const target = this.#pool.offsets[page]!;
+    memory.copyWithin(target, start, length);
+    counters.rxOnDemand++;
+    counters.rxBounceBytes += length;
+    this.#stack.fragment(page);
+    return target;
+  }
+
+  /** Takes a header out of its buffer. False if there is none there: the packet is bad (lenient only). */
+  #splitHeader(id: number, length: number): boolean {
+    const { memory, strict, counters } = this.#context;
+    const headers = this.#headers;
+    if (strict) {
+      if (this.#frame.pieces > 0) throw this.#fault("header-position", { buf_id: id });
+      if (headers === undefined || length > headers.size || length === 0) {
+        throw this.#fault("header-length", { header_len: length, buffer: headers?.size ?? 0 });
+      }
+    }
+    if (headers === undefined || length === 0) return false;
+    // A header behind the first completion starts a new frame with Linux: what there was is lost.
+    if (this.#frame.pieces > 0) this.#abort();
+    const source = headers.offset + id * headers.size;
+    const size = Math.min(length, headers.size);
+    memory.copyWithin(headers.scratch, source, size);
+    this.#frame.push(headers.scratch, size);
+    counters.rxHeaderSplits++;
+    return true;
+  }
+
+  /** Whether a coalesced packet is what it must be. */
+  #coalesced(at: number): boolean {
+    const { memory: { view }, strict } = this.#context;
+    const type = view.getUint16(at + TYPE, true) & PACKET_TYPE;
+    const tcp = this.#packetTypes[type * PTYPE + L4_TYPE] === PTYPE_TCP;
+    const size = view.getUint16(at + RAW_CS, true);
+    if (strict && (!tcp || size === 0)) {
+      throw this.#fault("segment-length", { packet_type: type, rsc_seg_len: size });
+    }
+    return tcp;
+  }
+
+  /** A buffer of a bad frame: it goes back, and the frame so far is thrown away. */
+  #dropped(id: number, last: boolean): void {
+    const { counters, strict, log } = this.#context;
+    if (!this.#dropping) {
+      log("Descriptor error=1");
+      counters.rxErrors++;
+    }
+    counters.rxDroppedFragments++;
+    this.#states.recycle(id);
+    this.#abort();
+    // Linux goes on with the next buffer as if a frame started there.
+    this.#dropping = strict && !last;
+  }
+
+  /** A completion that names no posted buffer. Linux counts it as one all the same. */
+  #unknown(code: "buffer-id" | "buffer-not-posted", message: string, id: number): void {
+    const { counters, strict, log } = this.#context;
+    if (strict) throw this.#fault(code, { buf_id: id, states: this.#states.size });
+    log(message);
+    counters.rxErrors++;
+    this.#abort();
+  }
+
+  #abort(): void {
+    this.#context.counters.rxDroppedFragments += this.#frame.pieces;
+    this.#frame.clear();
+    this.#stack.abort();
+  }
+
+  #fault(code: Parameters<typeof driverFault>[1], values: Record<string, number | string>): Error {
+    return driverFault(this.#name, code, this.#completionHead, values);
+  }
+}
+
+function setAddress(view: DataView, at: number, address: number): void {
+  const high = Math.floor(address / 4294967296);
+  view.setUint32(at, address - high * 4294967296, true);
+  view.setUint32(at + 4, high, true);
+}

@@ -1,0 +1,250 @@
+/**
+ * The driver half: brings a gVNIC up through registers and admin queue, and moves frames through its rings.
+ *
+ * @module
+ */
+import type { AddressSpace } from "../../core/address_space.ts";
+import type { Clock } from "../../core/clock.ts";
+import type { Counters } from "../../core/counters.ts";
+import type { DmaMemory } from "../../core/dma_memory.ts";
+import { flowHash, flowHashType, FlowParser } from "../../core/flow.ts";
+import { type DriverHalf, type FrameSink, OVERSIZE, type Registers } from "../../core/plugin.ts";
+import { MICROSOFT_RSS_KEY, ToeplitzKey } from "../../core/toeplitz.ts";
+import { type Bringup, bringUp } from "./bring_up.ts";
+import { BouncePool } from "./bounce_pool.ts";
+import { DriverCounters, driverReadings } from "./counters.ts";
+import { isDqo } from "./device_settings.ts";
+import { DmaMapper } from "./dma_mapper.ts";
+import type { DriverSettings } from "./driver_settings.ts";
+import { DQO_POST_STEP, GQI_RX_PAD } from "./constants.ts";
+import { gve_dqo_irq_doorbell } from "./layout_dqo.ts";
+import { gve_gqi_irq_doorbell } from "./layout_gqi.ts";
+import type { DriverContext } from "./queue_context.ts";
+import { swap32 } from "./registers.ts";
+import { TransmitRequest, UNMAPPED } from "./transmit_request.ts";
+
+const GQI_MASK = gve_gqi_irq_doorbell.maskOf("mask");
+const GQI_REARM = (gve_gqi_irq_doorbell.maskOf("ack") | gve_gqi_irq_doorbell.maskOf("event")) >>> 0;
+/** Arms without setting an interval. */
+const DQO_REARM = gve_dqo_irq_doorbell.maskOf("enable") | gve_dqo_irq_doorbell.maskOf("itr_index");
+const ETHERNET_HEADER = 14;
+const VLAN_TAG = 4;
+const VLAN_TYPES: readonly number[] = [0x8100, 0x88a8];
+/** Most bytes that a frame of this plugin has. */
+const LARGEST = 65535;
+/** All of the parser's hash types. */
+const ALL_HASHES = 0x1ff;
+
+/** The bus between the halves: registers, doorbells and how large the latter are. */
+export interface Bus {
+  /** Registers. */
+  readonly bar0: Registers;
+  /** Doorbells. */
+  readonly bar2: Registers;
+  /** Bytes of BAR2. */
+  readonly bar2Size: number;
+}
+
+/** A driver for gVNIC. */
+export class GveDriver implements DriverHalf {
+  readonly #settings: DriverSettings;
+  readonly #counters = new DriverCounters();
+  readonly #bus: Bus;
+  readonly #context: DriverContext;
+  readonly #up: Bringup;
+  readonly #dqo: boolean;
+  readonly #request = new TransmitRequest();
+  readonly #flow = new FlowParser();
+  readonly #toeplitz = new ToeplitzKey(MICROSOFT_RSS_KEY);
+  /** Largest frame, and whether that is policed as an MTU. */
+  readonly #largest: number;
+  /** Notify blocks whose interrupt was taken and not yet rearmed. */
+  readonly #taken: Uint8Array;
+  #anyTaken = false;
+  #up2date = true;
+  #resetWanted = false;
+
+  /**
+   * Brings the device up: reset, admin queue, resources, page lists, queues, first receive buffers.
+   *
+   * @param bus The device's BARs.
+   * @param dma The driver's memory.
+   * @param space What the device can reach: frames that lie there are pointed at (raw addressing).
+   * @param clock Time.
+   * @param settings What is wanted.
+   * @throws {RingFault} If the device breaks a rule, or does not do what the driver cannot do without.
+   */
+  constructor(bus: Bus, dma: DmaMemory, space: AddressSpace, clock: Clock, settings: DriverSettings) {
+    this.#settings = settings;
+    this.#bus = bus;
+    this.#context = {
+      memory: dma.memory,
+      mapper: new DmaMapper(space, dma.memory),
+      bounce: new BouncePool(dma),
+      bar2: bus.bar2,
+      counters: this.#counters,
+      strict: settings.strict,
+      syncs: settings.kind === "linux",
+      nicLimits: settings.nicLimits,
+      clock,
+      log: () => {},
+    };
+    this.#up = bringUp(bus, dma, this.#context, settings);
+    this.#dqo = isDqo(this.#up.format);
+    this.#taken = new Uint8Array(this.#up.irqDoorbells.length);
+    this.#largest = this.#largestFrame();
+    this.flush();
+    for (let block = 0; block < this.#taken.length; block++) this.#arm(block, this.#dqo ? DQO_REARM : 0);
+  }
+
+  /** The queue format in use. */
+  get format(): number {
+    return this.#up.format;
+  }
+
+  /** Largest frame that both directions carry whatever the state of the rings. */
+  get largestFrame(): number {
+    return this.#largest;
+  }
+
+  /** What the device has and offers. */
+  get bringup(): Bringup {
+    return this.#up;
+  }
+
+  /** Whether the device asked for a reset. */
+  get resetWanted(): boolean {
+    return this.#resetWanted;
+  }
+
+  /** Puts a linear frame without requests on a transmit ring. */
+  transmit(bytes: Uint8Array, offset: number, length: number, _headroom: number): number {
+    if (length > this.#largest) return OVERSIZE;
+    if (this.#settings.mtu > 0 && length > this.#policed(bytes, offset, length)) return OVERSIZE;
+    const request = this.#request;
+    request.pieces = 1;
+    request.length = length;
+    request.bytes[0] = bytes;
+    request.offsets[0] = offset;
+    request.lengths[0] = length;
+    request.addresses[0] = UNMAPPED;
+    const { tx } = this.#up;
+    return tx.length === 1
+      ? tx[0]!.transmit(request)
+      : tx[this.#choose(bytes, offset, length)]!.transmit(request);
+  }
+
+  /**
+   * Puts a packet with fragments, hash, checksum and segmentation requests on a transmit ring.
+   *
+   * @param request The packet.
+   * @param queue The transmit queue.
+   * @returns As {@linkcode transmit}.
+   */
+  transmitRequest(request: TransmitRequest, queue = 0): number {
+    const driver = this.#up.tx[queue];
+    if (driver === undefined) throw new RangeError(`Cannot transmit as there is no queue ${queue}`);
+    return driver.transmit(request);
+  }
+
+  /** Rings the doorbells of what is new. */
+  flush(): void {
+    const { tx } = this.#up;
+    for (let i = 0; i < tx.length; i++) tx[i]!.flush();
+  }
+
+  /** Polls all queues and arms the interrupts that were taken. */
+  receive(sink: FrameSink): number {
+    const { tx, rx } = this.#up;
+    let moved = 0;
+    for (let i = 0; i < tx.length; i++) moved += tx[i]!.clean();
+    for (let i = 0; i < rx.length; i++) moved += rx[i]!.receive(sink);
+    if (this.#anyTaken) this.#rearm();
+    return moved;
+  }
+
+  /** Takes an interrupt. What there is to do is done at the next {@linkcode receive}. */
+  interrupt(vector: number): void {
+    this.#counters.interrupts++;
+    if (vector >= this.#taken.length) {
+      this.#resetWanted = this.#up.resetRequested();
+      return;
+    }
+    this.#taken[vector] = 1;
+    this.#anyTaken = true;
+    if (!this.#dqo) this.#arm(vector, GQI_MASK);
+  }
+
+  /** Closes the queues and gives the device back, in the order in which Linux does. */
+  close(): void {
+    if (!this.#up2date) return;
+    this.#up2date = false;
+    this.#up.tearDown();
+  }
+
+  /** Resets the device without closing anything: all it knew is gone. */
+  reset(): void {
+    this.#up2date = false;
+    this.#up.reset();
+  }
+
+  /** Readings. */
+  counters(): Counters {
+    return driverReadings(this.#counters);
+  }
+
+  /** State for a person to look at. */
+  inspect(): Record<string, unknown> {
+    const { tx, rx, format, features, skippedOptions, linkSpeed } = this.#up;
+    return {
+      format,
+      features,
+      skipped_options: skippedOptions,
+      link_speed: linkSpeed,
+      largest_frame: this.#largest,
+      tx: Object.fromEntries(tx.map((queue, i) => [i, queue.inspect()])),
+      rx: Object.fromEntries(rx.map((queue, i) => [i, queue.inspect()])),
+    };
+  }
+
+  /** The transmit queue of a frame's flow. */
+  #choose(bytes: Uint8Array, offset: number, length: number): number {
+    const flow = this.#flow;
+    flow.parse(bytes, offset, length);
+    return flowHash(this.#toeplitz, flow, flowHashType(flow, ALL_HASHES)) % this.#up.tx.length;
+  }
+
+  /** Largest frame that the MTU allows: VLAN tags are not counted. */
+  #policed(bytes: Uint8Array, offset: number, length: number): number {
+    let limit = this.#settings.mtu + ETHERNET_HEADER;
+    let at = offset + ETHERNET_HEADER - 2;
+    while (at + 1 < offset + length && VLAN_TYPES.includes((bytes[at]! << 8) | bytes[at + 1]!)) {
+      limit += VLAN_TAG;
+      at += VLAN_TAG;
+    }
+    return limit;
+  }
+
+  /** What the receive rings hold at all times: a longer frame could wait for ever. */
+  #largestFrame(): number {
+    const { rxRing, rxBuffers, bufferSize } = this.#up;
+    if (!this.#dqo) return Math.min(LARGEST, rxRing * bufferSize - GQI_RX_PAD);
+    // Buffers are announced in steps of 32: up to 31 posted ones are unknown to the device.
+    const announced = Math.min(rxRing - 1, rxBuffers) - (DQO_POST_STEP - 1);
+    return Math.max(0, Math.min(LARGEST, announced * bufferSize));
+  }
+
+  #rearm(): void {
+    this.#anyTaken = false;
+    for (let block = 0; block < this.#taken.length; block++) {
+      if (this.#taken[block] === 0) continue;
+      this.#taken[block] = 0;
+      this.#arm(block, this.#dqo ? DQO_REARM : GQI_REARM);
+    }
+  }
+
+  #arm(block: number, value: number): void {
+    this.#counters.interruptDoorbells++;
+    this.#bus.bar2.write(this.#up.irqDoorbells[block]!, 4, this.#dqo ? value : swap32(value));
+  }
+}

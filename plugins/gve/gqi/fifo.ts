@@ -1,0 +1,75 @@
+/**
+ * The GQI-QPL transmit FIFO: where in the page list the driver puts a packet's bytes.
+ *
+ * @module
+ */
+import { CACHE_LINE } from "../constants.ts";
+
+/** A ring of bytes over the pages of a page list. Space is given out in order and taken back in order. */
+export class Fifo {
+  /** Bytes in all. */
+  readonly size: number;
+  /** Where the next piece starts: a multiple of 64 below the size. */
+  head = 0;
+  /** Bytes that no packet in flight holds, pieces and paddings. */
+  available: number;
+
+  /** Starts empty. */
+  constructor(size: number) {
+    this.size = size;
+    this.available = size;
+  }
+
+  /** Bytes left unused before a header that would reach the end, or pass it: it is moved to offset 0. */
+  headerPadding(headerLength: number): number {
+    return this.head + headerLength < this.size ? 0 : this.size - this.head;
+  }
+
+  /** Bytes to be available for a packet: the header's padding, what aligns its end, and the packet. */
+  bytesRequired(headerLength: number, length: number): number {
+    return this.headerPadding(headerLength) + padding(headerLength) + length;
+  }
+
+  /** Whether the FIFO takes so many bytes now. Linux wants more room than needed, strictly. */
+  fits(bytes: number): boolean {
+    return this.available > bytes;
+  }
+
+  /** Whether a packet could fit at all, wherever the head stands. */
+  carries(headerLength: number, length: number): boolean {
+    const worst = headerLength - (headerLength % CACHE_LINE);
+    return worst + padding(headerLength) + length < this.size;
+  }
+
+  /**
+   * Takes `bytes` bytes in one piece or, around the end, two; then moves on to the next cache line.
+   *
+   * @param pieces Gets offset, length and padding of each piece: three numbers per piece from `at` on.
+   * @returns How many pieces.
+   */
+  allocate(bytes: number, pieces: Int32Array, at: number): number {
+    const first = Math.min(bytes, this.size - this.head);
+    const count = first < bytes ? 2 : 1;
+    pieces[at] = this.head;
+    pieces[at + 1] = first;
+    pieces[at + 2] = 0;
+    let last = at;
+    if (count === 2) {
+      last = at + 3;
+      pieces[last] = 0;
+      pieces[last + 1] = bytes - first;
+      pieces[last + 2] = 0;
+    }
+    const end = this.head + bytes;
+    const wasted = padding(end);
+    pieces[last + 2] = wasted;
+    this.available -= bytes + wasted;
+    this.head = (end + wasted) % this.size;
+    return count;
+  }
+}
+
+/** Bytes from `offset` to the next cache line. */
+function padding(offset: number): number {
+  return -offset & (CACHE_LINE - 1);
+}

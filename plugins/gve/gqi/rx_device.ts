@@ -1,0 +1,207 @@
+/**
+ * GQI receive queue, the device's side.
+ *
+ * @module
+ */
+import { READ, WRITE } from "../../../core/address_space.ts";
+import { Frame } from "../../../core/frame.ts";
+import { distance32 } from "../../../core/index.ts";
+import { GQI_RX_PAD, PAGE } from "../constants.ts";
+import type { DeviceContext, NotifyBlock } from "../device_context.ts";
+import { type DeviceFault, deviceFault } from "../faults.ts";
+import { gve_rx_data_slot, gve_rx_desc, gve_rx_flags_seq } from "../layout_gqi.ts";
+import type { PageList } from "../page_list.ts";
+import { swap32 } from "../registers.ts";
+import type { FlowSteering } from "../rss.ts";
+import { writer } from "../space_access.ts";
+
+const DESC = gve_rx_desc.size;
+const RSS_HASH = gve_rx_desc.offsetOf("rss_hash");
+const RX_MSS = gve_rx_desc.offsetOf("mss");
+const HDR_LEN = gve_rx_desc.offsetOf("hdr_len");
+const LEN = gve_rx_desc.offsetOf("len");
+const FLAGS_SEQ = gve_rx_desc.offsetOf("flags_seq");
+const PKT_CONT = gve_rx_flags_seq.maskOf("pkt_cont");
+const SLOT = gve_rx_data_slot.size;
+const LAST_SEQUENCE = 7;
+
+/** Where a GQI receive queue lies. */
+export interface GqiRxDeviceOptions {
+  /** Number of the queue. */
+  readonly queue: number;
+  /** Address of the descriptor ring. */
+  readonly ring: number;
+  /** Address of the data slot ring. */
+  readonly slots: number;
+  /** Entries of each. */
+  readonly size: number;
+  /** Bytes per buffer. */
+  readonly bufferSize: number;
+  /** Index of the doorbell word. */
+  readonly word: number;
+  /** Its interrupt. */
+  readonly block: NotifyBlock;
+  /** Where buffers lie; without one slots hold addresses. */
+  readonly list: PageList | undefined;
+}
+
+/** The queue. All indices are free-running. */
+export class GqiRxDevice {
+  /** Number of the queue. */
+  readonly queue: number;
+  /** Its interrupt. */
+  readonly block: NotifyBlock;
+  /** Index of its doorbell word. */
+  readonly word: number;
+  /** Whether the driver broke a rule: the queue does nothing any more. */
+  stopped = false;
+  readonly #context: DeviceContext;
+  readonly #options: GqiRxDeviceOptions;
+  readonly #mask: number;
+  readonly #writer;
+  readonly #pad = new Frame();
+  #view!: DataView;
+  #ring = 0;
+  #slotView!: DataView;
+  #slots = 0;
+  #used = 0;
+  /** Sequence number of the next descriptor. */
+  #sequence = 1;
+
+  /** Starts at index 0, sequence 1. */
+  constructor(context: DeviceContext, options: GqiRxDeviceOptions) {
+    this.#context = context;
+    this.#options = options;
+    this.queue = options.queue;
+    this.block = options.block;
+    this.word = options.word;
+    this.#mask = options.size - 1;
+    this.#writer = writer(context.space);
+    this.#pad.push(new Uint8Array(GQI_RX_PAD), 0, GQI_RX_PAD);
+    this.#attach();
+  }
+
+  /** Id of the page list, or -1. */
+  get pageList(): number {
+    return this.#options.list?.id ?? -1;
+  }
+
+  /**
+   * Puts a frame into as many slots as it takes.
+   *
+   * @returns False if there are too few.
+   * @throws {RingFault} If the driver broke a rule.
+   */
+  deliver(frame: Frame, steering: FlowSteering): boolean {
+    if (this.stopped) return false;
+    if (this.#writer.refresh()) this.#attach();
+    const { bufferSize, size } = this.#options;
+    const { counters, doorbells } = this.#context;
+    const announced = swap32(doorbells[this.word]!);
+    const posted = distance32(announced, this.#used);
+    if (posted > size) {
+      throw this.#fault("doorbell-beyond-ring", { doorbell: announced, used: this.#used, ring: size });
+    }
+    const total = frame.length + GQI_RX_PAD;
+    const needed = total <= bufferSize ? 1 : Math.ceil(total / bufferSize);
+    if (needed > posted) {
+      counters.rxNoBuffers++;
+      return false;
+    }
+    for (let i = 0; i < needed; i++) this.#fill(frame, i);
+    // The first descriptor becomes valid last, so that the packet appears as a whole.
+    for (let i = needed - 1; i >= 0; i--) {
+      const length = i < needed - 1 ? bufferSize : total - (needed - 1) * bufferSize;
+      this.#describe(i, length, i < needed - 1, steering);
+    }
+    this.#used = (this.#used + needed) >>> 0;
+    this.#sequence = sequenceAfter(this.#sequence, needed);
+    counters.rxPackets++;
+    counters.rxBytes += frame.length;
+    counters.rxDescriptors += needed;
+    this.block.pending = true;
+    return true;
+  }
+
+  /** State for a person to look at. */
+  inspect(): Record<string, unknown> {
+    return {
+      used: this.#used,
+      doorbell: swap32(this.#context.doorbells[this.word]!),
+      sequence: this.#sequence,
+      stopped: this.stopped,
+    };
+  }
+
+  #attach(): void {
+    const { space } = this.#context;
+    const { ring, slots, size } = this.#options;
+    const rings = space.contiguous(ring, size * DESC, WRITE);
+    const data = space.contiguous(slots, size * SLOT, READ);
+    if (!rings || !data) throw this.#fault("memory-gone", { ring, slots });
+    this.#view = rings.memory.view;
+    this.#ring = ring + rings.delta;
+    this.#slotView = data.memory.view;
+    this.#slots = slots + data.delta;
+  }
+
+  /** Copies the frame's `i`-th part into its buffer. */
+  #fill(frame: Frame, i: number): void {
+    const { bufferSize, list } = this.#options;
+    const at = this.#slots + ((this.#used + i) & this.#mask) * SLOT;
+    const address = this.#slotView.getUint32(at) * 4294967296 + this.#slotView.getUint32(at + 4);
+    const pad = i === 0 ? GQI_RX_PAD : 0;
+    const position = i === 0 ? 0 : i * bufferSize - GQI_RX_PAD;
+    const length = Math.min(bufferSize - pad, frame.length - position);
+    if (list === undefined) {
+      if (pad > 0 && !this.#writer.scatter(this.#pad, 0, address, pad)) throw this.#unreachable(address, pad);
+      if (!this.#writer.scatter(frame, position, address + pad, length)) {
+        throw this.#unreachable(address, length);
+      }
+      return;
+    }
+    if (address > list.bytes - bufferSize) {
+      throw this.#fault("outside-page-list", { offset: address, length: bufferSize, list: list.bytes });
+    }
+    this.#scatterList(list, this.#pad, 0, address, pad);
+    this.#scatterList(list, frame, position, address + pad, length);
+  }
+
+  /** Copies into the page list, page by page. */
+  #scatterList(list: PageList, frame: Frame, position: number, offset: number, length: number): void {
+    while (length > 0) {
+      const part = Math.min(length, PAGE - (offset & (PAGE - 1)));
+      const address = list.address(offset);
+      if (!this.#writer.scatter(frame, position, address, part)) throw this.#unreachable(address, part);
+      position += part;
+      offset += part;
+      length -= part;
+    }
+  }
+
+  #describe(i: number, length: number, more: boolean, steering: FlowSteering): void {
+    const view = this.#view;
+    const at = this.#ring + ((this.#used + i) & this.#mask) * DESC;
+    view.setUint32(at + RSS_HASH, steering.hash);
+    view.setUint32(at + RX_MSS, 0);
+    view.setUint32(at + HDR_LEN, 0);
+    view.setUint16(at + LEN, length);
+    const flags = steering.gqiFlags | (more ? PKT_CONT : 0);
+    view.setUint16(at + FLAGS_SEQ, flags | sequenceAfter(this.#sequence, i));
+  }
+
+  #unreachable(address: number, length: number): Error {
+    return this.#fault("address", { address, length });
+  }
+
+  #fault(code: DeviceFault, values: Record<string, number>): Error {
+    this.stopped = true;
+    this.#context.counters.faults++;
+    return deviceFault(`rx${this.queue}`, code, this.#used, values);
+  }
+}
+
+/** The sequence number so many descriptors later: 1 to 7, never 0. */
+function sequenceAfter(sequence: number, count: number): number {
+  return (sequence - 1 + count) % LAST_SEQUENCE + 1;
+}

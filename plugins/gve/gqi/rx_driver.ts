@@ -1,0 +1,296 @@
+/**
+ * GQI receive queue, the driver's side: slots with half a page each.
+ *
+ * @module
+ */
+import { distance32 } from "../../../core/index.ts";
+import type { FrameSink } from "../../../core/plugin.ts";
+import { GQI_RX_PAD } from "../constants.ts";
+import { driverFault } from "../faults.ts";
+import { FrameBuilder, LONGEST_FRAME } from "../frame_builder.ts";
+import { gve_rx_data_slot, gve_rx_desc, gve_rx_flags_seq } from "../layout_gqi.ts";
+import type { PageHolder, PagePool } from "../pages.ts";
+import type { DriverContext, RxQueuePlace } from "../queue_context.ts";
+import { swap32 } from "../registers.ts";
+
+const DESC = gve_rx_desc.size;
+const LEN = gve_rx_desc.offsetOf("len");
+const FLAGS_SEQ = gve_rx_desc.offsetOf("flags_seq");
+const SEQUENCE = gve_rx_flags_seq.maskOf("seq");
+const ERR = gve_rx_flags_seq.maskOf("err");
+const PKT_CONT = gve_rx_flags_seq.maskOf("pkt_cont");
+const SLOT = gve_rx_data_slot.size;
+const LAST_SEQUENCE = 7;
+
+/** What a GQI receive queue needs beside its place. */
+export interface GqiRxOptions {
+  /** Where pages come from. */
+  readonly pool: PagePool;
+  /** Pages of the page list in order, one for each slot; without one slots hold addresses. */
+  readonly pageList: readonly number[] | undefined;
+  /** Who gets the pages. */
+  readonly stack: PageHolder;
+  /** Frames of one buffer and at most so many bytes are copied. */
+  readonly copybreak: number;
+}
+
+/** The queue. All indices are free-running. */
+export class GqiRxDriver {
+  readonly #context: DriverContext;
+  readonly #place: RxQueuePlace;
+  readonly #pool: PagePool;
+  readonly #qpl: boolean;
+  readonly #stack: PageHolder;
+  readonly #copybreak: number;
+  readonly #mask: number;
+  readonly #name: string;
+  /** Per slot: the page. */
+  readonly #pages: Int32Array;
+  /** Per slot: where in the page the posted buffer starts. */
+  readonly #offsets: Int32Array;
+  /** Per slot: the driver's references to the page. */
+  readonly #biases: Int32Array;
+  /** Per slot (raw addressing): 1 if the other half of the page was free when this one was handed out. */
+  readonly #flips: Uint8Array;
+  readonly #frame: FrameBuilder;
+  /** Half a page if the other half can be posted while the stack holds one; else 0. */
+  readonly #flip: number;
+  /** Slots posted. */
+  #fill = 0;
+  /** Descriptors handled. */
+  #count = 0;
+  #rung = 0;
+  #sequence = 1;
+
+  /** Posts all slots; the doorbell waits for {@linkcode flush}. */
+  constructor(context: DriverContext, place: RxQueuePlace, options: GqiRxOptions) {
+    this.#context = context;
+    this.#place = place;
+    this.#pool = options.pool;
+    this.#qpl = options.pageList !== undefined;
+    this.#stack = options.stack;
+    this.#copybreak = options.copybreak;
+    this.#mask = place.size - 1;
+    this.#name = `rx${place.queue}`;
+    this.#frame = new FrameBuilder(context.memory.bytes);
+    this.#pages = new Int32Array(place.size);
+    this.#offsets = new Int32Array(place.size);
+    this.#biases = new Int32Array(place.size);
+    this.#flips = new Uint8Array(place.size);
+    const half = options.pool.pageSize / 2;
+    this.#flip = place.bufferSize <= half ? half : 0;
+    for (let slot = 0; slot < place.size; slot++) {
+      const page = options.pageList?.[slot];
+      if (page === undefined) {
+        if (!this.#attach(slot)) break;
+      } else {
+        this.#pages[slot] = page;
+        this.#biases[slot] = options.pool.bias(page);
+      }
+      this.#writeSlot(slot);
+      this.#fill++;
+      context.counters.rxAllocated++;
+    }
+    context.counters.rxPosted += this.#fill;
+  }
+
+  /** Slots posted so far. */
+  get posted(): number {
+    return this.#fill;
+  }
+
+  /** Rings the doorbell if there are new slots. */
+  flush(): void {
+    if (this.#rung === this.#fill) return;
+    this.#rung = this.#fill;
+    this.#context.counters.rxDoorbells++;
+    this.#context.bar2.write(this.#place.doorbell, 4, swap32(this.#fill));
+  }
+
+  /**
+   * Hands over what has arrived and posts slots again.
+   *
+   * @returns How many descriptors were handled.
+   * @throws {RingFault} If the device breaks a rule (strict).
+   */
+  receive(sink: FrameSink): number {
+    const { memory: { view }, counters, strict } = this.#context;
+    const { ring, bufferSize } = this.#place;
+    let moved = 0;
+    let first = true;
+    let dropping = false;
+    // A hostile device could go on for ever: one lap per call is as much as was posted.
+    while (moved <= this.#mask) {
+      const slot = this.#count & this.#mask;
+      const flags = view.getUint16(ring + slot * DESC + FLAGS_SEQ);
+      if ((flags & SEQUENCE) !== this.#sequence) break;
+      if (strict && distance32(this.#fill, this.#count) === 0) {
+        throw driverFault(this.#name, "sequence", this.#count, { posted: this.#fill });
+      }
+      const length = view.getUint16(ring + slot * DESC + LEN);
+      const more = (flags & PKT_CONT) !== 0;
+      const pad = first ? GQI_RX_PAD : 0;
+      if (strict && (length > bufferSize || length <= pad)) {
+        throw driverFault(this.#name, "packet-length", this.#count, { length, buffer: bufferSize });
+      }
+      if (!dropping && (flags & ERR || length > bufferSize)) {
+        if (length > bufferSize) counters.rxResetsWanted++;
+        counters.rxErrors++;
+        dropping = true;
+        this.#abort();
+      }
+      if (dropping) counters.rxDroppedFragments++;
+      else this.#fragment(slot, pad, (length - pad) & 0xffff, first && !more);
+      this.#sequence = this.#sequence === LAST_SEQUENCE ? 1 : this.#sequence + 1;
+      this.#count = (this.#count + 1) >>> 0;
+      moved++;
+      first = !more;
+      if (more) continue;
+      if (!dropping) this.#deliver(sink);
+      dropping = false;
+    }
+    if (!first) {
+      if (strict) {
+        throw driverFault(this.#name, "partial-packet", this.#count, { pieces: this.#frame.pieces });
+      }
+      counters.rxResetsWanted++;
+      this.#abort();
+    }
+    if (moved > 0) {
+      counters.rxDescriptors += moved;
+      this.#refill(moved);
+    } else if (!this.#qpl && distance32(this.#fill, this.#count) <= this.#place.size / 2) this.#refill(0);
+    return moved;
+  }
+
+  /** State for a person to look at. */
+  inspect(): Record<string, unknown> {
+    return { posted: this.#fill, handled: this.#count, doorbell: this.#rung, sequence: this.#sequence };
+  }
+
+  /** Takes the data of a buffer into the frame: its page, or a copy if the page cannot be given away. */
+  #fragment(slot: number, pad: number, length: number, whole: boolean): void {
+    const { memory, counters, syncs, strict } = this.#context;
+    const page = this.#pages[slot]!;
+    const start = this.#pool.offsets[page]! + this.#offsets[slot]! + pad;
+    if (start + length > memory.size || this.#frame.length + length > LONGEST_FRAME) {
+      throw driverFault(this.#name, strict ? "frame-too-long" : "packet-length", this.#count, { length });
+    }
+    if (syncs) counters.rxDmaSyncs++;
+    if (whole && length <= this.#copybreak) {
+      counters.rxCopybreak++;
+      this.#frame.push(start, length);
+      return;
+    }
+    const free = this.#pool.counts[page] === this.#biases[slot];
+    if (!this.#qpl) {
+      this.#flips[slot] = free && this.#flip > 0 ? 1 : 0;
+      this.#give(slot, page);
+      this.#frame.push(start, length);
+    } else if (free && this.#flip > 0) {
+      this.#give(slot, page);
+      this.#offsets[slot]! ^= this.#flip;
+      this.#frame.push(start, length);
+    } else this.#copy(start, length);
+  }
+
+  /** Gives the stack one of the driver's references. */
+  #give(slot: number, page: number): void {
+    this.#stack.fragment(page);
+    if (--this.#biases[slot]! === 0) this.#biases[slot] = this.#pool.topUp(page);
+  }
+
+  /** Copies data into a page of its own, since its page is still held or has no second half. */
+  #copy(start: number, length: number): void {
+    const { memory, counters } = this.#context;
+    const { pageSize } = this.#pool;
+    counters.rxBounceBytes += length;
+    for (let done = 0; done < length; done += pageSize) {
+      const part = Math.min(length - done, pageSize);
+      const copy = this.#pool.take();
+      if (copy < 0) {
+        // Out of pages: hand it over where it lies. The slot is posted again only after that.
+        this.#frame.push(start + done, part);
+        continue;
+      }
+      const target = this.#pool.offsets[copy]!;
+      memory.copyWithin(target, start + done, part);
+      this.#stack.fragment(copy);
+      this.#frame.push(target, part);
+    }
+  }
+
+  #deliver(sink: FrameSink): void {
+    const { counters } = this.#context;
+    counters.rxPackets++;
+    counters.rxBytes += this.#frame.length;
+    this.#frame.deliver(sink, this.#place.queue);
+    this.#stack.complete();
+  }
+
+  #abort(): void {
+    this.#context.counters.rxDroppedFragments += this.#frame.pieces;
+    this.#frame.clear();
+    this.#stack.abort();
+  }
+
+  /** Posts slots again: with a page list as many as were handled, else once half of them are gone. */
+  #refill(handled: number): void {
+    const { counters } = this.#context;
+    if (this.#qpl) {
+      for (let i = 0; i < handled; i++) this.#writeSlot((this.#fill + i) & this.#mask);
+      this.#fill = (this.#fill + handled) >>> 0;
+      counters.rxPosted += handled;
+      counters.rxRecycled += handled;
+    } else if (distance32(this.#fill, this.#count) <= this.#place.size / 2) this.#refillRaw();
+    this.flush();
+  }
+
+  #refillRaw(): void {
+    const { counters } = this.#context;
+    const pool = this.#pool;
+    while (distance32(this.#fill, this.#count) < this.#place.size) {
+      const slot = this.#fill & this.#mask;
+      const page = this.#pages[slot]!;
+      if (this.#flips[slot] === 1) {
+        this.#flips[slot] = 0;
+        this.#offsets[slot]! ^= this.#flip;
+        counters.rxRecycled++;
+      } else if (pool.counts[page] === this.#biases[slot]) counters.rxReused++;
+      else {
+        const fresh = pool.take();
+        if (fresh < 0) return;
+        pool.drop(page, this.#biases[slot]!);
+        counters.rxDiscarded++;
+        counters.rxAllocated++;
+        this.#use(slot, fresh);
+      }
+      this.#writeSlot(slot);
+      this.#fill = (this.#fill + 1) >>> 0;
+      counters.rxPosted++;
+    }
+  }
+
+  #attach(slot: number): boolean {
+    const page = this.#pool.take();
+    if (page >= 0) this.#use(slot, page);
+    return page >= 0;
+  }
+
+  #use(slot: number, page: number): void {
+    this.#pages[slot] = page;
+    this.#offsets[slot] = 0;
+    this.#biases[slot] = this.#pool.bias(page);
+    this.#context.counters.rxDmaMaps++;
+  }
+
+  #writeSlot(slot: number): void {
+    const { view } = this.#context.memory;
+    const at = this.#place.data + slot * SLOT;
+    const base = this.#qpl ? slot * this.#pool.pageSize : this.#pool.addresses[this.#pages[slot]!]!;
+    const address = base + this.#offsets[slot]!;
+    const high = Math.floor(address / 4294967296);
+    view.setUint32(at, high);
+    view.setUint32(at + 4, address - high * 4294967296);
+  }
+}

@@ -1,0 +1,263 @@
+/**
+ * GQI transmit queue, the device's side.
+ *
+ * @module
+ */
+import { READ, WRITE } from "../../../core/address_space.ts";
+import { Frame } from "../../../core/frame.ts";
+import { distance32 } from "../../../core/index.ts";
+import type { Wire } from "../../../core/plugin.ts";
+import { GQI_FLAG, GQI_TYPE, GQI_TYPE_MASK, PAGE } from "../constants.ts";
+import type { DeviceContext, NotifyBlock, TxQueueDevice } from "../device_context.ts";
+import { type DeviceFault, deviceFault } from "../faults.ts";
+import { gve_tx_pkt_desc, gve_tx_seg_desc } from "../layout_gqi.ts";
+import { gve_event_counter } from "../layout_records.ts";
+import type { PageList } from "../page_list.ts";
+import { swap32 } from "../registers.ts";
+import { reader } from "../space_access.ts";
+
+const DESC = gve_tx_pkt_desc.size;
+const TYPE_FLAGS = gve_tx_pkt_desc.offsetOf("type_flags");
+const CSUM_OFFSET = gve_tx_pkt_desc.offsetOf("l4_csum_offset");
+const L4_OFFSET = gve_tx_pkt_desc.offsetOf("l4_hdr_offset");
+const DESC_CNT = gve_tx_pkt_desc.offsetOf("desc_cnt");
+const LEN = gve_tx_pkt_desc.offsetOf("len");
+const SEG_LEN = gve_tx_pkt_desc.offsetOf("seg_len");
+const SEG_ADDR = gve_tx_pkt_desc.offsetOf("seg_addr");
+const MSS = gve_tx_seg_desc.offsetOf("mss");
+const { STD, TSO, SEG, MTD } = GQI_TYPE;
+const { L4CSUM } = GQI_FLAG;
+/** Descriptors per packet on the NIC's host switch. */
+const NIC_DESCRIPTORS = 18;
+
+/** Where a GQI transmit queue lies. */
+export interface GqiTxDeviceOptions {
+  /** Number of the queue. */
+  readonly queue: number;
+  /** Address of the descriptor ring. */
+  readonly ring: number;
+  /** Entries of the ring. */
+  readonly size: number;
+  /** Address of the event counter. */
+  readonly counter: number;
+  /** Index of the doorbell word. */
+  readonly word: number;
+  /** Its interrupt. */
+  readonly block: NotifyBlock;
+  /** Where segments lie; without one `seg_addr` is an address. */
+  readonly list: PageList | undefined;
+}
+
+/** The queue. All indices are free-running. */
+export class GqiTxDevice implements TxQueueDevice {
+  readonly queue: number;
+  readonly block: NotifyBlock;
+  readonly word: number;
+  stopped = false;
+  readonly #context: DeviceContext;
+  readonly #options: GqiTxDeviceOptions;
+  readonly #mask: number;
+  readonly #frame = new Frame();
+  readonly #reader;
+  #view!: DataView;
+  #ring = 0;
+  #counterView!: DataView;
+  #counter = 0;
+  #taken = 0;
+  /** Payload bytes of the TSO packet at the head that have left already. */
+  #segmented = 0;
+
+  /** Starts at index 0 with the event counter at 0. */
+  constructor(context: DeviceContext, options: GqiTxDeviceOptions) {
+    this.#context = context;
+    this.#options = options;
+    this.queue = options.queue;
+    this.block = options.block;
+    this.word = options.word;
+    this.#mask = options.size - 1;
+    this.#reader = reader(context.space);
+    this.#attach();
+    this.#counterView.setUint32(this.#counter, 0);
+  }
+
+  /** Id of the page list, or -1. */
+  get pageList(): number {
+    return this.#options.list?.id ?? -1;
+  }
+
+  /**
+   * Works off what the doorbell announced.
+   *
+   * @returns How many descriptors.
+   * @throws {RingFault} If the driver broke a rule.
+   */
+  service(wire: Wire): number {
+    if (this.stopped) return 0;
+    if (this.#reader.refresh()) this.#attach();
+    const announced = swap32(this.#context.doorbells[this.word]!);
+    const before = this.#taken;
+    let pending = distance32(announced, before);
+    if (pending > this.#options.size) {
+      throw this.#fault("doorbell-beyond-ring", {
+        doorbell: announced,
+        taken: before,
+        ring: this.#options.size,
+      });
+    }
+    try {
+      while (pending > 0) {
+        const count = this.#packet(wire, pending);
+        if (count === 0) break;
+        this.#taken = (this.#taken + count) >>> 0;
+        pending -= count;
+      }
+    } finally {
+      if (this.#taken !== before) this.#publish();
+    }
+    return distance32(this.#taken, before);
+  }
+
+  /** State for a person to look at. */
+  inspect(): Record<string, unknown> {
+    return {
+      taken: this.#taken,
+      doorbell: swap32(this.#context.doorbells[this.word]!),
+      stopped: this.stopped,
+    };
+  }
+
+  /** Finds ring and counter in memory. */
+  #attach(): void {
+    const { space } = this.#context;
+    const { ring, size, counter } = this.#options;
+    const rings = space.contiguous(ring, size * DESC, READ);
+    const counters = space.find(counter, WRITE);
+    if (!rings || !counters?.holds(counter, gve_event_counter.size)) {
+      throw this.#fault("memory-gone", { ring, counter });
+    }
+    this.#view = rings.memory.view;
+    this.#ring = ring + rings.delta;
+    this.#counterView = counters.memory.view;
+    this.#counter = counter + counters.delta;
+  }
+
+  #publish(): void {
+    const { counters } = this.#context;
+    counters.eventCounterWrites++;
+    this.#counterView.setUint32(this.#counter, this.#taken);
+    this.block.pending = true;
+  }
+
+  /** Takes the packet at the head. Returns its descriptors, or 0 if it has to wait. */
+  #packet(wire: Wire, pending: number): number {
+    const { counters } = this.#context;
+    const view = this.#view;
+    const at = this.#ring + (this.#taken & this.#mask) * DESC;
+    const typeFlags = view.getUint8(at + TYPE_FLAGS);
+    const count = view.getUint8(at + DESC_CNT);
+    const length = view.getUint16(at + LEN);
+    const segment = view.getUint16(at + SEG_LEN);
+    const type = typeFlags & GQI_TYPE_MASK;
+    if (type !== STD && type !== TSO) throw this.#fault("descriptor-type", { type_flags: typeFlags });
+    if (count === 0 || count > this.#options.size) throw this.#fault("descriptor-count", { desc_cnt: count });
+    if (this.#context.nicLimits && count > NIC_DESCRIPTORS) {
+      throw this.#fault("descriptor-limit", { desc_cnt: count, limit: NIC_DESCRIPTORS });
+    }
+    if (count > pending) return 0;
+    const frame = this.#frame;
+    frame.clear();
+    this.#gather(frame, view.getUint32(at + SEG_ADDR), view.getUint32(at + SEG_ADDR + 4), segment);
+    const mss = count > 1 ? this.#segments(frame, count, type === TSO) : 0;
+    if (frame.length !== length) {
+      throw this.#fault("length-mismatch", { len: length, segments: frame.length });
+    }
+    if (type === TSO) {
+      if (!this.#segmentOut(wire, frame, segment, mss)) return 0;
+    } else {
+      let out = frame;
+      if ((typeFlags & L4CSUM) !== 0) {
+        const start = view.getUint8(at + L4_OFFSET) * 2;
+        const field = start + view.getUint8(at + CSUM_OFFSET) * 2;
+        if (field + 2 > length) throw this.#fault("checksum-offset", { start, field, len: length });
+        this.#context.offload.checksumAt(frame, start, field);
+        out = this.#context.offload.frame;
+      }
+      if (!wire.transmit(out, this.queue)) return 0;
+      if (out !== frame) counters.txChecksums++;
+    }
+    counters.txPackets++;
+    counters.txBytes += length;
+    counters.txDescriptors += count;
+    return count;
+  }
+
+  /** Gathers what follows the packet descriptor. Returns the segment size of a TSO packet. */
+  #segments(frame: Frame, count: number, tso: boolean): number {
+    const view = this.#view;
+    let mss = 0;
+    for (let i = 1; i < count; i++) {
+      const at = this.#ring + ((this.#taken + i) & this.#mask) * DESC;
+      const typeFlags = view.getUint8(at + TYPE_FLAGS);
+      const type = typeFlags & GQI_TYPE_MASK;
+      if (type === MTD && i === 1) continue;
+      if (type !== SEG) throw this.#fault("descriptor-type", { type_flags: typeFlags, position: i });
+      if (tso && mss === 0) mss = view.getUint16(at + MSS);
+      this.#gather(
+        frame,
+        view.getUint32(at + SEG_ADDR),
+        view.getUint32(at + SEG_ADDR + 4),
+        view.getUint16(at + SEG_LEN),
+      );
+    }
+    return mss;
+  }
+
+  /** Adds a segment to the frame: an offset in the page list, or an address. */
+  #gather(frame: Frame, high: number, low: number, length: number): void {
+    if (length === 0) throw this.#fault("zero-length", { seg_len: 0 });
+    const address = high * 4294967296 + low;
+    const { list } = this.#options;
+    if (list === undefined) {
+      if (!this.#reader.gather(frame, address, length)) throw this.#fault("address", { address, length });
+      return;
+    }
+    if (address > list.bytes - length) {
+      throw this.#fault("outside-page-list", { offset: address, length, list: list.bytes });
+    }
+    for (let offset = address; length > 0;) {
+      const start = list.address(offset);
+      let part = Math.min(length, PAGE - (offset & (PAGE - 1)));
+      // Pages that follow one another in memory make one piece.
+      while (part < length && list.address(offset + part) === start + part) {
+        part = Math.min(length, part + PAGE);
+      }
+      if (!this.#reader.gather(frame, start, part)) {
+        throw this.#fault("address", { address: start, length: part });
+      }
+      offset += part;
+      length -= part;
+    }
+  }
+
+  /** Sends a TSO packet out in segments. False if the wire does not take them all now. */
+  #segmentOut(wire: Wire, frame: Frame, header: number, mss: number): boolean {
+    const { offload, counters } = this.#context;
+    if (frame.length === header) throw this.#fault("segment-missing", { len: frame.length });
+    if (mss === 0 || !offload.canSegment(frame, header)) throw this.#fault("tso", { mss, header });
+    const payload = frame.length - header;
+    while (this.#segmented < payload) {
+      const part = offload.segment(frame.length, header, this.#segmented, mss);
+      if (!wire.transmit(offload.frame, this.queue)) return false;
+      counters.txSegments++;
+      this.#segmented += part;
+    }
+    this.#segmented = 0;
+    return true;
+  }
+
+  #fault(code: DeviceFault, values: Record<string, number>): Error {
+    this.stopped = true;
+    this.#context.counters.faults++;
+    return deviceFault(`tx${this.queue}`, code, this.#taken, values);
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * gVNIC, Google's virtual NIC: admin queue, GQI and DQO queues, queue page lists and raw addressing.
+ *
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { RingPair } from "@ringpipe/ringpipe";
+ * import gve from "@ringpipe/ringpipe/plugins/gve";
+ *
+ * const pair = new RingPair(gve, { format: "gqi-qpl" });
+ * pair.transmit(new Uint8Array(60).fill(7));
+ * pair.service();
+ * assertEquals(pair.receive(), [new Uint8Array(60).fill(7)]);
+ * assertEquals(pair.counters()["tx.bounce_bytes"], 60);
+ * ```
+ *
+ * @module
+ */
+import type { OptionValues } from "../../core/options.ts";
+import type { Host, Link, Plugin } from "../../core/plugin.ts";
+import { deviceCounterSpecs, driverCounterSpecs } from "./counters.ts";
+import { GveDevice } from "./device.ts";
+import { GveDriver } from "./driver.ts";
+import { structures } from "./layout.ts";
+import { optionSpecs, settingsFrom } from "./options.ts";
+
+export * from "./constants.ts";
+export type { DeviceSettings, OfferedOption } from "./device_settings.ts";
+export type { DriverKind, DriverSettings } from "./driver_settings.ts";
+export { GveDevice } from "./device.ts";
+export { type Bus, GveDriver } from "./driver.ts";
+export { DEVICE_FAULTS, type DeviceFault, DRIVER_FAULTS, type DriverFault } from "./faults.ts";
+export { settingsFrom } from "./options.ts";
+export { TransmitRequest, UNMAPPED } from "./transmit_request.ts";
+export * from "./layout.ts";
+
+/** Both halves, and the driver brought up. */
+function open(options: OptionValues, host: Host): Link {
+  const settings = settingsFrom(options);
+  let driver: GveDriver | undefined;
+  // Interrupts cannot come before the driver has armed one, which is the last thing it does.
+  const device = new GveDevice(host.space, settings.device, (vector) => driver?.interrupt(vector));
+  driver = new GveDriver(device, host.dma, host.space, host.clock, settings.driver);
+  return { driver, device, batch: options.integer("batch") };
+}
+
+/** The backend. */
+const plugin: Plugin = {
+  api: 1,
+  name: "gve",
+  summary: "Google's gVNIC: admin queue, GQI and DQO, queue page lists and raw addressing",
+  options: optionSpecs,
+  counters: [...driverCounterSpecs, ...deviceCounterSpecs],
+  structures,
+  open,
+};
+
+export default plugin;

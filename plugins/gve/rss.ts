@@ -1,0 +1,165 @@
+/**
+ * Receive side scaling in the device: which queue gets a frame, and what its descriptor says of it.
+ *
+ * @module
+ */
+import {
+  flowHash,
+  flowHashType,
+  FlowParser,
+  HASH_IPV4,
+  HASH_IPV6,
+  HASH_IPV6_EX,
+  HASH_NONE,
+  HASH_TCPV4,
+  HASH_TCPV6,
+  HASH_TCPV6_EX,
+  HASH_UDPV4,
+  HASH_UDPV6,
+  HASH_UDPV6_EX,
+  hashTypeBit,
+  L3_IPV4,
+  L3_IPV6,
+  L4_TCP,
+  L4_UDP,
+} from "../../core/flow.ts";
+import type { Frame } from "../../core/frame.ts";
+import { Memory } from "../../core/memory.ts";
+import { MICROSOFT_RSS_KEY, ToeplitzKey } from "../../core/toeplitz.ts";
+import { gve_rx_flags_seq } from "./layout_gqi.ts";
+import { configure_rss } from "./layout_admin.ts";
+
+/** Bytes of the key. */
+export const RSS_KEY_SIZE = 40;
+/** Entries of the table. */
+export const RSS_LUT_SIZE = 128;
+/** Headers that the device looks at: Ethernet, tags, IPv6 with extensions, TCP with options. */
+const LOOKED_AT = 512;
+
+const FRAG = gve_rx_flags_seq.maskOf("frag");
+const IPV4 = gve_rx_flags_seq.maskOf("ipv4");
+const IPV6 = gve_rx_flags_seq.maskOf("ipv6");
+const TCP = gve_rx_flags_seq.maskOf("tcp");
+const UDP = gve_rx_flags_seq.maskOf("udp");
+
+/** The parser's hash types by the name of their bit in CONFIGURE_RSS. */
+const TYPES: Readonly<Record<string, number>> = {
+  IPV4: HASH_IPV4,
+  TCPV4: HASH_TCPV4,
+  IPV6: HASH_IPV6,
+  IPV6_EX: HASH_IPV6_EX,
+  TCPV6: HASH_TCPV6,
+  TCPV6_EX: HASH_TCPV6_EX,
+  UDPV4: HASH_UDPV4,
+  UDPV6: HASH_UDPV6,
+  UDPV6_EX: HASH_UDPV6_EX,
+};
+const BITS = configure_rss.field("hash_types").flags!;
+/** All hash types that the device knows. */
+export const ALL_HASH_TYPES: number = Object.values(BITS).reduce((all, bit) => all | bit, 0);
+/** What a device hashes until it is told: addresses, and TCP and UDP ports. */
+const DEFAULT_TYPES = ALL_HASH_TYPES;
+
+/** Packet types as this device numbers them: 0 is unknown; else L3 and L4 as {@linkcode packetType} puts them together. */
+export const PACKET_TYPES = 1024;
+
+/** Number of the packet type of a frame: the map entry says what it means. */
+function packetType(l3: number, l4: number): number {
+  return l3 * 4 + l4;
+}
+
+/** The packet type map: `l3_type` and `l4_type` of each packet type. */
+export function packetTypeMap(): Uint8Array {
+  const map = new Uint8Array(PACKET_TYPES * 2);
+  const l3Types = [[0, 0], [L3_IPV4, 2], [L3_IPV6, 3]] as const;
+  const l4Types = [[0, 1], [L4_TCP, 2], [L4_UDP, 3], [3, 1]] as const;
+  for (const [l3, l3Type] of l3Types.slice(1)) {
+    for (const [l4, l4Type] of l4Types) map.set([l3Type, l4Type], packetType(l3, l4) * 2);
+  }
+  return map;
+}
+
+/** What the device knows of the frame it is delivering. */
+export class FlowSteering {
+  /** Toeplitz hash, or 0. */
+  hash = 0;
+  /** Flags for a GQI receive descriptor: IPV4 or IPV6 say that the hash holds. */
+  gqiFlags = 0;
+  /** Packet type for a DQO completion. */
+  packetType = 0;
+  /** Bytes of the headers through L4; 0 if it is neither TCP nor UDP, or was not looked at. */
+  headerLength = 0;
+  /** Key, as configured. */
+  readonly key: Uint8Array = Uint8Array.from(MICROSOFT_RSS_KEY);
+  /** Queue by the low bits of the hash. */
+  readonly table: Uint32Array = new Uint32Array(RSS_LUT_SIZE);
+  /** Bits of CONFIGURE_RSS. */
+  hashTypes = DEFAULT_TYPES;
+  #toeplitz = new ToeplitzKey(MICROSOFT_RSS_KEY);
+  #mask = parserMask(DEFAULT_TYPES);
+  readonly #flow = new FlowParser();
+  readonly #head = new Memory(LOOKED_AT);
+
+  /** Spreads over so many queues, with the default key. */
+  reset(queues: number): void {
+    this.setKey(MICROSOFT_RSS_KEY);
+    this.setTypes(DEFAULT_TYPES);
+    for (let i = 0; i < this.table.length; i++) this.table[i] = i % Math.max(queues, 1);
+    this.forget();
+  }
+
+  /** Takes a new key. */
+  setKey(key: ArrayLike<number>): void {
+    this.key.set(key);
+    this.#toeplitz = new ToeplitzKey(this.key);
+  }
+
+  /** Takes new hash types. */
+  setTypes(types: number): void {
+    this.hashTypes = types;
+    this.#mask = parserMask(types);
+  }
+
+  /** Nothing is known of the frame. */
+  forget(): void {
+    this.hash = 0;
+    this.gqiFlags = 0;
+    this.packetType = 0;
+    this.headerLength = 0;
+  }
+
+  /** Looks at a frame. Returns the queue it goes to. */
+  steer(frame: Frame): number {
+    const flow = this.#parse(frame);
+    const type = flowHashType(flow, this.#mask);
+    this.hash = flowHash(this.#toeplitz, flow, type);
+    const l3 = flow.l3 === L3_IPV4 ? IPV4 : flow.l3 === L3_IPV6 ? IPV6 : 0;
+    const l4 = flow.l4 === L4_TCP ? TCP : flow.l4 === L4_UDP ? UDP : 0;
+    this.gqiFlags = type === HASH_NONE ? 0 : l3 | l4 | (flow.fragmented ? FRAG : 0);
+    return this.table[this.hash % this.table.length]!;
+  }
+
+  #parse(frame: Frame): FlowParser {
+    const flow = this.#flow;
+    let start = 0;
+    if (frame.lengths[0]! >= Math.min(frame.length, LOOKED_AT)) {
+      start = frame.offsets[0]!;
+      flow.parse(frame.bytes[0]!, start, frame.lengths[0]!);
+    } else {
+      const length = Math.min(frame.length, LOOKED_AT);
+      frame.copyTo(this.#head, 0, 0, length);
+      flow.parse(this.#head.bytes, 0, length);
+    }
+    const transport = !flow.fragmented && (flow.l4 === L4_TCP || flow.l4 === L4_UDP);
+    this.headerLength = transport ? flow.payloadOffset - start : 0;
+    this.packetType = flow.l3 === 0 ? 0 : packetType(flow.l3, flow.l4);
+    return flow;
+  }
+}
+
+/** Hash types as the parser names them. */
+function parserMask(types: number): number {
+  let mask = 0;
+  for (const [name, bit] of Object.entries(BITS)) if (types & bit) mask |= hashTypeBit(TYPES[name]!);
+  return mask;
+}

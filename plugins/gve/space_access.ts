@@ -1,0 +1,89 @@
+/**
+ * How the device reaches buffers: the last region is kept, look-ups are rare.
+ *
+ * @module
+ */
+import {
+  type Access,
+  type AddressSpace,
+  NO_REGION,
+  READ,
+  type Region,
+  WRITE,
+} from "../../core/address_space.ts";
+import type { Frame } from "../../core/frame.ts";
+
+/** Reads buffers as pieces of frames, and writes frames into buffers. One per queue and direction. */
+export class SpaceAccess {
+  readonly #space: AddressSpace;
+  readonly #access: Access;
+  #region: Region = NO_REGION;
+  #generation = -1;
+
+  /** Reaches what `space` grants for `access`. */
+  constructor(space: AddressSpace, access: Access) {
+    this.#space = space;
+    this.#access = access;
+  }
+
+  /** Forgets the region if the map has changed. Returns whether it has. */
+  refresh(): boolean {
+    if (this.#generation === this.#space.generation) return false;
+    this.#generation = this.#space.generation;
+    this.#region = NO_REGION;
+    return true;
+  }
+
+  /** Adds a buffer to a frame, in as many pieces as regions. False if the device cannot reach all of it. */
+  gather(frame: Frame, address: number, length: number): boolean {
+    let region = this.#region;
+    if (region.holds(address, length)) {
+      frame.push(region.memory.bytes, address + region.delta, length);
+      return true;
+    }
+    while (length > 0) {
+      if (!region.holds(address, 1)) {
+        const found = this.#space.find(address, this.#access);
+        if (found === undefined) return false;
+        this.#region = region = found;
+      }
+      const part = Math.min(length, region.end - address);
+      frame.push(region.memory.bytes, address + region.delta, part);
+      address += part;
+      length -= part;
+    }
+    return true;
+  }
+
+  /** Copies part of a frame into a buffer. False if the device cannot reach all of it. */
+  scatter(frame: Frame, position: number, address: number, length: number): boolean {
+    let region = this.#region;
+    if (region.holds(address, length)) {
+      frame.copyTo(region.memory, address + region.delta, position, length);
+      return true;
+    }
+    while (length > 0) {
+      if (!region.holds(address, 1)) {
+        const found = this.#space.find(address, this.#access);
+        if (found === undefined) return false;
+        this.#region = region = found;
+      }
+      const part = Math.min(length, region.end - address);
+      frame.copyTo(region.memory, address + region.delta, position, part);
+      position += part;
+      address += part;
+      length -= part;
+    }
+    return true;
+  }
+}
+
+/** For transmit buffers. */
+export function reader(space: AddressSpace): SpaceAccess {
+  return new SpaceAccess(space, READ);
+}
+
+/** For receive buffers. */
+export function writer(space: AddressSpace): SpaceAccess {
+  return new SpaceAccess(space, WRITE);
+}
