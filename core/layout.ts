@@ -17,13 +17,15 @@
  *
  * @module
  */
+import type { ByteOrder, Member } from "./layout_member.ts";
+import { countRests, type Field, placeAll, sizeOf } from "./layout_place.ts";
 import { didYouMean } from "./nearest.ts";
+
+export * from "./layout_member.ts";
+export type { Field } from "./layout_place.ts";
 
 /** An array that takes the rest is not encoded beyond this size: an index that large is a slip. */
 const MOST_BYTES = 16 * 1024 * 1024;
-
-/** Byte order of a field: little or big endian. */
-export type ByteOrder = "le" | "be";
 
 /**
  * A decoded value: fields that lie in 64-bit units are `bigint`, byte arrays arrays of numbers, all others numbers.
@@ -35,118 +37,6 @@ export type Values = Record<string, Value>;
 
 /** What {@linkcode Struct.encode} takes: missing fields are 0; numbers may be texts such as `0x1000`. */
 export type ValuesInput = Readonly<Record<string, number | bigint | string | readonly number[]>>;
-
-/** How often an element repeats; `"rest"`: as often as the bytes hold. A structure has one such array at most. */
-export type Count = number | "rest";
-
-/** What a number field may say about itself. */
-export interface FieldNotes {
-  /** Byte order, if it is not the structure's. */
-  readonly order?: ByteOrder;
-  /** Whether it is a two's complement number: decoded values may then be below 0. */
-  readonly signed?: boolean;
-  /** Names of single bits: name to mask. */
-  readonly flags?: Readonly<Record<string, number>>;
-  /** Names of values: name to value. */
-  readonly values?: Readonly<Record<string, number>>;
-}
-
-/** A number. */
-export interface NumberMember extends FieldNotes {
-  /** Discriminates the union. */
-  readonly kind: "number";
-  /** C name, or empty. */
-  readonly name: string;
-  /** What it means. */
-  readonly meaning: string;
-  /** Size in bytes. */
-  readonly size: number;
-}
-
-/** An array of bytes that counts as one value. */
-export interface BytesMember {
-  /** Discriminates the union. */
-  readonly kind: "bytes";
-  /** C name, or empty. */
-  readonly name: string;
-  /** What it means. */
-  readonly meaning: string;
-  /** How many elements. */
-  readonly count: Count;
-}
-
-/** An array whose elements are values of their own. */
-export interface ArrayMember {
-  /** Discriminates the union. */
-  readonly kind: "array";
-  /** C name, or empty. */
-  readonly name: string;
-  /** How many elements. */
-  readonly count: Count;
-  /** What one element is. */
-  readonly element: Member;
-}
-
-/** A structure, or members that share one place (a union). */
-export interface GroupMember {
-  /** Discriminates the union. */
-  readonly kind: "struct" | "union";
-  /** C name, or empty. */
-  readonly name: string;
-  /** The members in order. */
-  readonly members: readonly Member[];
-  /** Byte order, if it is not that of the structure around it. */
-  readonly order?: ByteOrder;
-}
-
-/** One bit field of a unit. */
-export interface Bit extends Omit<FieldNotes, "order"> {
-  /** C name. */
-  readonly name: string;
-  /** Width in bits. */
-  readonly width: number;
-  /** What it means. */
-  readonly meaning: string;
-}
-
-/** A unit split into bit fields. */
-export interface BitsMember {
-  /** Discriminates the union. */
-  readonly kind: "bits";
-  /** C name, or empty. */
-  readonly name: string;
-  /** Size in bytes. */
-  readonly size: number;
-  /** The bit fields, lowest first. */
-  readonly bits: readonly Bit[];
-  /** Byte order, if it is not that of the structure around it. */
-  readonly order?: ByteOrder;
-}
-
-/** One member as a layout states it; offsets follow from the order of members, without padding. */
-export type Member = NumberMember | BytesMember | ArrayMember | GroupMember | BitsMember;
-
-/** One field with its place. */
-export interface Field extends Omit<FieldNotes, "order"> {
-  /** C path. In an array that takes the rest of the bytes, `[]` stands for the index. */
-  readonly name: string;
-  /** Byte offset of the unit it lies in; behind an array that takes the rest, counted back from the end. */
-  readonly offset: number;
-  /** Size of that unit in bytes: 1, 2, 4 or 8. */
-  readonly size: number;
-  /** Lowest bit within the unit. */
-  readonly shift: number;
-  /** Width in bits. */
-  readonly width: number;
-  /** Byte order of the unit. */
-  readonly order: ByteOrder;
-  /** How many bytes, if it is a byte array. */
-  readonly count?: Count;
-  /** Bytes from one element to the next, if it is part of the array that takes the rest. */
-  readonly stride?: number;
-  /** What it means. */
-  readonly meaning: string;
-}
 
 /** What {@linkcode struct} takes beside the name. */
 export interface StructOptions {
@@ -160,163 +50,6 @@ export interface StructOptions {
   readonly size?: number;
   /** Its members in order. */
   readonly fields: readonly Member[];
-}
-
-function number(size: number, name: string, meaning: string, notes: FieldNotes = {}): Member {
-  return { kind: "number", name, meaning, size, ...notes };
-}
-/** An 8-bit field. */
-export function u8(name: string, meaning: string, notes?: FieldNotes): Member {
-  return number(1, name, meaning, notes);
-}
-/** A 16-bit field. */
-export function u16(name: string, meaning: string, notes?: FieldNotes): Member {
-  return number(2, name, meaning, notes);
-}
-/** A 32-bit field. */
-export function u32(name: string, meaning: string, notes?: FieldNotes): Member {
-  return number(4, name, meaning, notes);
-}
-/** A 64-bit field. */
-export function u64(name: string, meaning: string, notes?: FieldNotes): Member {
-  return number(8, name, meaning, notes);
-}
-/** A signed 16-bit field. */
-export function i16(name: string, meaning: string, notes?: FieldNotes): Member {
-  return number(2, name, meaning, { ...notes, signed: true });
-}
-/** A signed 32-bit field. */
-export function i32(name: string, meaning: string, notes?: FieldNotes): Member {
-  return number(4, name, meaning, { ...notes, signed: true });
-}
-/** An array of bytes, decoded as one value. */
-export function bytes(name: string, count: Count, meaning: string): Member {
-  return { kind: "bytes", name, meaning, count };
-}
-/** An array of numbers (give the element an empty name) or structures: `name[0]`, `name[1].id`. */
-export function array(name: string, count: Count, element: Member | Struct): Member {
-  return { kind: "array", name, count, element: element instanceof Struct ? nested("", element) : element };
-}
-/** A structure within a structure: its fields are `name.field`. Without a name they stand with the others. */
-export function nested(name: string, inner: Struct): Member {
-  return { kind: "struct", name, members: inner.members, ...inner.ownOrder && { order: inner.ownOrder } };
-}
-/** Members that share one place, as large as the largest. Without a name they stand with the others. */
-export function union(name: string, members: readonly Member[]): Member {
-  return { kind: "union", name, members };
-}
-/** One bit field of {@linkcode bitfield}. */
-export function bits(
-  name: string,
-  width: number,
-  meaning: string,
-  notes: Omit<FieldNotes, "order"> = {},
-): Bit {
-  return { name, width, meaning, ...notes };
-}
-/** A unit of 1, 2, 4 or 8 bytes split into bit fields that fill it, the lowest bit first. */
-export function bitfield(size: 1 | 2 | 4 | 8, fields: readonly Bit[], order?: ByteOrder): Member {
-  return { kind: "bits", name: "", size, bits: fields, ...order && { order } };
-}
-
-/** Size in bytes of a member; an array that takes the rest counts 0. */
-function sizeOf(member: Member): number {
-  switch (member.kind) {
-    case "number":
-    case "bits":
-      return member.size;
-    case "bytes":
-      return member.count === "rest" ? 0 : member.count;
-    case "array":
-      return member.count === "rest" ? 0 : member.count * sizeOf(member.element);
-    case "struct":
-      return member.members.reduce((sum, inner) => sum + sizeOf(inner), 0);
-    case "union":
-      return Math.max(...member.members.map(sizeOf));
-  }
-}
-
-function join(path: string, name: string): string {
-  return path && name ? `${path}.${name}` : path || name;
-}
-
-/** The fields of a member that starts at `offset`. */
-function place(member: Member, path: string, offset: number, outer: ByteOrder): Field[] {
-  const name = join(path, member.name);
-  switch (member.kind) {
-    case "number": {
-      const { size, meaning, signed, flags, values, order = outer } = member;
-      return [{
-        name,
-        offset,
-        size,
-        shift: 0,
-        width: size * 8,
-        order,
-        meaning,
-        ...signed && { signed },
-        ...flags && { flags },
-        ...values && { values },
-      }];
-    }
-    case "bits": {
-      const { size, order = outer } = member;
-      let shift = 0;
-      const fields = member.bits.map((bit) => {
-        const field = { ...bit, name: join(path, bit.name), offset, size, shift, order };
-        shift += bit.width;
-        return field;
-      });
-      if (shift !== size * 8) {
-        throw new TypeError(`Bit fields fill ${shift} of ${size * 8} bits at "${fields[0]?.name}"`);
-      }
-      return fields;
-    }
-    case "bytes": {
-      const { count, meaning } = member;
-      const rest = count === "rest";
-      return [{
-        name,
-        offset,
-        size: 1,
-        shift: 0,
-        width: 8,
-        order: outer,
-        meaning,
-        count,
-        ...rest && { stride: 1 },
-      }];
-    }
-    case "array": {
-      const stride = sizeOf(member.element);
-      if (member.count === "rest") {
-        return place(member.element, `${name}[]`, offset, outer).map((field) => ({ ...field, stride }));
-      }
-      return Array.from(
-        { length: member.count },
-        (_, i) => place(member.element, `${name}[${i}]`, offset + i * stride, outer),
-      )
-        .flat();
-    }
-    case "struct":
-    case "union":
-      return placeAll(member.members, name, offset, member.order ?? outer, member.kind === "union");
-  }
-}
-
-function placeAll(
-  members: readonly Member[],
-  path: string,
-  start: number,
-  order: ByteOrder,
-  shared: boolean,
-): Field[] {
-  let offset = start;
-  return members.flatMap((member) => {
-    const fields = place(member, path, offset, order);
-    if (!shared) offset += sizeOf(member);
-    return fields;
-  });
 }
 
 function readUnit(view: DataView, offset: number, field: Field): number | bigint {
@@ -367,17 +100,6 @@ function toInteger(value: ValuesInput[string]): bigint | undefined {
   if (typeof value === "bigint") return value;
   if (typeof value === "number") return Number.isInteger(value) ? BigInt(value) : undefined;
   return typeof value === "string" && /^(-?\d+|0x[0-9a-f]+)$/i.test(value) ? BigInt(value) : undefined;
-}
-
-/** How many arrays in these members take the rest. */
-function countRests(members: readonly Member[]): number {
-  let rests = 0;
-  for (const member of members) {
-    if (member.kind === "struct" || member.kind === "union") rests += countRests(member.members);
-    else if (member.kind === "array") rests += countRests([member.element]);
-    if ((member.kind === "array" || member.kind === "bytes") && member.count === "rest") rests++;
-  }
-  return rests;
 }
 
 /** A structure's layout. Made by {@linkcode struct}. */
