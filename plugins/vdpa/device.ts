@@ -305,7 +305,7 @@ export class VdpaDevice implements VdpaConfigOps, DeviceHalf {
     try {
       this.net.notify(idx);
     } catch (error) {
-      this.#pending = this.#explain(error);
+      this.#pending ??= this.#explain(error);
     }
   }
 
@@ -363,7 +363,7 @@ export class VdpaDevice implements VdpaConfigOps, DeviceHalf {
       );
     } catch (error) {
       this.#status |= STATUS.NEEDS_RESET;
-      this.#pending = this.#explain(error);
+      this.#pending ??= this.#explain(error);
     }
   }
 

@@ -8,7 +8,7 @@ import { Iotlb, type IotlbEntry } from "./iotlb.ts";
 import type { ProcessMemory } from "./process_memory.ts";
 
 /** Addresses from here on are mapped, but nothing is ever read or written there. */
-const REACH = BigInt(Number.MAX_SAFE_INTEGER);
+export const REACH: bigint = BigInt(Number.MAX_SAFE_INTEGER);
 
 /**
  * What a device translates through. The queues use `space`, in which only those mapped addresses stand that have bytes

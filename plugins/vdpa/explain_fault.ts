@@ -5,7 +5,7 @@
  */
 import { type Access, READ_WRITE } from "../../core/address_space.ts";
 import { RingFault } from "../../core/fault.ts";
-import type { DeviceSpace } from "./device_space.ts";
+import { type DeviceSpace, REACH } from "./device_space.ts";
 import type { VdpaDeviceFaultCode } from "./faults.ts";
 import type { ProcessMemory } from "./process_memory.ts";
 
@@ -21,26 +21,26 @@ export interface FailedAccess {
 
 /** What is wrong with the first bad byte of a range, and where that is. */
 function diagnose(
-  address: number,
-  length: number,
+  address: bigint,
+  length: bigint,
   { space, needed }: FailedAccess,
   spaces: readonly DeviceSpace[],
   process: ProcessMemory,
-): [VdpaDeviceFaultCode, number] {
+): [VdpaDeviceFaultCode, bigint] {
   let access = READ_WRITE;
   for (let at = address; at < address + length;) {
-    const entry = space.table.find(BigInt(at));
+    const entry = space.table.find(at);
     if (!entry) {
-      const other = spaces.some(({ table }) => table.find(BigInt(at)) !== undefined);
+      const other = spaces.some(({ table }) => table.find(at) !== undefined);
       return [other ? "iova-other-space" : "iova-unmapped", at];
     }
-    const region = space.space.find(at, 0);
+    const region = space.space.find(Number(at), 0);
     if (!region) {
-      const home = process.backed.find(Number(entry.addr + BigInt(at) - entry.start), 0);
+      const home = at <= REACH && process.backed.find(Number(entry.addr + at - entry.start), 0);
       return [home ? "iova-permission" : "iova-unbacked", at];
     }
     access &= region.access;
-    at = region.end;
+    at = BigInt(region.end);
   }
   const granted = needed !== undefined && (access & needed) === needed;
   return [granted ? "ring-not-contiguous" : "iova-permission", address];
@@ -61,8 +61,8 @@ export function explainFault(
   process: ProcessMemory,
 ): RingFault {
   if (fault.code !== "bad-ring-address" && fault.code !== "bad-address") return fault;
-  const address = Number(fault.values.address);
-  const length = Math.max(1, Number(fault.values.length));
+  const address = BigInt(fault.values.address!);
+  const length = BigInt(fault.values.length!);
   const [code, at] = diagnose(address, length, access, spaces, process);
   const values = { ...fault.values, at, group: access.group, asid: access.space.asid };
   return new RingFault(fault.half, fault.ring, code, fault.index, values);

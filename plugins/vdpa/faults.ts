@@ -11,7 +11,8 @@ export const VDPA_DEVICE_FAULTS = {
   "iova-other-space": "an address that is mapped, but in another space than the one its group is bound to",
   "iova-permission":
     "a mapping does not grant the access: read for what the device reads, write for what it writes",
-  "iova-unbacked": "an address in guest memory that is modelled by its mappings only: there are no bytes",
+  "iova-unbacked":
+    "an address of memory that is modelled by its mappings only, or beyond 2^53: there are no bytes",
   "ring-not-contiguous": "a ring part lies in mappings that do not continue each other in memory",
 } as const satisfies Readonly<Record<string, string>>;
 
