@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { formatOption, optionForm, type OptionSpec } from "../core/options.ts";
+import { formatOption, formatSize, optionForm, type OptionSpec } from "../core/options.ts";
 import type { Plugin } from "../core/plugin.ts";
 import type { Command } from "./command.ts";
 import { DELIVERED } from "./errors.ts";
@@ -13,7 +13,8 @@ import { allBackends, findBackend } from "./plugins.ts";
 import { columns } from "./table.ts";
 
 function defaultOf(option: OptionSpec): string | undefined {
-  return option.default === undefined ? undefined : formatOption(option.default);
+  if (option.default === undefined) return undefined;
+  return option.type === "size" ? formatSize(option.default) : formatOption(option.default);
 }
 
 function section(title: string, rows: readonly (readonly string[])[], right: readonly number[] = []): string {

@@ -50,10 +50,10 @@ export function statisticsTable(statistics: Statistics): string {
     name in counters && packets.in > 0 ? (count / packets.in).toFixed(3) : "",
   ]);
   const head = ["counter", "total", "per packet"];
-  return [
+  const general = [
     ["backend", backend],
     ["options", settings.join(" ") || "none"],
     ["elapsed", `${elapsed_s.toFixed(3)} s`],
-  ].map(([name, value]) => `${name!.padEnd(9)}${value}\n`).join("") +
-    columns([head, ...rows], [1, 2]);
+  ];
+  return columns(general) + columns([head, ...rows], [1, 2]);
 }

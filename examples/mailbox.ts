@@ -134,7 +134,7 @@ const plugin: rp.Plugin = {
   api: 1,
   name: "mailbox",
   summary: "A few slots each way, handed over by an owner field",
-  options: [{ type: "integer", name: "slots", meaning: "Slots each way", default: 2, min: 1, max: 64 }],
+  options: [{ type: "integer", name: "slots", meaning: "slots each way", default: 2, min: 1, max: 64 }],
   counters: [{ name: "tx.slots", meaning: "Frames that the driver has put into slots" }],
   structures: [mailbox_slot],
   faults: [

@@ -15,7 +15,7 @@ Deno.test("--plugin makes a module's backend available under its name", async ()
   const { status, text } = await ringpipe(["backends", "mailbox", ...MAILBOX.slice(0, 2)]);
   assertEquals(status, 0);
   assertStringIncludes(text, "mailbox: A few slots each way, handed over by an owner field\n");
-  assertStringIncludes(text, "  slots  1..64  Slots each way (default 2)\n");
+  assertStringIncludes(text, "  slots  1..64  slots each way (default 2)\n");
   assertStringIncludes(text, "  bad-address  device  A buffer is not mapped, or not to its end\n");
 });
 
