@@ -7,7 +7,7 @@ import { LocalHost } from "../core/host.ts";
 import type { Memory } from "../core/memory.ts";
 import type { Link } from "../core/plugin.ts";
 import type { ByteSink } from "../pcap/byte_source.ts";
-import { CaptureError } from "../pcap/capture_error.ts";
+import { CaptureError, ConversionError } from "../pcap/capture_error.ts";
 import type { Rewriter } from "../pcap/rewriter.ts";
 import type { Scanner } from "../pcap/scanner.ts";
 import type { Input } from "./files.ts";
@@ -74,7 +74,7 @@ export class PipeRun {
     try {
       await this.#recognise();
       for (let last = false; this.#recognised && !this.#finished;) {
-        this.#intake.ahead();
+        if (!last) this.#intake.ahead();
         await this.#turn(last);
         if (!this.#finished) last = await this.#isLast();
       }
@@ -163,10 +163,11 @@ export class PipeRun {
 
   /** Gets all packets out of the ring. What a ring that stopped still holds is lost. */
   #drain(): void {
+    const error = this.#error;
     try {
-      if (!this.#error || this.#error instanceof CaptureError) this.#carrier.drain();
-    } catch (error) {
-      this.#error = error as Error;
+      if (!error || error instanceof CaptureError || error instanceof ConversionError) this.#carrier.drain();
+    } catch (thrown) {
+      this.#error = thrown as Error;
     }
     if (this.#error) this.#carrier.abandon("fault");
   }

@@ -42,3 +42,9 @@ export class CaptureError extends Error {
     return error;
   }
 }
+
+/** A capture holds what the format that it is converted to cannot. */
+export class ConversionError extends Error {
+  /** Always `"ConversionError"`. */
+  override readonly name = "ConversionError";
+}

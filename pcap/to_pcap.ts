@@ -4,6 +4,7 @@
  * @module
  */
 import type { Memory } from "../core/memory.ts";
+import { ConversionError } from "./capture_error.ts";
 import { BLOCK_TYPES, pcap_file_header, PCAP_MAGICS, pcap_pkthdr } from "./layout.ts";
 import { LONGEST_PACKET } from "./link_types.ts";
 import type { Rewriter } from "./rewriter.ts";
@@ -29,12 +30,6 @@ const LOSSES = {
     "blocks that are no packets (names, statistics, secrets, custom)",
   ],
 } as const;
-
-/** A capture holds what the target format cannot. */
-export class ConversionError extends Error {
-  /** Always `"ConversionError"`. */
-  override readonly name = "ConversionError";
-}
 
 /** Writes pcap in little endian: nanoseconds if an interface known at the first packet has them. */
 export class PcapRewriter implements Rewriter {
@@ -72,12 +67,12 @@ export class PcapRewriter implements Rewriter {
     const headerSize = this.#perSecond === 0 ? this.#header(at, from) : 0;
     if (from.linkType !== this.#linkType) {
       throw new ConversionError(
-        `a pcap capture holds one link type: its packets are of ${this.#linkType}, this one is of ${from.linkType}`,
+        `a pcap capture holds packets of one link type: so far ${this.#linkType}, the next one is of ${from.linkType}`,
       );
     }
     if (from.fcsLength !== this.#fcsLength) {
       throw new ConversionError(
-        "a pcap capture holds one length of frame check sequences, this one has several",
+        "a pcap capture holds packets with frame check sequences of one length, and the next one has another",
       );
     }
     const record = at + headerSize;

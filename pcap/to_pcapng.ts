@@ -33,6 +33,8 @@ export class PcapngRewriter implements Rewriter {
   readonly #memory: Memory;
   readonly #scanner: Scanner;
   readonly #facts = packetFacts();
+  /** Packets longer than the interface says they may be. */
+  #longer = 0;
 
   /** Writes into `memory` what `scanner` tells. */
   constructor(memory: Memory, scanner: Scanner) {
@@ -49,6 +51,8 @@ export class PcapngRewriter implements Rewriter {
     const facts = this.#facts;
     this.#scanner.describe(start, end, facts);
     const [high, low] = joinTime(facts.seconds, facts.fraction, facts.perSecond);
+    const { snaplen } = this.#scanner.interfaces[0]!;
+    if (length > snaplen && snaplen > 0) this.#longer++;
     const view = this.#memory.view;
     view.setUint32(at + TYPE, ENHANCED_PACKET, true);
     view.setUint32(at + TOTAL_LENGTH, EPB_SIZE + ((length + 3) & ~3) + TRAILER, true);
@@ -73,7 +77,8 @@ export class PcapngRewriter implements Rewriter {
   }
 
   losses(): string[] {
-    return [];
+    if (this.#longer === 0) return [];
+    return [`packets longer than the snaplen: ${this.#longer}; some readers refuse that in pcapng`];
   }
 
   #section(at: number): number {

@@ -39,11 +39,10 @@ const options: readonly OptionSpec[] = [
   { name: "fault-after", type: "integer", default: 0, min: 0, max: 65536, meaning: "Stops behind N frames" },
   {
     name: "bend",
-    type: "integer",
-    default: 0,
-    min: -1,
-    max: 1,
-    meaning: "Bytes that are added to each frame",
+    type: "choice",
+    choices: ["no", "longer", "shorter"],
+    default: "no",
+    meaning: "Bends the length of each frame by one byte",
   },
   { name: "scribble", type: "flag", default: false, meaning: "Overwrites all headroom" },
 ];
@@ -59,7 +58,8 @@ function open(values: OptionValues, host: Host): Link {
   const slots = host.dma.allocate(2 * SLOT_SIZE, 4096).offset;
   const queues = Array.from({ length: values.integer("queues") }, () => new Queue());
   const [piece, largest, smallest] = ["piece", "largest", "smallest"].map((name) => values.integer(name));
-  const [every, faultAfter, bend] = ["drop-every", "fault-after", "bend"].map((name) => values.integer(name));
+  const [every, faultAfter] = ["drop-every", "fault-after"].map((name) => values.integer(name));
+  const bend = ["shorter", "no", "longer"].indexOf(values.text("bend")) - 1;
   const scribble = values.flag("scribble");
   const frame = new Frame();
   let turn = 0;
@@ -128,7 +128,7 @@ function open(values: OptionValues, host: Host): Link {
     deliver(arriving: Frame) {
       if (free + arriving.length > slots + 2 * SLOT_SIZE - 8) return -1;
       arriving.copyTo(memory, free, 0, arriving.length);
-      last.received.push(free, Math.max(0, arriving.length + bend!));
+      last.received.push(free, Math.max(0, arriving.length + bend));
       free += arriving.length;
       return queues.indexOf(last);
     },
