@@ -27,6 +27,16 @@ export class Frame {
     this.pieces = 0;
   }
 
+  /** Makes the frame one piece. */
+  set(bytes: Uint8Array, offset: number, length: number): void {
+    this.length = length;
+    this.pieces = 1;
+    // Most frames come from the same buffer as the one before; the engine's bookkeeping for a reference costs more.
+    if (this.bytes[0] !== bytes) this.bytes[0] = bytes;
+    this.offsets[0] = offset;
+    this.lengths[0] = length;
+  }
+
   /** Adds a piece at the end. */
   push(bytes: Uint8Array, offset: number, length: number): void {
     const at = this.pieces++;

@@ -10,6 +10,7 @@ import {
   type FrameSink,
   FULL,
   type Link,
+  NO_BUFFERS,
   OVERSIZE,
   REFUSALS,
 } from "./plugin.ts";
@@ -73,6 +74,14 @@ export class Pump implements Wire, FrameSink {
   readonly #device: DeviceHalf;
   readonly #batch: number;
   readonly #sink: PumpSink;
+  /**
+   * Whether all frames so far went one way: one queue, none refused, none dropped. Then three counters say which frame
+   * is where; else the queues of numbers below do.
+   */
+  #straight = true;
+  /** Number of the next frame to leave the device, and of the next to reach the driver, while all is straight. */
+  #looped = 0;
+  #received = 0;
   /** Frame numbers on their way to the device, by transmit queue. */
   readonly #sent: NumberQueue[] = [];
   /** Frame numbers on their way to the driver, by receive queue. */
@@ -104,7 +113,7 @@ export class Pump implements Wire, FrameSink {
 
   /** How many frames are inside the link. */
   get pending(): number {
-    return this.#pending;
+    return this.#straight ? this.#next - this.#received : this.#pending;
   }
 
   /**
@@ -119,24 +128,37 @@ export class Pump implements Wire, FrameSink {
    * @throws {StallError} If the link is stuck.
    */
   push(bytes: Uint8Array, offset: number, length: number, headroom: number): void {
-    const number = this.#next++;
     let queue = this.#driver.transmit(bytes, offset, length, headroom);
     while (queue === FULL) {
       this.#round();
       queue = this.#driver.transmit(bytes, offset, length, headroom);
     }
+    if (queue !== 0 && this.#straight) this.#branch();
+    const number = this.#next++;
     if (queue < 0) {
       this.#sink.drop(number, REFUSALS[queue] ?? "refused");
       return;
     }
-    (this.#sent[queue] ??= new NumberQueue()).push(number);
-    this.#pending++;
+    if (!this.#straight) {
+      (this.#sent[queue] ??= new NumberQueue()).push(number);
+      this.#pending++;
+    }
     if (++this.#unflushed >= this.#batch) this.#round();
+  }
+
+  /** From now on frames are followed one by one: notes where those inside the link are. */
+  #branch(): void {
+    const sent = this.#sent[0] = new NumberQueue();
+    const returning = this.#returning[0] = new NumberQueue();
+    for (let number = this.#received; number < this.#looped; number++) returning.push(number);
+    for (let number = this.#looped; number < this.#next; number++) sent.push(number);
+    this.#pending = this.#next - this.#received;
+    this.#straight = false;
   }
 
   /** Runs the link until every frame has come out or was dropped. */
   drain(): void {
-    while (this.#pending > 0) this.#round();
+    while (this.pending > 0) this.#round();
   }
 
   /** One turn of both sides. */
@@ -147,16 +169,16 @@ export class Pump implements Wire, FrameSink {
     const moved = this.#device.service(this) + this.#driver.receive(this);
     if (moved === 0 && before === 0) {
       throw new StallError(
-        `the link is stuck: ${this.#pending} frames inside, and nothing moved in a full round`,
+        `the link is stuck: ${this.pending} frames inside, and nothing moved in a full round`,
       );
     }
-    const left = this.#next - this.#pending;
+    const left = this.#next - this.pending;
     if (left !== this.#left) {
       this.#left = left;
       this.#idleRounds = 0;
     } else if (++this.#idleRounds > MOST_IDLE_ROUNDS) {
       throw new StallError(
-        `the link is stuck: ${this.#pending} frames inside, and none came out in ${MOST_IDLE_ROUNDS} rounds`,
+        `the link is stuck: ${this.pending} frames inside, and none came out in ${MOST_IDLE_ROUNDS} rounds`,
       );
     }
   }
@@ -164,6 +186,11 @@ export class Pump implements Wire, FrameSink {
   /** The loopback: what the device transmits goes back into its receive side. */
   transmit(frame: Frame, queue: number): boolean {
     const into = this.#device.deliver(frame);
+    if (into === 0 && queue === 0 && this.#straight && this.#looped < this.#next) {
+      this.#looped++;
+      return true;
+    }
+    if (this.#straight && into !== NO_BUFFERS) this.#branch();
     if (into === OVERSIZE) this.drop(queue, REFUSALS[OVERSIZE]!);
     else if (into < 0) return false;
     else (this.#returning[into] ??= new NumberQueue()).push(this.#take(queue));
@@ -172,6 +199,7 @@ export class Pump implements Wire, FrameSink {
 
   /** A frame that the device dropped. */
   drop(queue: number, reason: string): void {
+    if (this.#straight) this.#branch();
     const number = this.#take(queue);
     this.#pending--;
     this.#sink.drop(number, reason);
@@ -186,6 +214,13 @@ export class Pump implements Wire, FrameSink {
 
   /** A piece that the driver received. */
   piece(queue: number, bytes: Uint8Array, offset: number, length: number, more: boolean): void {
+    if (this.#straight && queue === 0 && this.#received < this.#looped) {
+      const number = this.#received;
+      if (!more) this.#received++;
+      this.#sink.piece(number, bytes, offset, length, more);
+      return;
+    }
+    if (this.#straight) this.#branch();
     const numbers = this.#returning[queue];
     const number = numbers === undefined ? -1 : more ? numbers.peek() : numbers.shift();
     if (number < 0) throw new StallError(`receive queue ${queue} brought a frame that was never sent`);

@@ -20,7 +20,7 @@ import { ControlQueue } from "./control_queue.ts";
 import { DeviceQueue } from "./device_queue.ts";
 import type { Profile } from "./faults.ts";
 import { featureNames, hasFeature, netHeaderLength } from "./features.ts";
-import { virtio_net_hdr_v1, virtio_net_hdr_v1_hash } from "./layout.ts";
+import { virtio_net_hdr_v1, virtio_net_hdr_v1_hash, VRING_DESC_F_WRITE } from "./layout.ts";
 import { ReceiveHash } from "./receive_hash.ts";
 
 const HDR_FLAGS = virtio_net_hdr_v1.offsetOf("flags");
@@ -202,17 +202,33 @@ export class VirtioNetDevice implements DeviceHalf {
     let moved = 0;
     queue.disableNotify();
     do {
-      while (queue.pop()) {
-        this.#collect(queue);
+      for (;;) {
+        const slot = queue.popPlain(0);
+        if (slot < 0 && !queue.pop()) break;
+        const head = slot < 0 ? queue.head : queue.heads[slot]!;
+        if (slot < 0) this.#collect(queue);
+        else this.#collectPlain(queue, slot);
         if (!wire.transmit(this.#frame, pair)) {
           queue.unpop(1);
           return moved;
         }
-        queue.push(queue.head, 0);
+        queue.push(head, 0);
         moved++;
       }
     } while (!this.polling && queue.enableNotify());
     return moved;
+  }
+
+  /** Makes a frame of a chain that is one buffer. */
+  #collectPlain(queue: DeviceQueue, slot: number): void {
+    const { bytes } = queue.region.memory;
+    const at = queue.offsets[slot]!;
+    const length = this.#headerLength;
+    if (queue.sizes[slot]! < length) {
+      queue.fault("short-chain", queue.availIndex, { bytes: queue.sizes[slot]! });
+    }
+    this.#checkHeader(queue, bytes, at);
+    this.#frame.set(bytes, at + length, queue.sizes[slot]! - length);
   }
 
   /** Makes a frame of the chain just popped: its buffers, less the net header. */
@@ -272,34 +288,28 @@ export class VirtioNetDevice implements DeviceHalf {
     const queue = this.queues[2 * pair]!;
     if (!queue.running) return NO_BUFFERS;
     if (!this.#serving) queue.refresh();
-    const total = this.#headerLength + frame.length;
-    if (!queue.pop() && !this.#waitForBuffers(queue)) return NO_BUFFERS;
-    if (queue.count !== 1 || queue.writableBytes < total || !this.#inOneRegion(queue)) {
-      return this.#scatter(queue, frame, total) ? pair : this.#refuse(queue);
+    const headerLength = this.#headerLength;
+    const total = headerLength + frame.length;
+    const slot = queue.popPlain(VRING_DESC_F_WRITE);
+    if (slot < 0 || queue.sizes[slot]! < total) {
+      if (slot >= 0) queue.unpop(1);
+      return this.#deliverAnyhow(queue, frame, total) ?? pair;
     }
-    const memory = queue.region.memory;
-    const at = queue.region.offsetOf(queue.addresses[0]!);
+    const { memory } = queue.region;
+    const at = queue.offsets[slot]!;
     this.#writeHeader(memory.view, at, 1);
     if (frame.pieces === 1) {
-      memory.copyFrom(at + this.#headerLength, frame.bytes[0]!, frame.offsets[0]!, frame.length);
-    } else {
-      frame.copyTo(memory, at + this.#headerLength, 0, frame.length);
-    }
+      memory.copyFrom(at + headerLength, frame.bytes[0]!, frame.offsets[0]!, frame.length);
+    } else frame.copyTo(memory, at + headerLength, 0, frame.length);
     this.#bytesCopied += total;
-    queue.push(queue.head, total);
+    queue.push(queue.heads[slot]!, total);
     return pair;
   }
 
-  /** Whether the one buffer of the chain is writable, and lies in one region: then `queue.region` is that region. */
-  #inOneRegion(queue: DeviceQueue): boolean {
-    const address = queue.addresses[0]!;
-    const length = queue.lengths[0]!;
-    if (queue.readable > 0) return false;
-    if (queue.region.holds(address, length)) return true;
-    const region = queue.buffers.find(address, WRITE);
-    if (!region?.holds(address, length)) return false;
-    queue.region = region;
-    return true;
+  /** Puts a frame into whatever chains there are. Returns what `deliver` has to answer if that does not succeed. */
+  #deliverAnyhow(queue: DeviceQueue, frame: Frame, total: number): number | undefined {
+    if (!queue.pop() && !this.#waitForBuffers(queue)) return NO_BUFFERS;
+    return this.#scatter(queue, frame, total) ? undefined : this.#refuse(queue);
   }
 
   /** Asks for a kick when buffers come. Returns whether some came just now, and the first is popped. */

@@ -58,14 +58,6 @@ const NO_INTERRUPT = VRING_AVAIL_F_NO_INTERRUPT;
 const NO_NOTIFY = VRING_USED_F_NO_NOTIFY;
 const HIGH = 2 ** 32;
 
-/** Words of a descriptor copied into the queue's own memory. */
-const SLOT_LOW = 0;
-const SLOT_HIGH = 1;
-const SLOT_LENGTH = 2;
-const SLOT_FLAGS = 3;
-const SLOT_NEXT = 4;
-const SLOT_WORDS = 5;
-
 /** How many entries an indirect table may have, by profile; strict and DPDK allow the queue size. */
 const INDIRECT_LIMIT: Readonly<Record<Profile, number>> = { strict: 0, linux: 65536, qemu: 1024, dpdk: 0 };
 
@@ -126,6 +118,12 @@ export class DeviceQueue {
   /** Length of each buffer. */
   readonly lengths: number[] = [0];
 
+  /** Heads fetched from the available ring, by slot. */
+  heads: Uint16Array = new Uint16Array(0);
+  /** Where the buffers of chains that {@linkcode popPlain} takes lie in the region's memory, by slot. */
+  offsets: Int32Array = new Int32Array(0);
+  /** How long they are, by slot. */
+  sizes: Uint32Array = new Uint32Array(0);
   /** Where a buffer was found last: the user of the queue keeps it here. */
   region: Region = NO_REGION;
 
@@ -154,13 +152,11 @@ export class DeviceQueue {
   /** Bounds of all three parts together, if buffers could overlap them. */
   #low = 0;
   #high = 0;
-  /** Heads fetched from the available ring, by slot. */
-  #heads: Uint16Array = new Uint16Array(0);
-  /** Their first descriptors, {@linkcode SLOT_WORDS} words each. */
-  #slots: Uint32Array = new Uint32Array(0);
+  /** Up to where chains are known to be plain: see {@linkcode DeviceQueue.popPlain}. */
+  #ahead = 0;
   /** Heads and lengths of chains given back, by slot of the used ring. */
-  #usedHeads: Uint16Array = this.#heads;
-  #usedLengths: Uint32Array = this.#slots;
+  #usedHeads: Uint16Array = this.heads;
+  #usedLengths: Uint32Array = new Uint32Array(0);
   /** Which heads are with the device. */
   #live: Uint8Array = new Uint8Array(0);
   #next = 0;
@@ -265,12 +261,13 @@ export class DeviceQueue {
     this.#indirect = hasFeature(features, "INDIRECT_DESC");
     this.#coalesce = this.#mayCoalesce && hasFeature(features, "IN_ORDER");
     this.#indirectLimit = INDIRECT_LIMIT[this.#profile] || size;
-    this.#heads = new Uint16Array(size);
-    this.#slots = new Uint32Array(size * SLOT_WORDS);
+    this.heads = new Uint16Array(size);
+    this.offsets = new Int32Array(size);
+    this.sizes = new Uint32Array(size);
     this.#usedHeads = new Uint16Array(size);
     this.#usedLengths = new Uint32Array(size);
     this.#live = new Uint8Array(size);
-    this.#next = this.#fetched = availIndex;
+    this.#next = this.#fetched = this.#ahead = availIndex;
     this.#usedIndex = this.#published = this.#signalled = usedIndex;
     this.#signalledValid = false;
     this.#generation = this.#buffersGeneration = -1;
@@ -294,6 +291,7 @@ export class DeviceQueue {
     if (this.buffers.generation === this.#buffersGeneration) return;
     this.#buffersGeneration = this.buffers.generation;
     this.region = this.#tableRegion = NO_REGION;
+    this.#ahead = this.#next;
   }
 
   #resolve(): void {
@@ -345,39 +343,79 @@ export class DeviceQueue {
   }
 
   /**
-   * Takes over what the driver has made available since: heads and, as most chains are one buffer, their first
-   * descriptors, each read once into memory of our own. Returns whether there is anything.
+   * Takes over the heads that the driver has made available since, each read once into memory of our own.
+   * Returns whether there is anything.
    */
   #fetch(): boolean {
     const idx = this.#loadAvailIdx();
     const size = this.#size;
     if (distance16(idx, this.#next) > size) this.fault("avail-idx-jump", this.#next, { idx, size });
     const ring = this.#avail + AVAIL_RING;
-    const table = this.#desc;
     const mask = this.#mask;
     const strict = this.#strict;
-    const availView = this.#availView;
-    const descView = this.#descView;
+    const view = this.#availView;
     const live = this.#live;
-    const heads = this.#heads;
-    const slots = this.#slots;
+    const heads = this.heads;
     for (let at = this.#fetched; at !== idx; at = (at + 1) & 0xffff) {
       const slot = at & mask;
-      const head = availView.getUint16(ring + slot * AVAIL_STRIDE, true);
+      const head = view.getUint16(ring + slot * AVAIL_STRIDE, true);
       if (head >= size) this.fault("head-out-of-range", at, { head, size });
       if (strict && live[head] !== 0) this.fault("head-available-twice", at, { head });
       live[head] = 1;
       heads[slot] = head;
-      const desc = table + head * DESC_SIZE;
-      const copy = slot * SLOT_WORDS;
-      slots[copy + SLOT_LOW] = descView.getUint32(desc + DESC_ADDR, true);
-      slots[copy + SLOT_HIGH] = descView.getUint32(desc + DESC_ADDR + 4, true);
-      slots[copy + SLOT_LENGTH] = descView.getUint32(desc + DESC_LEN, true);
-      slots[copy + SLOT_FLAGS] = descView.getUint16(desc + DESC_FLAGS, true);
-      slots[copy + SLOT_NEXT] = descView.getUint16(desc + DESC_NEXT, true);
     }
     this.#fetched = idx;
     return idx !== this.#next;
+  }
+
+  /**
+   * Looks ahead: as most chains are one buffer of one kind in one region, it notes where each such buffer lies, up to
+   * the first chain that is anything else. Returns whether the next chain is among them.
+   */
+  #lookAhead(kind: number): boolean {
+    if (this.#next === this.#fetched && !this.#fetch()) return false;
+    const { start, end, delta } = this.region;
+    const view = this.#descView;
+    const table = this.#desc;
+    const mask = this.#mask;
+    const low = this.#low;
+    const high = this.#high;
+    const heads = this.heads;
+    const offsets = this.offsets;
+    const sizes = this.sizes;
+    const last = this.#fetched;
+    let at = this.#next;
+    for (; at !== last; at = (at + 1) & 0xffff) {
+      const slot = at & mask;
+      const desc = table + heads[slot]! * DESC_SIZE;
+      const length = view.getUint32(desc + DESC_LEN, true);
+      let address = view.getUint32(desc + DESC_ADDR, true);
+      const upper = view.getUint32(desc + DESC_ADDR + 4, true);
+      // Addresses below 4 GiB stay integers for the engine.
+      if (upper !== 0) address += upper * HIGH;
+      if (view.getUint16(desc + DESC_FLAGS, true) !== kind || length === 0) break;
+      if (address < start || length > end - address) break;
+      if (address < high && address + length > low) break;
+      offsets[slot] = address + delta;
+      sizes[slot] = length;
+    }
+    const found = at !== this.#next;
+    this.#ahead = at;
+    return found;
+  }
+
+  /**
+   * Takes the next chain if it is one buffer of the given kind (0 or `VRING_DESC_F_WRITE`) within {@linkcode region}.
+   *
+   * @returns Its slot in `heads`, `offsets` and `sizes`; or -1: then {@linkcode pop} tells what the chain is.
+   * @throws {RingFault} If the driver broke a rule.
+   */
+  popPlain(kind: number): number {
+    const next = this.#next;
+    if (next === this.#ahead && !this.#lookAhead(kind)) return -1;
+    this.#next = (next + 1) & 0xffff;
+    this.#popped++;
+    return next & this.#mask;
   }
 
   /** How many chains are known to be available. */
@@ -393,18 +431,18 @@ export class DeviceQueue {
   pop(): boolean {
     const next = this.#next;
     if (next === this.#fetched && !this.#fetch()) return false;
-    const slot = next & this.#mask;
-    const slots = this.#slots;
-    const copy = slot * SLOT_WORDS;
-    const flags = slots[copy + SLOT_FLAGS]!;
-    const length = slots[copy + SLOT_LENGTH]!;
-    let address = slots[copy + SLOT_LOW]!;
-    const high = slots[copy + SLOT_HIGH]!;
+    const head = this.heads[next & this.#mask]!;
+    const view = this.#descView;
+    const at = this.#desc + head * DESC_SIZE;
+    const flags = view.getUint16(at + DESC_FLAGS, true);
+    const length = view.getUint32(at + DESC_LEN, true);
+    let address = view.getUint32(at + DESC_ADDR, true);
+    const high = view.getUint32(at + DESC_ADDR + 4, true);
     // Addresses below 4 GiB stay integers for the engine.
     if (high !== 0) address += high * HIGH;
-    this.head = this.#heads[slot]!;
+    this.head = head;
     if ((flags & ~WRITE) !== 0) {
-      this.#walk(address, length, flags, slots[copy + SLOT_NEXT]!);
+      this.#walk(address, length, flags, view.getUint16(at + DESC_NEXT, true));
     } else {
       if (length === 0 || (address < this.#high && address + length > this.#low)) {
         this.#checkBuffer(address, length);
@@ -421,14 +459,14 @@ export class DeviceQueue {
         this.writableBytes = length;
       }
     }
-    this.#next = (next + 1) & 0xffff;
+    this.#next = this.#ahead = (next + 1) & 0xffff;
     this.#popped++;
     return true;
   }
 
   /** Puts the last `chains` chains back: they will be popped again. */
   unpop(chains: number): void {
-    this.#next = add16(this.#next, -chains);
+    this.#next = this.#ahead = add16(this.#next, -chains);
     this.#popped -= chains;
   }
 
