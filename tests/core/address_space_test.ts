@@ -53,6 +53,16 @@ Deno.test("Region.holds is true exactly for ranges within the region", () => {
   assertEquals(NO_REGION.holds(0, 1), false);
 });
 
+Deno.test("Region.offsetOf and addressOf turn addresses into offsets and back, at any address", () => {
+  for (const start of [0x1000, 0xffff_fff0, 0x12_3456_7000, Number.MAX_SAFE_INTEGER - 0x200]) {
+    const region = new AddressSpace().map(start, new Memory(0x400), 0x123, 0x100, READ);
+    for (const at of [0, 1, 0x7f, 0xff]) {
+      assertEquals(region.offsetOf(start + at), 0x123 + at);
+      assertEquals(region.addressOf(0x123 + at), start + at);
+    }
+  }
+});
+
 Deno.test("AddressSpace.map refuses what overlaps, on either side, within and around", () => {
   const space = new AddressSpace();
   const memory = new Memory(0x10000);

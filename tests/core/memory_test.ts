@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import { Memory } from "../../mod.ts";
 import { Random } from "../random.ts";
 
@@ -56,6 +56,11 @@ Deno.test("Memory.copyFrom takes bytes from another buffer, a view into one, and
     memory.copyFrom(511, memory.bytes, length % 8, length);
     assertEquals(memory.bytes, copied(before, 511, before, length % 8, length));
   }
+});
+
+Deno.test("Memory refuses a buffer in which an offset would not be a small integer", () => {
+  const large = Object.create(SharedArrayBuffer.prototype, { byteLength: { value: 2 ** 31 } });
+  assertThrows(() => new Memory(large), RangeError, "Cannot take 2147483648 bytes");
 });
 
 Deno.test("Memory looks at a given buffer as a whole, shared or not", () => {

@@ -15,6 +15,11 @@ Deno.test("every ring brings frames back through the library in Deno", async () 
   assertEquals(await run(), EXPECTED);
 });
 
+Deno.test("every ring brings frames back when all addresses have an upper half", async () => {
+  const results = await run({ base: 0x1_2345_6000 }, { vdpa: { "guest-memory": "8G" } });
+  assertEquals(results, EXPECTED);
+});
+
 Deno.test({
   ...needPeers("node"),
   name: "every ring brings frames back through the library in Node, which knows no Deno",
