@@ -61,6 +61,34 @@ Deno.test("Pump names each frame by its number however it is spread over transmi
   }
 });
 
+Deno.test("Pump names frames right when the first that goes another way comes while many are inside", () => {
+  const frames = randomFrames(27, 400);
+  // Frames of the second part begin with 128 and more; of those, every fourth goes another way.
+  frames.forEach((frame, i) => frame[0] = i < 150 ? frame[0]! & 0x7f : frame[0]! | 0x80);
+  const strays = (frame: Uint8Array) => frame[0]! >= 128 && frame[0]! % 4 === 0;
+  const ways: FakeOptions[] = [
+    { transmitQueue: (frame) => strays(frame) ? 2 : 0 },
+    { receiveQueue: (frame) => strays(frame) ? 1 : 0 },
+    { drops: (frame) => strays(frame) ? "odd" : undefined },
+    { refuses: (frame) => strays(frame) ? OVERSIZE : undefined },
+    { holds: (frame) => !strays(frame) },
+  ];
+  for (const way of ways) {
+    for (const budget of [3, Infinity]) {
+      const outcome = pump(
+        fakeLink({ batch: 16, capacity: 64, buffers: 24, pieces: 2, budget, ...way }),
+        frames,
+      );
+      frames.forEach((frame, i) => {
+        const gone = outcome.drops.has(i);
+        assertEquals(outcome.frames.get(i), gone ? undefined : [...frame]);
+        if (gone) assert(strays(frame));
+      });
+      assertEquals(outcome.drops.size + outcome.order.length, frames.length);
+    }
+  }
+});
+
 Deno.test("Pump keeps order when there is one queue", () => {
   const outcome = pump(fakeLink({ batch: 3, capacity: 5, buffers: 2 }), randomFrames(19, 500));
   assertEquals(outcome.order, Array.from({ length: 500 }, (_, i) => i));
@@ -84,15 +112,10 @@ Deno.test("Pump accounts for every frame: delivered, or dropped with the reason"
   );
   frames.forEach((frame, i) => {
     const first = frame[0]!;
-    const wanted = first > 220
-      ? "oversize"
-      : first > 200
-      ? "refused"
-      : first < 30
-      ? "malformed"
-      : first >= 150 && first < 160
-      ? "oversize"
-      : undefined;
+    let wanted: string | undefined;
+    if (first > 220 || (first >= 150 && first < 160)) wanted = "oversize";
+    else if (first > 200) wanted = "refused";
+    else if (first < 30) wanted = "malformed";
     assertEquals(outcome.drops.get(i), wanted);
     assertEquals(outcome.frames.get(i), wanted === undefined ? [...frame] : undefined);
   });
