@@ -8,15 +8,13 @@ import {
   xen_netif_ctrl_request,
 } from "../../plugins/xen/layout.ts";
 import { BackRing, FrontRing, initSharedRing, ringSize } from "../../plugins/xen/shared_ring.ts";
-import { type Vector, vectors } from "./vectors.ts";
+import { type Vector, vectors } from "../vectors.ts";
 
 const TX = netif_tx_request.size;
 const at = (name: string): number => sring_header.offsetOf(name);
 
 function behaviours(name: string): Vector[] {
-  const found = vectors("xen_behaviour.json").filter((vector) => vector.struct === name);
-  if (found.length === 0) throw new Error(`No vectors of ${name}`);
-  return found;
+  return vectors("xen_behaviour.json", name);
 }
 
 function page(fields: Vector["fields"]): Memory {
