@@ -4,8 +4,17 @@
  * @module
  */
 
-/** Whether a command can be found on the search path. */
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether a command can be found on the search path, or a file (a C header) where its absolute path says. */
 function isInstalled(command: string): boolean {
+  if (command.startsWith("/")) return isFile(command);
   for (const directory of (Deno.env.get("PATH") ?? "").split(":")) {
     try {
       const { isFile, mode } = Deno.statSync(`${directory}/${command}`);
@@ -18,9 +27,9 @@ function isInstalled(command: string): boolean {
 }
 
 /**
- * What a test that needs these commands says of itself: `Deno.test({ ...needPeers("tcpdump"), name, fn })`. Where one is
- * missing the test is left out, and a line says so; with CI in the environment it is an error, so that no such test
- * goes missing unseen.
+ * What a test that needs these commands or files says of itself: `Deno.test({ ...needPeers("tcpdump"), name, fn })`.
+ * Where one is missing the test is left out, and a line says so; with CI in the environment it is an error, so that no
+ * such test goes missing unseen.
  */
 export function needPeers(...commands: readonly string[]): { ignore: boolean } {
   const missing = commands.filter((command) => !isInstalled(command));

@@ -36,7 +36,7 @@ export class HashConfiguration {
   /** After {@linkcode HashConfiguration.hash}: the frame's hash. */
   value = 0;
   /** After {@linkcode HashConfiguration.hash}: bit number of its type, or -1 if the frame has none. */
-  type = -1;
+  type: number = -1;
   readonly #queues: number;
   #algorithm: number = XEN_NETIF_CTRL_HASH_ALGORITHM.NONE;
   #flags = 0;

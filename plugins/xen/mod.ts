@@ -23,8 +23,13 @@ import {
 
 export * from "./control_ring.ts";
 export * from "./control_server.ts";
+export * from "./counters.ts";
 export * from "./device.ts";
+export * from "./device_rx.ts";
+export * from "./device_tx.ts";
 export * from "./driver.ts";
+export * from "./driver_rx.ts";
+export * from "./driver_tx.ts";
 export * from "./event_channel.ts";
 export * from "./faults.ts";
 export * from "./grant_entries.ts";
@@ -32,6 +37,8 @@ export * from "./grant_table.ts";
 export * from "./hash.ts";
 export * from "./hypervisor_layout.ts";
 export * from "./layout.ts";
+export * from "./multicast.ts";
+export * from "./page_pool.ts";
 export * from "./shared_ring.ts";
 export * from "./static_grants.ts";
 export * from "./xenbus.ts";
@@ -219,6 +226,7 @@ function open(values: OptionValues, host: Host): Link {
   return { driver, device, batch: BATCH };
 }
 
+/** The Xen network interface as a plugin. */
 const plugin: Plugin = {
   api: 1,
   name: "xen",

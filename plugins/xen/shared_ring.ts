@@ -29,7 +29,7 @@ export function initSharedRing(memory: Memory, page: number): void {
 }
 
 /** What both ends have: a page and its slots. */
-class RingEnd {
+export class RingEnd {
   /** The memory that holds the page. */
   readonly memory: Memory;
   /** Offset of the page in the memory. */

@@ -153,7 +153,7 @@ async function lockstep(program: string, isStatic: boolean): Promise<void> {
 }
 
 Deno.test({
-  ...needPeers("gcc"),
+  ...needPeers("gcc", "/usr/include/xen/io/netif.h"),
   name: "XenDriver works with a backend in C, whose ring pages equal our own backend's at every step",
   async fn(t) {
     const program = await buildPeer();

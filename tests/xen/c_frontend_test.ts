@@ -173,7 +173,7 @@ async function lockstep(program: string, isStatic: boolean): Promise<void> {
 }
 
 Deno.test({
-  ...needPeers("gcc"),
+  ...needPeers("gcc", "/usr/include/xen/io/netif.h"),
   name: "XenDevice serves a frontend in C, whose ring pages equal our own frontend's at every step",
   async fn(t) {
     const program = await buildPeer();
