@@ -58,6 +58,13 @@ const NO_INTERRUPT = VRING_AVAIL_F_NO_INTERRUPT;
 const NO_NOTIFY = VRING_USED_F_NO_NOTIFY;
 const HIGH = 2 ** 32;
 
+/** A descriptor that heads an available chain. */
+const HEAD = 1;
+/** The same, of a chain whose further descriptors are marked. */
+const LINKED_HEAD = 2;
+/** A further descriptor of such a chain. */
+const MEMBER = 3;
+
 /** How many entries an indirect table may have, by profile; strict and DPDK allow the queue size. */
 const INDIRECT_LIMIT: Readonly<Record<Profile, number>> = { strict: 0, linux: 65536, qemu: 1024, dpdk: 0 };
 
@@ -157,8 +164,18 @@ export class DeviceQueue {
   /** Heads and lengths of chains given back, by slot of the used ring. */
   #usedHeads: Uint16Array = this.heads;
   #usedLengths: Uint32Array = new Uint32Array(0);
-  /** Which heads are with the device. */
+  /** What is with the device: {@linkcode HEAD}, {@linkcode LINKED_HEAD} or {@linkcode MEMBER} for each descriptor. */
   #live: Uint8Array = new Uint8Array(0);
+  /** The head of each member's chain. */
+  #owners: Uint16Array = new Uint16Array(0);
+  /** The member behind each descriptor of a chain; the last one names itself. */
+  #members: Uint16Array = this.#owners;
+  /** Whether chains must take the descriptors in their order: IN_ORDER, if strict. */
+  #ordered = false;
+  /** Then the descriptor that the next chain must begin with; negative if any will do. */
+  #expected = -1;
+  /** Chains up to this number have been counted, although some were put back. */
+  #counted = 0;
   #next = 0;
   #fetched = 0;
   #usedIndex = 0;
@@ -267,6 +284,12 @@ export class DeviceQueue {
     this.#usedHeads = new Uint16Array(size);
     this.#usedLengths = new Uint32Array(size);
     this.#live = new Uint8Array(size);
+    this.#owners = new Uint16Array(this.#strict ? size : 0);
+    this.#members = new Uint16Array(this.#strict ? size : 0);
+    this.#ordered = this.#strict && hasFeature(features, "IN_ORDER");
+    // A ring that goes on somewhere tells its place in the table with its first chain.
+    this.#expected = availIndex === 0 ? 0 : -1;
+    this.#counted = 0;
     this.#next = this.#fetched = this.#ahead = availIndex;
     this.#usedIndex = this.#published = this.#signalled = usedIndex;
     this.#signalledValid = false;
@@ -291,7 +314,9 @@ export class DeviceQueue {
     if (this.buffers.generation === this.#buffersGeneration) return;
     this.#buffersGeneration = this.buffers.generation;
     this.region = this.#tableRegion = NO_REGION;
+    if (this.#ahead === this.#next) return;
     this.#ahead = this.#next;
+    this.#expected = this.heads[this.#next & this.#mask]!;
   }
 
   #resolve(): void {
@@ -349,7 +374,9 @@ export class DeviceQueue {
   #fetch(): boolean {
     const idx = this.#loadAvailIdx();
     const size = this.#size;
-    if (distance16(idx, this.#next) > size) this.fault("avail-idx-jump", this.#next, { idx, size });
+    if (distance16(idx, this.#fetched) > size - this.available) {
+      this.fault("avail-idx-jump", this.#next, { idx, size });
+    }
     const ring = this.#avail + AVAIL_RING;
     const mask = this.#mask;
     const strict = this.#strict;
@@ -360,8 +387,10 @@ export class DeviceQueue {
       const slot = at & mask;
       const head = view.getUint16(ring + slot * AVAIL_STRIDE, true);
       if (head >= size) this.fault("head-out-of-range", at, { head, size });
-      if (strict && live[head] !== 0) this.fault("head-available-twice", at, { head });
-      live[head] = 1;
+      if (strict && live[head] !== 0) {
+        this.fault(live[head] === MEMBER ? "descriptor-shared" : "head-available-twice", at, { head });
+      }
+      live[head] = HEAD;
       heads[slot] = head;
     }
     this.#fetched = idx;
@@ -384,9 +413,11 @@ export class DeviceQueue {
     const offsets = this.offsets;
     const sizes = this.sizes;
     const last = this.#fetched;
+    const ordered = this.#ordered;
     let at = this.#next;
     for (; at !== last; at = (at + 1) & 0xffff) {
       const slot = at & mask;
+      if (ordered && heads[slot] !== this.#expected) break;
       const desc = table + heads[slot]! * DESC_SIZE;
       const length = view.getUint32(desc + DESC_LEN, true);
       let address = view.getUint32(desc + DESC_ADDR, true);
@@ -398,6 +429,7 @@ export class DeviceQueue {
       if (address < high && address + length > low) break;
       offsets[slot] = address + delta;
       sizes[slot] = length;
+      if (ordered) this.#expected = (this.#expected + 1) & mask;
     }
     const found = at !== this.#next;
     this.#ahead = at;
@@ -441,7 +473,7 @@ export class DeviceQueue {
     // Addresses below 4 GiB stay integers for the engine.
     if (high !== 0) address += high * HIGH;
     this.head = head;
-    if ((flags & ~WRITE) !== 0) {
+    if ((flags & ~WRITE) !== 0 || this.#ordered) {
       this.#walk(address, length, flags, view.getUint16(at + DESC_NEXT, true));
     } else {
       if (length === 0 || (address < this.#high && address + length > this.#low)) {
@@ -467,7 +499,9 @@ export class DeviceQueue {
   /** Puts the last `chains` chains back: they will be popped again. */
   unpop(chains: number): void {
     this.#next = this.#ahead = add16(this.#next, -chains);
+    this.#counted = Math.max(this.#counted, this.#popped);
     this.#popped -= chains;
+    this.#expected = this.heads[this.#next & this.#mask]!;
   }
 
   /** Adds a buffer to the chain. */
@@ -498,8 +532,15 @@ export class DeviceQueue {
     let left = this.#size;
     let nested = false;
     const profile = this.#profile;
+    const mask = this.#mask;
+    // A chain that was put back is read again, but counts once.
+    const counts = this.#popped >= this.#counted;
+    let last = this.head;
     this.count = this.readable = 0;
     this.readableBytes = this.writableBytes = 0;
+    if (this.#ordered && this.#expected >= 0 && this.head !== this.#expected) {
+      this.fault("not-in-order", this.#next, { head: this.head, expected: this.#expected });
+    }
     for (let i = this.head;;) {
       if (left-- === 0) this.fault("chain-too-long", this.#next, { head: this.head, size: this.#size });
       if (this.#strict && (flags & ~(NEXT | WRITE | INDIRECT)) !== 0) {
@@ -517,7 +558,7 @@ export class DeviceQueue {
         base = whole ? region.offsetOf(address) : 0;
         nested = true;
         i = 0;
-        this.#indirectTables++;
+        if (counts) this.#indirectTables++;
       } else {
         this.#add(address, length, flags);
         if (this.#strict && this.readableBytes + this.writableBytes > HIGH) {
@@ -525,12 +566,20 @@ export class DeviceQueue {
         }
         if (!(flags & NEXT)) {
           // pop counts one.
-          this.#extraDescriptors += this.count - 1;
+          if (counts) this.#extraDescriptors += this.count - 1;
+          this.#expected = (last + 1) & mask;
           return;
+        }
+        if (this.#ordered && next !== (nested ? i + 1 : (i + 1) & mask)) {
+          this.fault("not-in-order", this.#next, { descriptor: i, next });
         }
         // vhost reads the entries of an indirect table one after the other, whatever `next` says.
         i = nested && profile === "linux" ? i + 1 : next;
         if (i >= entries) this.fault("next-out-of-range", this.#next, { next: i, entries });
+        if (!nested) {
+          if (this.#strict) this.#mark(last, i);
+          last = i;
+        }
       }
       const at = base + i * DESC_SIZE;
       address = view.getUint32(at + DESC_ADDR, true);
@@ -540,6 +589,28 @@ export class DeviceQueue {
       flags = view.getUint16(at + DESC_FLAGS, true);
       next = view.getUint16(at + DESC_NEXT, true);
     }
+  }
+
+  /** Notes that a descriptor of the ring belongs to the chain now walked, behind `previous`. */
+  #mark(previous: number, member: number): void {
+    const head = this.head;
+    const live = this.#live;
+    // A chain that runs in circles meets its own: it ends as too long. One that was put back does, too.
+    if (member === head || (live[member] === MEMBER && this.#owners[member] === head)) return;
+    if (live[member] !== 0) this.fault("descriptor-shared", this.#next, { head, descriptor: member });
+    live[member] = MEMBER;
+    live[head] = LINKED_HEAD;
+    this.#owners[member] = head;
+    this.#members[previous] = this.#members[member] = member;
+  }
+
+  /** The further descriptors of a chain are the driver's again. */
+  #unmark(head: number): void {
+    let member = head;
+    do {
+      member = this.#members[member]!;
+      this.#live[member] = 0;
+    } while (this.#members[member] !== member);
   }
 
   #checkIndirect(nested: boolean, flags: number, length: number): void {
@@ -589,6 +660,20 @@ export class DeviceQueue {
     this.#usedIndex = (this.#usedIndex + 1) & 0xffff;
   }
 
+  /** Gives `count` chains of which nothing was written back, those taken from index `first` of the available ring on. */
+  pushBack(first: number, count: number): void {
+    const mask = this.#mask;
+    const heads = this.heads;
+    const usedHeads = this.#usedHeads;
+    const usedLengths = this.#usedLengths;
+    const used = this.#usedIndex;
+    for (let i = 0; i < count; i++) {
+      usedHeads[(used + i) & mask] = heads[(first + i) & mask]!;
+      usedLengths[(used + i) & mask] = 0;
+    }
+    this.#usedIndex = add16(used, count);
+  }
+
   /** Writes the used elements of all chains given back since the last time. */
   #writeElements(): void {
     const ring = this.#used;
@@ -601,12 +686,14 @@ export class DeviceQueue {
     for (let index = this.#published; index !== end; index = (index + 1) & 0xffff) {
       const at = ring + (index & mask) * USED_STRIDE;
       let slot = index & mask;
+      if (live[heads[slot]!] === LINKED_HEAD) this.#unmark(heads[slot]!);
       live[heads[slot]!] = 0;
       if (this.#coalesce && lengths[slot] === 0) {
         // One element for a run of chains of which nothing was written: at its first slot, with its last head.
         for (let next = add16(index, 1); next !== end && lengths[next & mask] === 0; next = add16(next, 1)) {
           index = next;
           slot = next & mask;
+          if (live[heads[slot]!] === LINKED_HEAD) this.#unmark(heads[slot]!);
           live[heads[slot]!] = 0;
         }
       }

@@ -13,6 +13,8 @@ export const DEVICE_FAULTS = {
   "avail-flags": "avail.flags has unknown bits, or is not 0 with EVENT_IDX",
   "head-out-of-range": "an available ring entry names no descriptor",
   "head-available-twice": "a chain is made available again before it was used",
+  "descriptor-shared": "a descriptor belongs to two chains that the device has",
+  "not-in-order": "with IN_ORDER, a chain does not take the next descriptors of the table",
   "next-out-of-range": "next names no descriptor of its table",
   "chain-too-long": "a chain has more descriptors than the queue size: a loop, or an excess",
   "indirect-not-negotiated": "INDIRECT without the feature",
