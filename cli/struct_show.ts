@@ -61,15 +61,37 @@ function nameRows(field: Field): string[][] {
   return names.map((text) => ["", "", "", "", "", `  ${text}`]);
 }
 
-function fieldRow(field: Field): string[] {
+function fieldRow(field: Field): [string, string, string, string, string, string] {
   const order = field.size > 1 && field.count === undefined ? field.order : "";
   const offset = isBehind(field) ? `end${field.offset}` : `${field.offset}`;
   return [offset, bitsOf(field), widthOf(field), order, field.name, field.meaning];
 }
 
-function layoutTable(struct: Struct): string {
-  const rows = struct.fields.flatMap((field) => [fieldRow(field), ...nameRows(field)]);
-  return columns([["OFFSET", "BITS", "WIDTH", "ORDER", "NAME", "MEANING"], ...rows], [0, 1, 2]);
+/** How many fields from `start` on are elements of one array of numbers. */
+function runLength(fields: readonly Field[], start: number): number {
+  const array = /^(.*)\[0\]$/.exec(fields[start]!.name)?.[1];
+  let length = 1;
+  while (array !== undefined && fields[start + length]?.name === `${array}[${length}]`) length++;
+  return length;
+}
+
+function layoutTable({ fields }: Struct): string {
+  const rows = [["OFFSET", "BITS", "WIDTH", "ORDER", "NAME", "MEANING"]];
+  for (let i = 0, length; i < fields.length; i += length) {
+    length = runLength(fields, i);
+    const [offset, bits, width, order, name, meaning] = fieldRow(fields[i]!);
+    const row = [offset, bits, width, order, name, meaning];
+    const run = [
+      offset,
+      bits,
+      `${length} x ${width}`,
+      order,
+      name.replace(/0\]$/, `0..${length - 1}]`),
+      meaning,
+    ];
+    rows.push(length > 1 ? run : row, ...nameRows(fields[i]!));
+  }
+  return columns(rows, [0, 1, 2]);
 }
 
 function heading({ struct, backend }: NamedStruct): string {

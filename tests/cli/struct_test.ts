@@ -1,4 +1,4 @@
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { MAILBOX, ringpipe } from "./program.ts";
 
 const VIRTIO = ["-b", "virtio"];
@@ -49,6 +49,11 @@ Deno.test("struct show prints where each field lies", async () => {
   assertEquals(rows.includes("0 16 le flags"), true, text);
   assertEquals(rows.includes("4 16 le ring[]"), true, text);
   assertEquals(rows.includes("end-2 16 le used_event"), true, text);
+});
+
+Deno.test("struct show puts an array of numbers into one row", async () => {
+  const { text } = await ringpipe(["struct", "show", "-b", "xen", "xen_netif_ctrl_request"]);
+  assertMatch(text, /^ +4 +3 x 32 {2}le +data\[0\.\.2\] {2}/m);
 });
 
 Deno.test("struct show --json gives the layout as data", async () => {
