@@ -42,7 +42,7 @@ function isControl(idx: number, queues: number): boolean {
  * `mlx5`: data queues in group 0, their descriptor tables and rings in group 2, the control queue in group 1 with all
  * that belongs to it: its descriptor group is its own group. There are three groups and two address spaces, so shadow
  * rings and a shadowed control queue share space 1. `sim`: vdpa_sim_net. `vduse`: the groups that the user asks for, the
- * control queue alone in the last. `plain`: one group, one space.
+ * control queue alone in the last that can be reached. `plain`: one group, one space.
  */
 export const MODELS = {
   mlx5: {
@@ -77,8 +77,11 @@ export const MODELS = {
     asids: 2,
     queues: 2,
     free: true,
-    vqGroup: (idx, queues, groups) =>
-      isControl(idx, queues) ? groups - 1 : (idx >> 1) % Math.max(1, groups - queues % 2),
+    vqGroup: (idx, queues, groups) => {
+      // Groups beyond the number of queues could not be bound to a space.
+      const used = Math.min(groups, queues);
+      return isControl(idx, queues) ? used - 1 : (idx >> 1) % Math.max(1, used - queues % 2);
+    },
     suspend: false,
     lateEnable: false,
     persist: true,

@@ -27,6 +27,8 @@ export class Topology {
     this.queues = client.queues;
     this.control = this.queues % 2 === 1 ? this.queues - 1 : -1;
     const data = Array.from({ length: this.queues & ~1 }, (_, index) => index);
+    // The ioctl that binds a group first checks its number against the number of queues.
+    const reachable = (group: number) => group < this.queues;
     const canMove = hasBackendFeature(backendFeatures, "IOTLB_ASID") && client.spaces > 1;
     const groups = canMove ? new Set(data.map((index) => client.group(index))) : new Set<number>();
     this.descGroups = [];
@@ -36,7 +38,7 @@ export class Topology {
     }
     if (canMove && this.control >= 0) {
       const group = client.group(this.control);
-      if (!groups.has(group)) this.controlGroup = group;
+      if (!groups.has(group) && reachable(group)) this.controlGroup = group;
     }
   }
 }
