@@ -1,16 +1,9 @@
 /**
- * What the Xen network interface counts, and how it adds it up.
+ * What the Xen network interface counts.
  *
  * @module
  */
-import type { Counters, CounterSpec } from "../../core/counters.ts";
-import type { ControlServer } from "./control_server.ts";
-import type { RxBack } from "./device_rx.ts";
-import type { TxBack } from "./device_tx.ts";
-import type { RxFront } from "./driver_rx.ts";
-import type { TxFront } from "./driver_tx.ts";
-import type { GrantEntries } from "./grant_entries.ts";
-import type { StaticGrants } from "./static_grants.ts";
+import type { CounterSpec } from "../../core/counters.ts";
 
 /** All counters, frontend's and backend's. */
 export const counterSpecs: readonly CounterSpec[] = [
@@ -103,93 +96,3 @@ export const counterSpecs: readonly CounterSpec[] = [
     meaning: "Packets the backend dropped as they need several slots and the frontend takes one",
   },
 ];
-
-/** What a frontend counted. */
-export interface DriverTally {
-  /** Its queues. */
-  readonly queues: readonly { readonly tx: TxFront; readonly rx: RxFront }[];
-  /** Its grant table. */
-  readonly grants: GrantEntries;
-  /** Control messages. */
-  readonly messages: number;
-  /** Notifications sent. */
-  readonly eventsSent: number;
-  /** Notifications not sent. */
-  readonly eventsSaved: number;
-  /** Events without work. */
-  readonly eventsSpurious: number;
-}
-
-/** A frontend's counters. */
-export function driverCounters(tally: DriverTally): Counters {
-  const { queues, grants } = tally;
-  const tx = (of: (side: TxFront) => number) => queues.reduce((sum, queue) => sum + of(queue.tx), 0);
-  const rx = (of: (side: RxFront) => number) => queues.reduce((sum, queue) => sum + of(queue.rx), 0);
-  return {
-    "grant.guest.grants": grants.grants,
-    "grant.guest.ends": grants.ends,
-    "memcpy.front.bytes": tx((side) => side.memcpyBytes) + rx((side) => side.memcpyBytes),
-    "ctrl.messages": tally.messages,
-    "events.front.sent": tally.eventsSent,
-    "events.front.saved": tally.eventsSaved,
-    "events.front.spurious": tally.eventsSpurious,
-    "tx.frames": tx((side) => side.frames),
-    "tx.slots": tx((side) => side.slots),
-    "tx.extras": tx((side) => side.extras),
-    "tx.full": tx((side) => side.full),
-    "tx.errors": tx((side) => side.errors),
-    "tx.layout.bytes": tx((side) => side.layoutBytes),
-    "rx.posted": rx((side) => side.posted),
-    "rx.frames": rx((side) => side.frames),
-    "rx.slots": rx((side) => side.slots),
-    "rx.extras": rx((side) => side.extras),
-    "drops.rx.status": rx((side) => side.drops.status),
-    "drops.rx.bounds": rx((side) => side.drops.bounds),
-    "drops.rx.incomplete": rx((side) => side.drops.incomplete),
-    "drops.rx.extra": rx((side) => side.drops.extra),
-    "drops.rx.slots": rx((side) => side.drops.slots),
-    "drops.rx.gso": rx((side) => side.drops.gso),
-    "drops.rx.runt": rx((side) => side.drops.runt),
-  };
-}
-
-/** What a backend counted while it was connected. */
-export interface DeviceTally {
-  /** Its queues. */
-  readonly queues: readonly { readonly tx: TxBack; readonly rx: RxBack; readonly statics: StaticGrants }[];
-  /** Its end of the control ring. */
-  readonly control: ControlServer | undefined;
-}
-
-/** The counters of a backend's queues and control ring. */
-export function deviceCounters({ queues, control }: DeviceTally): Counters {
-  const tx = (of: (side: TxBack) => number) => queues.reduce((sum, queue) => sum + of(queue.tx), 0);
-  const rx = (of: (side: RxBack) => number) => queues.reduce((sum, queue) => sum + of(queue.rx), 0);
-  const statics = (of: (table: StaticGrants) => number) =>
-    queues.reduce((sum, queue) => sum + of(queue.statics), 0);
-  return {
-    "grant.tx.copy": tx((side) => side.copies),
-    "grant.tx.map": tx((side) => side.maps),
-    "grant.tx.unmap": tx((side) => side.unmaps),
-    "grant.rx.copy": rx((side) => side.copies),
-    "grant.setup.map": statics((table) => table.maps) + (control?.maps ?? 0),
-    "grant.setup.unmap": statics((table) => table.unmaps) + (control?.unmaps ?? 0),
-    "grant.setup.copy": control?.copies ?? 0,
-    "grant.saved": tx((side) => side.saved) + rx((side) => side.saved),
-    "static.hits": tx((side) => side.hits) + rx((side) => side.hits),
-    "static.misses": tx((side) => side.misses) + rx((side) => side.misses),
-    "hypercalls.copy": tx((side) => side.copyCalls) + rx((side) => side.copyCalls),
-    "hypercalls.map": tx((side) => side.mapCalls),
-    "hypercalls.unmap": tx((side) => side.unmapCalls),
-    "tlb.flushes": tx((side) => side.unmapCalls),
-    "memcpy.back.bytes": rx((side) => side.memcpyBytes),
-    "rx.failures": rx((side) => side.failures),
-  };
-}
-
-/** Adds up counters by name. */
-export function addCounters(a: Counters, b: Counters): Counters {
-  const sum: Counters = { ...a };
-  for (const [name, value] of Object.entries(b)) sum[name] = (sum[name] ?? 0) + value;
-  return sum;
-}

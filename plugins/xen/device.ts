@@ -10,7 +10,7 @@ import type { Frame } from "../../core/frame.ts";
 import type { Memory } from "../../core/memory.ts";
 import { type DeviceHalf, NO_BUFFERS, type Wire } from "../../core/plugin.ts";
 import { ControlServer } from "./control_server.ts";
-import { addCounters, deviceCounters } from "./counters.ts";
+import { addCounters, deviceCounters } from "./device_counters.ts";
 import { RxBack } from "./device_rx.ts";
 import { TxBack, type TxBackSettings, XenFrame } from "./device_tx.ts";
 import type { EventPorts } from "./event_channel.ts";

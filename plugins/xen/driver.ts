@@ -11,7 +11,7 @@ import { FlowParser, L3_IPV4, L4_TCP } from "../../core/flow.ts";
 import { type DriverHalf, type FrameSink, OVERSIZE } from "../../core/plugin.ts";
 import { MICROSOFT_RSS_KEY } from "../../core/toeplitz.ts";
 import { ControlClient } from "./control_ring.ts";
-import { driverCounters } from "./counters.ts";
+import { driverCounters } from "./driver_counters.ts";
 import { RxFront } from "./driver_rx.ts";
 import { TxFront } from "./driver_tx.ts";
 import { type EventPorts, EventThrottle } from "./event_channel.ts";

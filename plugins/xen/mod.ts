@@ -24,6 +24,8 @@ import {
 export * from "./control_ring.ts";
 export * from "./control_server.ts";
 export * from "./counters.ts";
+export * from "./device_counters.ts";
+export * from "./driver_counters.ts";
 export * from "./device.ts";
 export * from "./device_rx.ts";
 export * from "./device_tx.ts";
