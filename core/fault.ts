@@ -17,9 +17,9 @@ export interface FaultSpec {
   readonly meaning: string;
 }
 
-/** The rules that one half watches over, from their meanings by code. */
-export function faultSpecs(half: Half, meanings: Readonly<Record<string, string>>): FaultSpec[] {
-  return Object.entries(meanings).map(([code, meaning]) => ({ code, half, meaning }));
+/** The rules that one half watches over, or either if none is named, from their meanings by code. */
+export function faultSpecs(meanings: Readonly<Record<string, string>>, half?: Half): FaultSpec[] {
+  return Object.entries(meanings).map(([code, meaning]) => ({ code, ...half && { half }, meaning }));
 }
 
 /** The values that led to a fault: what was read, what was allowed. */

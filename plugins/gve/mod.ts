@@ -15,11 +15,13 @@
  *
  * @module
  */
+import { faultSpecs } from "../../core/fault.ts";
 import type { OptionValues } from "../../core/options.ts";
 import type { Host, Link, Plugin } from "../../core/plugin.ts";
 import { deviceCounterSpecs, driverCounterSpecs } from "./counters.ts";
 import { GveDevice } from "./device.ts";
 import { GveDriver } from "./driver.ts";
+import { DEVICE_FAULTS, DRIVER_FAULTS } from "./faults.ts";
 import { structures } from "./layout.ts";
 import { optionSpecs, settingsFrom } from "./options.ts";
 
@@ -51,6 +53,7 @@ const plugin: Plugin = {
   options: optionSpecs,
   counters: [...driverCounterSpecs, ...deviceCounterSpecs],
   structures,
+  faults: [...faultSpecs(DRIVER_FAULTS, "driver"), ...faultSpecs(DEVICE_FAULTS, "device")],
   open,
 };
 

@@ -9,11 +9,13 @@
  *
  * @module
  */
+import { faultSpecs } from "../../core/fault.ts";
 import { OptionError, type OptionValues } from "../../core/options.ts";
 import type { Host, Link, Plugin } from "../../core/plugin.ts";
 import { VirtioNetDriver } from "../virtio/driver.ts";
 import { counters } from "./counters.ts";
 import { VdpaDevice } from "./device.ts";
+import { VDPA_DEVICE_FAULTS, VDPA_GUEST_FAULTS } from "./faults.ts";
 import { GuestMemory } from "./guest_memory.ts";
 import { Hypervisor } from "./hypervisor.ts";
 import { structures } from "./layout.ts";
@@ -107,6 +109,7 @@ const plugin: Plugin = {
   options,
   counters,
   structures,
+  faults: [...faultSpecs(VDPA_DEVICE_FAULTS, "device"), ...faultSpecs(VDPA_GUEST_FAULTS, "device")],
   open,
 };
 

@@ -6,12 +6,13 @@
  *
  * @module
  */
+import { faultSpecs } from "../../core/fault.ts";
 import { OptionError, type OptionSpec, type OptionValues } from "../../core/options.ts";
 import type { Host, Link, Plugin } from "../../core/plugin.ts";
 import { counters } from "./counters.ts";
 import { VirtioNetDevice } from "./device.ts";
 import { VirtioNetDriver } from "./driver.ts";
-import type { Profile } from "./faults.ts";
+import { DEVICE_FAULTS, DRIVER_FAULTS, type Profile } from "./faults.ts";
 import {
   brokenDependency,
   type Feature,
@@ -212,6 +213,7 @@ const plugin: Plugin = {
   options,
   counters,
   structures,
+  faults: [...faultSpecs(DRIVER_FAULTS, "driver"), ...faultSpecs(DEVICE_FAULTS, "device")],
   open,
 };
 

@@ -4,12 +4,14 @@
  * @module
  */
 import type { DmaMemory } from "../../core/dma_memory.ts";
+import { faultSpecs } from "../../core/fault.ts";
 import type { OptionSpec, OptionValues } from "../../core/options.ts";
 import type { Host, Link, Plugin } from "../../core/plugin.ts";
 import { counterSpecs } from "./counters.ts";
 import { XenDevice } from "./device.ts";
 import { type FrontendOptions, type PoolUse, XenDriver } from "./driver.ts";
 import { eventChannels } from "./event_channel.ts";
+import { faultCodes } from "./faults.ts";
 import { GrantTable } from "./grant_table.ts";
 import { PAGE_SIZE, structures } from "./layout.ts";
 import {
@@ -236,6 +238,7 @@ const plugin: Plugin = {
   options,
   counters: counterSpecs,
   structures,
+  faults: faultSpecs(faultCodes),
   open,
 };
 export default plugin;

@@ -21,7 +21,7 @@ Deno.test("RingFault has no brackets in its message when there are no values", (
 });
 
 Deno.test("faultSpecs lists the rules of one half", () => {
-  assertEquals(faultSpecs("driver", { "a-b": "A", c: "C" }), [
+  assertEquals(faultSpecs({ "a-b": "A", c: "C" }, "driver"), [
     { code: "a-b", half: "driver", meaning: "A" },
     { code: "c", half: "driver", meaning: "C" },
   ]);
