@@ -42,18 +42,6 @@ export class ProcessMemory {
     return this.backed.map(address, memory, offset, size, access);
   }
 
-  /** Takes a section away, bytes included. */
-  removeSection(address: number): void {
-    const start = BigInt(address);
-    const [section] = this.#sections.remove(start, start);
-    if (!section) return;
-    for (const region of [...this.backed.regions]) {
-      if (region.start >= Number(section.start) && region.end - 1 <= Number(section.last)) {
-        this.backed.unmap(region);
-      }
-    }
-  }
-
   /**
    * The physically contiguous pieces of a range, as pinning its pages finds them: inclusive address ranges. Undefined if
    * a byte of it belongs to no section.
