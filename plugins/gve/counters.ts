@@ -97,7 +97,7 @@ export class DriverCounters {
   /** `admin.options_skipped` */
   optionsSkipped = 0;
   /** `admin.commands.NAME`, by opcode. */
-  readonly commands = new Map<number, number>();
+  readonly commands: Map<number, number> = new Map();
 
   /** Adds up an admin command. */
   command(opcode: number): void {
@@ -144,7 +144,7 @@ export class DeviceCounters {
   /** `device.resets` */
   resets = 0;
   /** `device.admin.commands.NAME`, by opcode. */
-  readonly commands = new Map<number, number>();
+  readonly commands: Map<number, number> = new Map();
   /** `device.admin.failed` */
   failed = 0;
 

@@ -5,7 +5,8 @@
  */
 import { concat } from "@std/bytes/concat";
 import { FEATURE, OPTION, STAT } from "./constants.ts";
-import { type DeviceSettings, FORMAT_OPTIONS, type OfferedOption } from "./device_settings.ts";
+import type { DeviceSettings, OfferedOption } from "./device_settings.ts";
+import { FORMAT_OPTIONS } from "./formats.ts";
 import * as layout from "./layout_records.ts";
 import { RSS_KEY_SIZE, RSS_LUT_SIZE } from "./rss.ts";
 

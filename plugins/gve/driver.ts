@@ -8,19 +8,19 @@ import type { Clock } from "../../core/clock.ts";
 import type { Counters } from "../../core/counters.ts";
 import type { DmaMemory } from "../../core/dma_memory.ts";
 import { flowHash, flowHashType, FlowParser } from "../../core/flow.ts";
-import { type DriverHalf, type FrameSink, OVERSIZE, type Registers } from "../../core/plugin.ts";
+import { type DriverHalf, type FrameSink, OVERSIZE } from "../../core/plugin.ts";
 import { MICROSOFT_RSS_KEY, ToeplitzKey } from "../../core/toeplitz.ts";
-import { type Bringup, bringUp } from "./bring_up.ts";
+import { type Bringup, bringUp } from "./driver_bring_up.ts";
 import { BouncePool } from "./bounce_pool.ts";
 import { DriverCounters, driverReadings } from "./counters.ts";
-import { isDqo } from "./device_settings.ts";
+import { isDqo } from "./formats.ts";
 import { DmaMapper } from "./dma_mapper.ts";
 import type { DriverSettings } from "./driver_settings.ts";
 import { DQO_POST_STEP, GQI_RX_PAD } from "./constants.ts";
 import { gve_dqo_irq_doorbell } from "./layout_dqo.ts";
 import { gve_gqi_irq_doorbell } from "./layout_gqi.ts";
 import type { DriverContext } from "./queue_context.ts";
-import { swap32 } from "./registers.ts";
+import { type Bus, swap32 } from "./registers.ts";
 import { TransmitRequest, UNMAPPED } from "./transmit_request.ts";
 
 const GQI_MASK = gve_gqi_irq_doorbell.maskOf("mask");
@@ -34,16 +34,6 @@ const VLAN_TYPES: readonly number[] = [0x8100, 0x88a8];
 const LARGEST = 65535;
 /** All of the parser's hash types. */
 const ALL_HASHES = 0x1ff;
-
-/** The bus between the halves: registers, doorbells and how large the latter are. */
-export interface Bus {
-  /** Registers. */
-  readonly bar0: Registers;
-  /** Doorbells. */
-  readonly bar2: Registers;
-  /** Bytes of BAR2. */
-  readonly bar2Size: number;
-}
 
 /** A driver for gVNIC. */
 export class GveDriver implements DriverHalf {
@@ -61,7 +51,7 @@ export class GveDriver implements DriverHalf {
   /** Notify blocks whose interrupt was taken and not yet rearmed. */
   readonly #taken: Uint8Array;
   #anyTaken = false;
-  #up2date = true;
+  #open = true;
   #resetWanted = false;
 
   /**
@@ -105,11 +95,6 @@ export class GveDriver implements DriverHalf {
   /** Largest frame that both directions carry whatever the state of the rings. */
   get largestFrame(): number {
     return this.#largest;
-  }
-
-  /** What the device has and offers. */
-  get bringup(): Bringup {
-    return this.#up;
   }
 
   /** Whether the device asked for a reset. */
@@ -177,14 +162,14 @@ export class GveDriver implements DriverHalf {
 
   /** Closes the queues and gives the device back, in the order in which Linux does. */
   close(): void {
-    if (!this.#up2date) return;
-    this.#up2date = false;
+    if (!this.#open) return;
+    this.#open = false;
     this.#up.tearDown();
   }
 
   /** Resets the device without closing anything: all it knew is gone. */
   reset(): void {
-    this.#up2date = false;
+    this.#open = false;
     this.#up.reset();
   }
 

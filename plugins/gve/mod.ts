@@ -29,19 +29,19 @@ export * from "./constants.ts";
 export type { DeviceSettings, OfferedOption } from "./device_settings.ts";
 export type { DriverKind, DriverSettings } from "./driver_settings.ts";
 export { GveDevice } from "./device.ts";
-export { type Bus, GveDriver } from "./driver.ts";
+export { GveDriver } from "./driver.ts";
+export type { Bus } from "./registers.ts";
 export { DEVICE_FAULTS, type DeviceFault, DRIVER_FAULTS, type DriverFault } from "./faults.ts";
-export { settingsFrom } from "./options.ts";
+export { type Settings, settingsFrom } from "./options.ts";
 export { TransmitRequest, UNMAPPED } from "./transmit_request.ts";
 export * from "./layout.ts";
 
 /** Both halves, and the driver brought up. */
 function open(options: OptionValues, host: Host): Link {
   const settings = settingsFrom(options);
-  let driver: GveDriver | undefined;
-  // Interrupts cannot come before the driver has armed one, which is the last thing it does.
-  const device = new GveDevice(host.space, settings.device, (vector) => driver?.interrupt(vector));
-  driver = new GveDriver(device, host.dma, host.space, host.clock, settings.driver);
+  // No interrupt comes before the driver has armed one, and then only while the device works.
+  const device = new GveDevice(host.space, settings.device, (vector) => driver.interrupt(vector));
+  const driver: GveDriver = new GveDriver(device, host.dma, host.space, host.clock, settings.driver);
   return { driver, device, batch: options.integer("batch") };
 }
 

@@ -5,7 +5,7 @@
  */
 import { isPowerOfTwo } from "../../core/index.ts";
 import { FEATURE, OPTION, QUEUE_FORMAT } from "./constants.ts";
-import { isDqo } from "./device_settings.ts";
+import { isDqo } from "./formats.ts";
 import { driverFault } from "./faults.ts";
 import * as layout from "./layout_records.ts";
 

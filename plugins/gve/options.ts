@@ -7,7 +7,8 @@ import { OptionError, type OptionSpec, type OptionValues } from "../../core/opti
 import { didYouMean } from "../../core/nearest.ts";
 import { OPTION, PAGE, QUEUE_FORMAT } from "./constants.ts";
 import { offerOptions, OPTION_NAMES } from "./device_records.ts";
-import { type DeviceSettings, FORMAT_OPTIONS, isDqo, usesPageLists } from "./device_settings.ts";
+import type { DeviceSettings } from "./device_settings.ts";
+import { FORMAT_OPTIONS, isDqo, usesPageLists } from "./formats.ts";
 import type { DriverKind, DriverSettings } from "./driver_settings.ts";
 
 /** Formats by name. */

@@ -46,6 +46,16 @@ export function write32(registers: Registers, offset: number, value: number): vo
   registers.write(offset, 4, swap32(value));
 }
 
+/** The bus between the halves: registers, doorbells and how large the latter are. */
+export interface Bus {
+  /** Registers. */
+  readonly bar0: Registers;
+  /** Doorbells. */
+  readonly bar2: Registers;
+  /** Bytes of BAR2. */
+  readonly bar2Size: number;
+}
+
 /** What register writes set off in the device. */
 export interface RegisterActions {
   /** The admin queue is at this address from now on; its counters start at 0. */

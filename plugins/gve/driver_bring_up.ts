@@ -5,18 +5,8 @@
  */
 import type { Allocation, DmaMemory } from "../../core/dma_memory.ts";
 import { AdminQueue } from "./admin_queue.ts";
-import {
-  CAPABILITY,
-  DEVICE_STATUS,
-  FEATURE,
-  OPCODE,
-  PAGE,
-  QUEUE_FORMAT,
-  RAW_ADDRESSING,
-  STATUS,
-} from "./constants.ts";
-import { isDqo, usesPageLists } from "./device_settings.ts";
-import type { Bus } from "./driver.ts";
+import { CAPABILITY, DEVICE_STATUS, FEATURE, OPCODE, PAGE, RAW_ADDRESSING, STATUS } from "./constants.ts";
+import { isDqo, usesPageLists } from "./formats.ts";
 import type { DriverSettings } from "./driver_settings.ts";
 import { BufferStates } from "./dqo/buffer_states.ts";
 import { DqoRxDriver, type HeaderBuffers } from "./dqo/rx_driver.ts";
@@ -47,7 +37,7 @@ import {
 import { negotiate, type Negotiated } from "./negotiation.ts";
 import { HoldingStack, PagePool } from "./pages.ts";
 import type { DriverContext } from "./queue_context.ts";
-import { read32 } from "./registers.ts";
+import { type Bus, read32 } from "./registers.ts";
 import { MICROSOFT_RSS_KEY } from "../../core/toeplitz.ts";
 
 const VERSION = "GVE-ringpipe\n";
@@ -572,10 +562,4 @@ class BringUp implements Bringup {
   #get(place: Allocation): Uint8Array {
     return this.#dma.memory.bytes.slice(place.offset, place.offset + place.size);
   }
-}
-
-/** Name of a queue format as typed. */
-export function formatName(format: number): string {
-  const name = Object.entries(QUEUE_FORMAT).find(([, value]) => value === format)?.[0] ?? "unspecified";
-  return name.toLowerCase().replace("_", "-");
 }

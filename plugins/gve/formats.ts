@@ -1,0 +1,25 @@
+/**
+ * The four queue formats.
+ *
+ * @module
+ */
+import { OPTION, QUEUE_FORMAT } from "./constants.ts";
+
+/** The formats by the id of their option. */
+export const FORMAT_OPTIONS: ReadonlyMap<number, number> = new Map([
+  [OPTION.GQI_RAW_ADDRESSING, QUEUE_FORMAT.GQI_RDA],
+  [OPTION.GQI_RDA, QUEUE_FORMAT.GQI_RDA],
+  [OPTION.GQI_QPL, QUEUE_FORMAT.GQI_QPL],
+  [OPTION.DQO_RDA, QUEUE_FORMAT.DQO_RDA],
+  [OPTION.DQO_QPL, QUEUE_FORMAT.DQO_QPL],
+]);
+
+/** Whether queues of a format have a page list. */
+export function usesPageLists(format: number): boolean {
+  return format === QUEUE_FORMAT.GQI_QPL || format === QUEUE_FORMAT.DQO_QPL;
+}
+
+/** Whether a format is DQO. */
+export function isDqo(format: number): boolean {
+  return format === QUEUE_FORMAT.DQO_RDA || format === QUEUE_FORMAT.DQO_QPL;
+}
