@@ -9,7 +9,7 @@ import { RingFault } from "../../core/fault.ts";
 import { isPowerOfTwo } from "../../core/index.ts";
 import type { DeviceQueue } from "../../plugins/virtio/device_queue.ts";
 import { featureMask } from "../../plugins/virtio/features.ts";
-import { VIRTQUEUE_MAX_SIZE } from "../../plugins/virtio/layout.ts";
+import { VIRTQUEUE_MAX_SIZE, vring_used } from "../../plugins/virtio/layout.ts";
 import { protocolMask, requestName, REQUESTS, vhost_vring_state } from "./layout.ts";
 import { type Mapping, MemoryTable } from "./memory_table.ts";
 import {
@@ -511,6 +511,22 @@ export class Backend {
   }
 
   /**
+   * Where to go on: at the used index, whatever the base is. This device gives chains back in order and at once, so
+   * the two only differ if the last back end died: then DPDK's driver, for one, sets a base of 0 for a ring that is not
+   * at 0, and DPDK's and QEMU's own back ends go by the used index too.
+   */
+  #resumeAt(index: number): number {
+    const ring = this.#rings[index]!;
+    const head = new Uint8Array(USED_IDX_END);
+    if (!this.memory.rings.read(ring.places!.device, head)) return ring.base;
+    const used = head[USED_IDX_END - 2]! | head[USED_IDX_END - 1]! << 8;
+    if (used !== ring.base) {
+      this.#log(`ring ${index} goes on at used index ${used} instead of base ${ring.base}`);
+    }
+    return used;
+  }
+
+  /**
    * Starts a queue if all is said that it needs. A receive queue waits until it is enabled; a disabled transmit queue
    * runs, and its frames are thrown away.
    */
@@ -520,13 +536,16 @@ export class Backend {
     if (queue.running || !ring.armed || ring.size === 0 || !ring.places) return;
     if (isReceive(index) && !ring.enabled) return;
     try {
-      queue.start(ring.size, ring.places, this.features, ring.base);
+      queue.start(ring.size, ring.places, this.features, this.#resumeAt(index));
     } catch (error) {
       if (error instanceof RingFault) throw new ProtocolError(error.message);
       throw error;
     }
   }
 }
+
+/** Bytes of the used ring up to and including its index. */
+const USED_IDX_END = vring_used.offsetOf("idx") + 2;
 
 function isReceive(index: number): boolean {
   return index % 2 === 0;

@@ -24,6 +24,8 @@ class Bench {
   readonly device: VirtioNetDevice;
   readonly backend: Backend;
   fileSize = MEMORY;
+  /** What stands in used.idx of every ring. */
+  usedIndex = 7;
   sealed = true;
   #next = 100;
 
@@ -40,8 +42,12 @@ class Bench {
       peripherals: {
         map: (_fd, offset, size) => {
           if (offset + size > this.fileSize) throw new Error("its file is too small");
+          const memory = new Memory(size);
+          if (size === MEMORY) {
+            for (const ring of [0, 0x4000]) memory.view.setUint16(ring + 0x2002, this.usedIndex, true);
+          }
           const mapping = {
-            memory: new Memory(size),
+            memory,
             offset: 0,
             sealed: this.sealed,
             close: () => this.mapped.delete(mapping),
@@ -128,6 +134,17 @@ Deno.test("Backend starts rings disabled when bit 30 is taken, and throws away w
   bench.ask(ASK.SET_VRING_ENABLE, numbers(0, 0));
   assertEquals(bench.running(), [false, true]);
   assertEquals(bench.ask(ASK.GET_VRING_BASE, numbers(0, 0)), 7n << 32n);
+});
+
+Deno.test("Backend goes on at the used index when the base is that of a ring that has not run", () => {
+  const bench = new Bench();
+  bench.usedIndex = 44416;
+  bench.ask(ASK.SET_FEATURES, numbers(VERSION_1));
+  bench.table();
+  bench.ring(0);
+  const { availIndex, usedIndex } = bench.device.queues[0]!;
+  assertEquals([availIndex, usedIndex], [44416, 44416]);
+  assertEquals(bench.lines, ["ring 0 goes on at used index 44416 instead of base 7"]);
 });
 
 Deno.test("Backend takes enables before rings exist, as QEMU sends them", () => {
