@@ -204,20 +204,28 @@ export const virtio_net_hash_config: Struct = struct("virtio_net_hash_config", {
     bytes("hash_key_data", "rest", "Toeplitz key"),
   ],
 });
+/**
+ * Control queue: RSS configuration as on the wire, where the table has as many entries as its mask and one.
+ *
+ * @param entries Entries of the table: a power of two.
+ */
+export function rssConfig(entries: number): Struct {
+  return struct("virtio_net_rss_config", {
+    summary: "Class MQ, RSS_CONFIG with one table entry; the table has indirection_table_mask + 1 of them",
+    source: NET,
+    fields: [
+      u32("hash_types", "What to hash"),
+      u16("indirection_table_mask", "Entries less one"),
+      u16("unclassified_queue", "Receive queue for what is not hashed, queue index / 2"),
+      array("indirection_table", entries, u16("", "Receive queue, queue index / 2")),
+      u16("max_tx_vq", "Transmit queues in use"),
+      u8("hash_key_length", "Bytes of key that follow"),
+      bytes("hash_key_data", "rest", "Toeplitz key"),
+    ],
+  });
+}
 /** Control queue: RSS configuration with a table of one entry. */
-export const virtio_net_rss_config: Struct = struct("virtio_net_rss_config", {
-  summary: "Class MQ, RSS_CONFIG with one table entry; the table has indirection_table_mask + 1 of them",
-  source: NET,
-  fields: [
-    u32("hash_types", "What to hash"),
-    u16("indirection_table_mask", "Entries less one"),
-    u16("unclassified_queue", "Receive queue for what is not hashed, queue index / 2"),
-    array("indirection_table", 1, u16("", "Receive queue, queue index / 2")),
-    u16("max_tx_vq", "Transmit queues in use"),
-    u8("hash_key_length", "Bytes of key that follow"),
-    bytes("hash_key_data", "rest", "Toeplitz key"),
-  ],
-});
+export const virtio_net_rss_config: Struct = rssConfig(1);
 /** Coalescing, either direction. */
 const virtio_net_ctrl_coal: Struct = struct("virtio_net_ctrl_coal", {
   summary: "Interrupt coalescing",
