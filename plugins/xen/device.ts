@@ -7,6 +7,7 @@ import type { Counters } from "../../core/counters.ts";
 import { RingFault } from "../../core/fault.ts";
 import { FlowParser } from "../../core/flow.ts";
 import type { Frame } from "../../core/frame.ts";
+import type { FrameBatch } from "../../core/frame_batch.ts";
 import type { Memory } from "../../core/memory.ts";
 import { type DeviceHalf, NO_BUFFERS, type Wire } from "../../core/plugin.ts";
 import { ControlServer } from "./control_server.ts";
@@ -277,8 +278,9 @@ export class XenDevice implements DeviceHalf {
     const gso = frame instanceof XenFrame && frontend.gso ? frame.gsoType : XEN_NETIF_GSO_TYPE.NONE;
     const size = gso === XEN_NETIF_GSO_TYPE.NONE ? 0 : (frame as XenFrame).gsoSize;
     const queue = this.#queues[number]!;
+    const hash = hashes ? this.#hash : undefined;
     try {
-      if (!queue.rx.deliver(frame, gso, size, hashes ? this.#hash : undefined)) return NO_BUFFERS;
+      if (!queue.rx.deliver(frame, gso, size, hash)) return NO_BUFFERS;
     } catch (error) {
       if (error instanceof RingFault) this.#fault = error;
       throw error;
@@ -286,6 +288,16 @@ export class XenDevice implements DeviceHalf {
     // Within a service the responses of all its frames are published together.
     if (!this.#inService) this.#pushRx(queue);
     return number;
+  }
+
+  /** See {@linkcode DeviceHalf.deliverBatch}. */
+  deliverBatch(frames: FrameBatch, from: number): number {
+    if (this.#fault) throw this.#fault;
+    if (this.#queues.length !== 1 || this.#hash.enabled) return from;
+    const queue = this.#queues[0]!;
+    const end = this.#guard(() => queue.rx.deliverBatch(frames, from));
+    if (!this.#inService) this.#pushRx(queue);
+    return end;
   }
 
   /** Finds a frame's headers. If they lie in several pieces, they are brought together first. */

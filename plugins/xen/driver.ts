@@ -8,6 +8,7 @@ import type { Counters } from "../../core/counters.ts";
 import type { DmaMemory } from "../../core/dma_memory.ts";
 import { RingFault } from "../../core/fault.ts";
 import { FlowParser, L3_IPV4, L4_TCP } from "../../core/flow.ts";
+import type { FrameBatch } from "../../core/frame_batch.ts";
 import { type DriverHalf, type FrameSink, OVERSIZE } from "../../core/plugin.ts";
 import { MICROSOFT_RSS_KEY } from "../../core/toeplitz.ts";
 import { ControlClient } from "./control_ring.ts";
@@ -307,6 +308,14 @@ export class XenDriver implements DriverHalf {
     }
     const result = queues[number]!.tx.send(bytes, offset, length, gsoType, gsoSize);
     return result < 0 ? result : number;
+  }
+
+  /** See {@linkcode DriverHalf.transmitBatch}. */
+  transmitBatch(frames: FrameBatch, from: number, _headroom: number): number {
+    if (this.#fault) throw this.#fault;
+    if (this.#queues.length > 1) return from;
+    const longest = this.#gso ? Math.min(this.#longest, LARGEST_SEGMENT) : this.#longest;
+    return this.#queues[0]!.tx.sendBatch(frames, from, longest);
   }
 
   /** See {@linkcode DriverHalf.flush}. */

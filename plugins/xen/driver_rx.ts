@@ -5,6 +5,7 @@
  */
 import type { DmaMemory } from "../../core/dma_memory.ts";
 import { RingFault } from "../../core/fault.ts";
+import { BATCH_SIZE, FrameBatch } from "../../core/frame_batch.ts";
 import { distance32 } from "../../core/index.ts";
 import type { Memory } from "../../core/memory.ts";
 import type { FrameSink } from "../../core/plugin.ts";
@@ -92,6 +93,8 @@ export class RxFront {
   readonly #pageOf: Uint16Array;
   /** Where `copyOut` puts bytes. */
   readonly #copy: number;
+  /** Frames of one slot each, to be handed over in one go. */
+  readonly #batch = new FrameBatch();
   /** The pieces of the packet being received. */
   readonly #pieceAt = new Float64Array(XEN_NETIF_NR_SLOTS_MIN + 1);
   readonly #pieceLength = new Uint16Array(XEN_NETIF_NR_SLOTS_MIN + 1);
@@ -150,10 +153,14 @@ export class RxFront {
     }
     const view = ring.memory.view;
     const { copyOut, linux } = this.#settings;
+    const { offset: base, granted } = this.pages;
+    const batch = this.#batch;
+    batch.bytes = this.#memory.bytes;
     while (ring.rspCons !== producer) {
       const slot = ring.slot(ring.rspCons);
       const flags = view.getUint16(slot + FLAGS, true);
       if ((flags & (MORE_DATA | EXTRA_INFO)) !== 0) {
+        this.#handOverBatch(queue, sink);
         this.#receiveLong(queue, sink, producer, flags);
         continue;
       }
@@ -166,13 +173,36 @@ export class RxFront {
       else {
         this.frames++;
         this.slots++;
-        const at = this.pages.offset + page * PAGE_SIZE + offset;
-        if (copyOut && page < this.pages.granted) this.#handOver(queue, sink, at, length, false);
-        else sink.piece(queue, this.#memory.bytes, at, length, false);
+        const at = base + page * PAGE_SIZE + offset;
+        if (copyOut && page < granted) {
+          this.#handOverBatch(queue, sink);
+          this.#handOver(queue, sink, at, length, false);
+        } else {
+          const count = batch.count++;
+          batch.offsets[count] = at;
+          batch.lengths[count] = length;
+          if (batch.count === BATCH_SIZE) this.#handOverBatch(queue, sink);
+        }
       }
+      // The backend does not see the page posted again before the ring is pushed: its bytes stay till then.
       this.#repost(page);
     }
+    this.#handOverBatch(queue, sink);
     return moved;
+  }
+
+  /** Hands over the frames gathered so far. */
+  #handOverBatch(queue: number, sink: FrameSink): void {
+    const batch = this.#batch;
+    if (batch.count === 0) return;
+    if (sink.batch !== undefined) {
+      sink.batch(queue, batch);
+    } else {
+      for (let i = 0; i < batch.count; i++) {
+        sink.piece(queue, batch.bytes, batch.offsets[i]!, batch.lengths[i]!, false);
+      }
+    }
+    batch.count = 0;
   }
 
   /** The page posted in the slot of the response now consumed, whose id must be the one posted with it. */

@@ -24,7 +24,7 @@ export class StaticGrants {
   /** The memory of each mapped page. */
   readonly memory: Memory[] = [];
   /** Where in its memory each mapped page starts. */
-  readonly offset: Float64Array;
+  readonly offset: Int32Array;
   /** 1 for each page that may be written. */
   readonly writable: Uint8Array;
   /** How many slots of frames not yet finished with point into each page. */
@@ -50,7 +50,7 @@ export class StaticGrants {
   constructor(grants: GrantTable, capacity: number) {
     this.#grants = grants;
     this.capacity = capacity;
-    this.offset = new Float64Array(capacity);
+    this.offset = new Int32Array(capacity);
     this.writable = new Uint8Array(capacity);
     this.uses = new Uint16Array(capacity);
     this.#refs = new Uint32Array(capacity);
