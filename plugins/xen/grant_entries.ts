@@ -69,8 +69,8 @@ export class GrantEntries {
     this.address = table.address;
     this.statusAddress = words.address;
     this.#memory = dma.memory;
-    this.#base = table.offset;
-    this.#status = words.offset;
+    this.#base = table.offset | 0;
+    this.#status = words.offset | 0;
     this.#delta = dma.region.delta;
     this.#permit = GTF_TYPE.permit_access + domid * 2 ** (8 * V1_DOMID);
   }

@@ -101,9 +101,9 @@ export class GrantTable {
       throw new RangeError(`Cannot find the grant table in the domain's memory: address ${site.address}`);
     }
     this.#table = table.memory;
-    this.#base = site.address + table.delta;
+    this.#base = table.offsetOf(site.address);
     this.#status = status.memory;
-    this.#statusBase = site.version === 1 ? this.#base : site.statusAddress! + status.delta;
+    this.#statusBase = site.version === 1 ? this.#base : status.offsetOf(site.statusAddress!);
     this.#pins = new Uint32Array(site.entries);
     this.#writers = new Uint32Array(site.entries);
     this.#pinned = new Float64Array(site.entries);
@@ -138,7 +138,7 @@ export class GrantTable {
     const writable = (flags & GNTMAP.readonly!) === 0;
     const place = this.#find(ref, writable, false);
     if (place < 0) return place;
-    if (this.#pins[ref]!++ === 0) this.#pinned[ref] = place - this.#region.delta;
+    if (this.#pins[ref]!++ === 0) this.#pinned[ref] = this.#region.addressOf(place);
     if (writable) this.#writers[ref]!++;
     this.#mark(ref, writable ? GTF.reading | GTF.writing : GTF.reading);
     const handle = this.#freeHandles[--this.#freeCount]!;
@@ -247,7 +247,7 @@ export class GrantTable {
       if (!found?.holds(address, PAGE_SIZE)) return GNTST.bad_page;
       region = this.#region = found;
     }
-    return address + region.delta;
+    return region.offsetOf(address);
   }
 
   #mark(ref: number, bits: number): void {

@@ -28,7 +28,7 @@ export class PagePool {
 
   /** Makes the pages and grants those of the pool. */
   constructor(dma: DmaMemory, grants: GrantEntries, pool: number, ordinary: number, readonly: boolean) {
-    this.offset = dma.allocate((pool + ordinary) * PAGE_SIZE, PAGE_SIZE).offset;
+    this.offset = dma.allocate((pool + ordinary) * PAGE_SIZE, PAGE_SIZE).offset | 0;
     this.firstRef = grants.allocate(pool + ordinary);
     this.poolPages = this.granted = pool;
     this.ordinaryPages = ordinary;

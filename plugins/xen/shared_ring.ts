@@ -46,11 +46,11 @@ export class RingEnd {
   /** Attaches to a page. */
   constructor(memory: Memory, page: number, slotSize: number) {
     this.memory = memory;
-    this.page = page;
+    this.page = page | 0;
     this.slotSize = slotSize;
     this.size = ringSize(slotSize);
     this.mask = this.size - 1;
-    this.slots = page + HEADER;
+    this.slots = this.page + HEADER;
   }
 
   /** Offset in the memory of the slot that an index chooses. */
