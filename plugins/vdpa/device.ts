@@ -12,6 +12,7 @@ import { READ, READ_WRITE } from "../../core/address_space.ts";
 import type { Counters } from "../../core/counters.ts";
 import { RingFault } from "../../core/fault.ts";
 import type { Frame } from "../../core/frame.ts";
+import type { FrameBatch } from "../../core/frame_batch.ts";
 import { type DeviceHalf, type Doorbell, NO_BUFFERS, type Wire } from "../../core/plugin.ts";
 import { VirtioNetDevice } from "../virtio/device.ts";
 import { brokenDependency, featureMask, hasFeature } from "../virtio/features.ts";
@@ -411,6 +412,16 @@ export class VdpaDevice implements VdpaConfigOps, DeviceHalf {
     if (!this.active) return NO_BUFFERS;
     try {
       return this.net.deliver(frame);
+    } catch (error) {
+      throw this.#explain(error);
+    }
+  }
+
+  /** Puts frames into receive buffers, as many as find one each. */
+  deliverBatch(frames: FrameBatch, from: number): number {
+    if (!this.active) return from;
+    try {
+      return this.net.deliverBatch(frames, from);
     } catch (error) {
       throw this.#explain(error);
     }

@@ -7,6 +7,7 @@
 import type { Counters } from "../../core/counters.ts";
 import { RingFault } from "../../core/fault.ts";
 import type { Frame } from "../../core/frame.ts";
+import type { FrameBatch } from "../../core/frame_batch.ts";
 import type { DeviceHalf, Wire } from "../../core/plugin.ts";
 import { brokenDependency, featureMask } from "../virtio/features.ts";
 import type { RingAddresses } from "../virtio/ring_areas.ts";
@@ -73,6 +74,14 @@ export class Hypervisor implements VirtioTransport, DeviceHalf {
       if (this.#frames === this.#nextSwitch || !this.#wire!.transmit(frame, queue)) return false;
       this.#frames++;
       return true;
+    },
+    transmitBatch: (frames, queue) => {
+      const { count } = frames;
+      frames.count = Math.min(count, this.#nextSwitch - this.#frames);
+      const taken = this.#wire!.transmitBatch?.(frames, queue) ?? 0;
+      frames.count = count;
+      this.#frames += taken;
+      return taken;
     },
     drop: (queue, reason) => {
       this.#frames++;
@@ -184,6 +193,10 @@ export class Hypervisor implements VirtioTransport, DeviceHalf {
 
   deliver(frame: Frame): number {
     return this.#device.deliver(frame);
+  }
+
+  deliverBatch(frames: FrameBatch, from: number): number {
+    return this.#device.deliverBatch(frames, from);
   }
 
   /** Counters, documented in `counters.ts`. */

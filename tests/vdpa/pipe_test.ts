@@ -145,6 +145,11 @@ for (const device of devices) {
           at = more ? at + length : 0;
           if (!more) received++;
         },
+        batch(number, frames) {
+          for (let i = 0; i < frames.count; i++) {
+            this.piece(number + i, frames.bytes, frames.offsets[i]!, frames.lengths[i]!, false);
+          }
+        },
         drop(number, reason) {
           throw new Error(`frame ${number} was dropped: ${reason}`);
         },
