@@ -32,7 +32,7 @@ function paragraphs(command: Command | CommandGroup): string {
     .join("\n");
 }
 
-/** Ends each meaning with a full stop only where something follows it. */
+/** One row for each flag: its forms, and what it does. */
 function flagRows(flags: readonly FlagSpec[]): string[][] {
   return flags.map((flag) => {
     const short = flag.short ? `-${flag.short}, ` : "    ";
