@@ -3,10 +3,12 @@
  *
  * @module
  */
+import { concat } from "@std/bytes/concat";
 import {
   type DeviceHalf,
   type DriverHalf,
   Frame,
+  FrameBatch,
   type FrameSink,
   FULL,
   type Link,
@@ -36,6 +38,8 @@ export interface FakeOptions {
   readonly budget?: number;
   /** Into how many pieces received frames are cut. */
   readonly pieces?: number;
+  /** Whether both halves move frames in batches where they can. */
+  readonly batches?: boolean;
 }
 
 /** What happened, call by call. */
@@ -51,7 +55,27 @@ export function fakeLink(options: FakeOptions = {}): FakeLink {
   const published: Uint8Array[][] = [];
   const received: Uint8Array[][] = [];
   const at = (queues: Uint8Array[][], queue: number) => queues[queue] ??= [];
+  const transmitBatch: DriverHalf["transmitBatch"] = (frames, from) => {
+    let i = from;
+    while (
+      i < frames.count && driver.transmit(frames.bytes, frames.offsets[i]!, frames.lengths[i]!, 0) === 0
+    ) i++;
+    return i;
+  };
+  const deliverBatch: DeviceHalf["deliverBatch"] = (frames, from) => {
+    const gather = new Frame();
+    let i = from;
+    for (; i < frames.count; i++) {
+      const start = frames.offsets[i]!;
+      const bytes = frames.bytes.slice(start, start + frames.lengths[i]!);
+      if ((options.receiveQueue?.(bytes) ?? 0) !== 0) break;
+      gather.set(bytes, 0, bytes.length);
+      if (device.deliver(gather) !== 0) break;
+    }
+    return i;
+  };
   const driver: DriverHalf = {
+    ...options.batches && options.transmitQueue === undefined && { transmitBatch },
     transmit(bytes, offset, length) {
       const frame = bytes.slice(offset, offset + length);
       if (length < 1) return RUNT;
@@ -72,6 +96,12 @@ export function fakeLink(options: FakeOptions = {}): FakeLink {
     receive(sink: FrameSink) {
       let moved = 0;
       received.forEach((frames, queue) => {
+        if (options.batches && sink.batch !== undefined && pieces === 1) {
+          const batch = gathered(frames);
+          sink.batch(queue, batch);
+          moved += batch.count;
+          frames.splice(0, batch.count);
+        }
         for (const frame of frames.splice(0)) {
           const part = Math.ceil(frame.length / pieces);
           for (let start = 0; start < frame.length; start += part) {
@@ -87,10 +117,18 @@ export function fakeLink(options: FakeOptions = {}): FakeLink {
     inspect: () => ({}),
   };
   const device: DeviceHalf = {
+    ...options.batches && { deliverBatch },
     service(wire: Wire) {
       let moved = 0;
       const gather = new Frame();
       published.forEach((frames, queue) => {
+        if (options.batches && wire.transmitBatch !== undefined) {
+          const end = frames.findIndex((frame) => options.drops?.(frame) !== undefined);
+          const batch = gathered(frames.slice(0, Math.min(end < 0 ? Infinity : end, budget)));
+          const taken = wire.transmitBatch(batch, queue);
+          frames.splice(0, taken);
+          moved += taken;
+        }
         while (frames.length > 0 && moved < budget) {
           const frame = frames[0]!;
           const reason = options.drops?.(frame);
@@ -121,4 +159,18 @@ export function fakeLink(options: FakeOptions = {}): FakeLink {
     inspect: () => ({}),
   };
   return { driver, device, batch, log };
+}
+
+/** The first frames, as many as fit, in one buffer. */
+function gathered(frames: readonly Uint8Array[]): FrameBatch {
+  const batch = new FrameBatch();
+  const some = frames.slice(0, batch.offsets.length);
+  batch.bytes = concat(some);
+  let offset = 0;
+  for (const { length } of some) {
+    batch.offsets[batch.count] = offset;
+    batch.lengths[batch.count++] = length;
+    offset += length;
+  }
+  return batch;
 }

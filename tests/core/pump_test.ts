@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { FULL, type Link, OVERSIZE, Pump, StallError } from "../../mod.ts";
+import { concat } from "@std/bytes/concat";
+import { FrameBatch, FULL, type Link, OVERSIZE, Pump, StallError } from "../../mod.ts";
 import { Random } from "../random.ts";
 import { fakeLink, type FakeOptions } from "./fake_link.ts";
 
@@ -16,20 +17,33 @@ class Outcome {
     if (!more) this.order.push(number);
   }
 
+  batch(number: number, { bytes, offsets, lengths, count }: FrameBatch): void {
+    for (let i = 0; i < count; i++) this.piece(number + i, bytes, offsets[i]!, lengths[i]!, false);
+  }
+
   drop(number: number, reason: string): void {
     assert(!this.drops.has(number));
     this.drops.set(number, reason);
   }
 }
 
-/** Sends the frames through a link, each from the middle of a buffer. */
-function pump(link: Link, frames: readonly Uint8Array[]): Outcome {
+/** Sends the frames through a link, each from the middle of a buffer, one by one or so many at a time. */
+function pump(link: Link, frames: readonly Uint8Array[], many = 1): Outcome {
   const outcome = new Outcome();
   const engine = new Pump(link, outcome);
-  for (const frame of frames) {
-    const buffer = new Uint8Array(frame.length + 7);
-    buffer.set(frame, 5);
-    engine.push(buffer, 5, frame.length, 5);
+  const batch = new FrameBatch();
+  for (let start = 0; start < frames.length; start += many) {
+    const some = frames.slice(start, start + many);
+    batch.bytes = concat(some.flatMap((frame) => [new Uint8Array(5), frame, new Uint8Array(2)]));
+    batch.count = 0;
+    let offset = 5;
+    for (const { length } of some) {
+      batch.offsets[batch.count] = offset;
+      batch.lengths[batch.count++] = length;
+      offset += length + 7;
+    }
+    if (many > 1) engine.pushBatch(batch, 5);
+    else engine.push(batch.bytes, 5, some[0]!.length, 5);
   }
   engine.drain();
   assertEquals([engine.pushed, engine.pending], [frames.length, 0]);
@@ -195,3 +209,51 @@ Deno.test("Pump throws StallError when a half brings a frame that was never sent
     };
   }, "receive queue 9 brought a frame that was never sent");
 });
+
+Deno.test("Pump moves batches as it moves frames one by one, whichever half can do which", () => {
+  const frames = randomFrames(28, 600);
+  frames.forEach((frame, i) => frame[0] = i < 200 ? frame[0]! & 0x7f : frame[0]! | 0x80);
+  const strays = (frame: Uint8Array) => frame[0]! >= 128 && frame[0]! % 4 === 0;
+  const ways: FakeOptions[] = [
+    {},
+    { batch: 7, budget: 5 },
+    { buffers: 3 },
+    { capacity: 3, batch: 300 },
+    { pieces: 2 },
+    { transmitQueue: (frame) => strays(frame) ? 1 : 0 },
+    { receiveQueue: (frame) => strays(frame) ? 1 : 0 },
+    { drops: (frame) => strays(frame) ? "odd" : undefined },
+    { refuses: (frame) => strays(frame) ? OVERSIZE : undefined },
+    { holds: (frame) => !strays(frame) },
+  ];
+  for (const way of ways) {
+    const options = { batch: 64, capacity: 128, buffers: 96, ...way };
+    const wanted = pump(fakeLink(options), frames);
+    for (const many of [1, 2, 50, 256]) {
+      const { driver, device, batch } = fakeLink({ ...options, batches: true });
+      const outcome = pump({ driver, device, batch }, frames, many);
+      assertEquals(outcome.frames, wanted.frames);
+      assertEquals(outcome.drops, wanted.drops);
+    }
+    assertEquals(pump(fakeLink(options), frames, 50).frames, wanted.frames);
+  }
+});
+
+Deno.test("Pump throws StallError when a device brings a batch that was never sent", () => {
+  const link = fakeLink({ batch: 4, batches: true });
+  const { service } = link.device;
+  link.device.service = (wire) => {
+    wire.transmitBatch!(batchOf(9), 0);
+    return service(wire);
+  };
+  assertThrows(() => pump(link, randomFrames(29, 20), 4), StallError, "that was never sent");
+});
+
+/** So many frames of one byte. */
+function batchOf(count: number): FrameBatch {
+  const batch = new FrameBatch();
+  batch.bytes = new Uint8Array(count);
+  batch.count = count;
+  batch.lengths.fill(1, 0, count);
+  return batch;
+}
