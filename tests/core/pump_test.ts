@@ -147,6 +147,14 @@ Deno.test("Pump lets the device work after each batch, and drains what is left",
   assertEquals(link.log, ["flush 4", "flush 4", "flush 2"]);
 });
 
+Deno.test("Pump rings the doorbell as often for batches as for single frames", () => {
+  for (const many of [1, 3, 10]) {
+    const link = fakeLink({ batch: 4, capacity: 100, buffers: 100, batches: true });
+    pump(link, randomFrames(30, 10), many);
+    assertEquals(link.log, ["flush 4", "flush 4", "flush 2"]);
+  }
+});
+
 Deno.test("Pump makes room when the ring is full instead of dropping", () => {
   const link = fakeLink({ batch: 100, capacity: 2, buffers: 1 });
   const outcome = pump(link, randomFrames(22, 50));
