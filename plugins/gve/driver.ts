@@ -185,7 +185,7 @@ export class GveDriver implements DriverHalf {
       format,
       features,
       skipped_options: skippedOptions,
-      link_speed: linkSpeed,
+      link_speed: Number(linkSpeed),
       largest_frame: this.#largest,
       tx: Object.fromEntries(tx.map((queue, i) => [i, queue.inspect()])),
       rx: Object.fromEntries(rx.map((queue, i) => [i, queue.inspect()])),

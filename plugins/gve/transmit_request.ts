@@ -5,7 +5,7 @@
  */
 
 /** `address` of a piece that the driver has to map itself. */
-export const UNMAPPED = -1;
+export const UNMAPPED: number = -1;
 
 /**
  * A packet to be sent: a linear part, fragments, and what the device is asked to do with it. Made once and filled

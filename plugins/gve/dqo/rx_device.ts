@@ -38,6 +38,8 @@ const RXDID_VALUE = 1;
 const BUFFER_IDS = 0x10000;
 /** How many buffers the device fetches ahead when it mixes their order. */
 const LOOK_AHEAD = 8;
+/** Numbers that are kept of each: id, address, header address. */
+const FETCHED = 3;
 
 /** Where a DQO receive queue lies. */
 export interface DqoRxDeviceOptions {
@@ -157,7 +159,7 @@ export class DqoRxDevice {
     if (overflow || header >= length) header = 0;
     const payload = length - header;
     const needed = payload <= bufferSize ? 1 : Math.ceil(payload / bufferSize);
-    if (needed > available + this.#fetched.length) {
+    if (needed > available + this.#fetched.length / FETCHED) {
       counters.rxNoBuffers++;
       return false;
     }
@@ -232,15 +234,15 @@ export class DqoRxDevice {
   #take(): void {
     if (!this.#options.outOfOrder) return this.#fetch();
     const fetched = this.#fetched;
-    while (fetched.length < LOOK_AHEAD * 3 && this.#position < this.#announced) {
+    while (fetched.length < LOOK_AHEAD * FETCHED && this.#position < this.#announced) {
       this.#fetch();
       fetched.push(this.#id, this.#address, this.#headerAddress);
     }
     this.#random ^= this.#random << 13;
     this.#random ^= this.#random >>> 17;
     this.#random ^= this.#random << 5;
-    const at = (this.#random >>> 0) % (fetched.length / 3) * 3;
-    [this.#id, this.#address, this.#headerAddress] = fetched.splice(at, 3) as [number, number, number];
+    const at = (this.#random >>> 0) % (fetched.length / FETCHED) * FETCHED;
+    [this.#id, this.#address, this.#headerAddress] = fetched.splice(at, FETCHED) as [number, number, number];
   }
 
   /** Reads the next buffer descriptor. */
