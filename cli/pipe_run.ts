@@ -48,7 +48,7 @@ export class PipeRun {
   #error: Error | undefined;
   #interrupted = false;
   #finished = false;
-  #told = 0;
+  #told = -Infinity;
 
   /** Opens the ring between `input` and `sink`. */
   constructor(options: PipeOptions, input: Input, sink: ByteSink) {
