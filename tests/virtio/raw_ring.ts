@@ -59,7 +59,7 @@ export class RawRing {
   }
 
   /** Reads a descriptor of the table. */
-  getDesc(index: number): Required<Desc> {
+  getDesc(index: number): Required<Desc> & { readonly addr: number } {
     const at = this.desc + 16 * index;
     return {
       addr: Number(this.view.getBigUint64(at, true)),
