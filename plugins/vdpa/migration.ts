@@ -24,7 +24,7 @@ import {
 } from "./mapping_plan.ts";
 import { type OwnMemory, ShadowArea } from "./shadow_area.ts";
 import { CommandPages, CommandRecord, ShadowControl } from "./shadow_control.ts";
-import { ShadowCounters, ShadowQueue } from "./shadow_queue.ts";
+import { type ShadowCounters, ShadowQueue, sumCounters } from "./shadow_queue.ts";
 import { GUEST_ASID, SHADOW_ASID, type Topology } from "./topology.ts";
 import { Translation } from "./translation.ts";
 import type { Mapping, VhostClient } from "./vhost_client.ts";
@@ -64,13 +64,13 @@ export interface MigrationOptions {
 
 /** See the module. */
 export class Migration {
-  /** What shadow queues have done. */
-  readonly shadowCounters: ShadowCounters = new ShadowCounters();
   /** Control commands that make up the device's state. */
   readonly record: CommandRecord = new CommandRecord();
   /** Shadow queues in place, by queue index. */
   readonly shadows: (ShadowQueue | ShadowControl | undefined)[] = [];
   readonly #options: MigrationOptions;
+  /** What shadow queues had done that are no longer in place. */
+  #retired: ShadowCounters = sumCounters([]);
   readonly #counts = {
     switches: 0,
     regions: 0,
@@ -216,8 +216,11 @@ export class Migration {
     return bases.map((base, index) => {
       const shadow = this.shadows[index];
       this.shadows[index] = undefined;
+      if (!shadow) return base;
+      const next = shadow.stop();
       if (shadow instanceof ShadowControl) this.#counts.commands += shadow.relayed;
-      return shadow?.stop() ?? base;
+      else this.#retired = sumCounters([this.#retired, shadow.counters]);
+      return next;
     });
   }
 
@@ -287,7 +290,6 @@ export class Migration {
       : new ShadowQueue({
         ...ends,
         translation: plan.translated && new Translation(plan.translated),
-        counters: this.shadowCounters,
       });
   }
 
@@ -317,7 +319,8 @@ export class Migration {
 
   /** Counters, documented in `counters.ts`. */
   counters(): Counters {
-    const { shadowCounters: shadow } = this;
+    const live = this.shadows.filter((shadow) => shadow instanceof ShadowQueue);
+    const shadow = sumCounters([this.#retired, ...live.map((queue) => queue.counters)]);
     const counts = this.#counts;
     const control = this.shadows[this.#options.topology.control];
     const commands = control instanceof ShadowControl ? control.relayed : 0;

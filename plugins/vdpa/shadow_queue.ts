@@ -13,21 +13,34 @@ import type { DriverQueue } from "../virtio/driver_queue.ts";
 import type { VdpaGuestFaultCode } from "./faults.ts";
 import type { Translation } from "./translation.ts";
 
-/** What shadow queues have done; one for all queues of a device. */
-export class ShadowCounters {
-  /** Descriptors written into shadow rings for descriptors of the guest. */
-  descriptors = 0;
+/** What shadow queues have done. */
+export interface ShadowCounters {
   /** Chains relayed to the device. */
-  chains = 0;
+  chains: number;
+  /** Descriptors written into shadow rings for them. */
+  descriptors: number;
   /** Used elements relayed to the guest. */
-  used = 0;
+  used: number;
   /** Addresses translated in software. */
-  translations = 0;
-  /** Chains that had to wait as the shadow ring was full. */
-  parked = 0;
+  translations: number;
+  /** Times that a chain had to wait as the shadow ring was full. */
+  parked: number;
   /** Chains put back into the guest's ring as the device had not used them when the shadow queue was taken out. */
-  rewound = 0;
+  rewound: number;
 }
+
+/** The sum of what several shadow queues have done. */
+export function sumCounters(all: readonly ShadowCounters[]): ShadowCounters {
+  const sum = { chains: 0, descriptors: 0, used: 0, translations: 0, parked: 0, rewound: 0 };
+  for (const counters of all) {
+    for (const name of Object.keys(sum) as (keyof ShadowCounters)[]) sum[name] += counters[name];
+  }
+  return sum;
+}
+
+/** Chain numbers count up to here and begin again: far more than can be outstanding. */
+const NUMBER_MASK = 0x3fffffff;
+const NONE = -1;
 
 /** How a {@linkcode ShadowQueue} reaches both sides. */
 export interface ShadowQueueOptions {
@@ -41,8 +54,14 @@ export interface ShadowQueueOptions {
   readonly kick: () => void;
   /** Interrupts the guest for this queue. */
   readonly interrupt: () => void;
-  /** Where the work is counted. */
-  readonly counters: ShadowCounters;
+}
+
+/** Buffers of a chain, the readable ones first. */
+interface Chain {
+  readonly addresses: ArrayLike<number>;
+  readonly lengths: ArrayLike<number>;
+  readonly count: number;
+  readonly readable: number;
 }
 
 /** See the module. */
@@ -52,13 +71,14 @@ export class ShadowQueue {
   readonly #translation: Translation | undefined;
   readonly #kick: () => void;
   readonly #interrupt: () => void;
-  readonly #counters: ShadowCounters;
   /** Guest's head of the chain with this head in the shadow ring. */
   readonly #guestHeads: Uint16Array;
-  /** Number of the chain with this head, in the order in which the guest made them available; -1 if there is none. */
-  readonly #numbers: Float64Array;
+  /** Number of the chain with this head, in the order in which the guest made them available. */
+  readonly #numbers: Int32Array;
   #number = 0;
   #parked = false;
+  #parkings = 0;
+  #rewound = 0;
 
   /** Connects two rings. */
   constructor(options: ShadowQueueOptions) {
@@ -67,9 +87,8 @@ export class ShadowQueue {
     this.#translation = options.translation;
     this.#kick = options.kick;
     this.#interrupt = options.interrupt;
-    this.#counters = options.counters;
     this.#guestHeads = new Uint16Array(options.ring.size);
-    this.#numbers = new Float64Array(options.ring.size).fill(-1);
+    this.#numbers = new Int32Array(options.ring.size).fill(NONE);
   }
 
   /**
@@ -79,18 +98,25 @@ export class ShadowQueue {
    */
   forward(): void {
     const guest = this.#guest;
+    const ring = this.#ring;
     guest.refresh();
     guest.disableNotify();
     this.#parked = false;
     do {
       while (guest.pop()) {
-        if (!this.#relay()) {
+        const head = guest.count === 1 && this.#translation === undefined && ring.free > 0
+          ? ring.add(guest.addresses[0]!, guest.lengths[0]!, guest.readable === 0)
+          : this.#relay();
+        if (head < 0) {
           guest.unpop(1);
           this.#parked = true;
-          this.#counters.parked++;
+          this.#parkings++;
           this.#publish();
           return;
         }
+        this.#guestHeads[head] = guest.head;
+        this.#numbers[head] = this.#number;
+        this.#number = (this.#number + 1) & NUMBER_MASK;
       }
     } while (guest.enableNotify());
     this.#publish();
@@ -100,36 +126,31 @@ export class ShadowQueue {
     if (this.#ring.publish()) this.#kick();
   }
 
-  /** Writes the chain just popped into the shadow ring. False if it has no room now. */
-  #relay(): boolean {
-    const guest = this.#guest;
-    const ring = this.#ring;
-    let { addresses, lengths, count, readable } = guest as {
-      addresses: ArrayLike<number>;
-      lengths: ArrayLike<number>;
-      count: number;
-      readable: number;
-    };
+  /** Writes the chain just popped, whatever it looks like, into the shadow ring. Negative if it has no room now. */
+  #relay(): number {
     const translation = this.#translation;
-    if (translation !== undefined) {
-      if (!translation.chain(addresses, lengths, count, readable)) {
-        this.#fault("shadow-untranslatable", guest.availIndex, { address: translation.failed });
-      }
-      this.#counters.translations += count;
-      ({ addresses, lengths, count, readable } = translation);
+    if (translation === undefined) return this.#add(this.#guest);
+    const { addresses, lengths, count, readable, availIndex } = this.#guest;
+    if (!translation.chain(addresses, lengths, count, readable)) {
+      this.#fault("shadow-untranslatable", availIndex, { address: translation.failed });
     }
-    if (count > ring.size) {
-      this.#fault("shadow-chain-too-long", guest.availIndex, { buffers: count, size: ring.size });
+    return this.#add(translation);
+  }
+
+  #add({ addresses, lengths, count, readable }: Chain): number {
+    const ring = this.#ring;
+    if (!this.#fits(count)) return NONE;
+    if (count === 1) return ring.add(addresses[0]!, lengths[0]!, readable === 0);
+    return ring.addChain(addresses, lengths, count, readable);
+  }
+
+  #fits(count: number): boolean {
+    if (this.#ring.fits(count)) return true;
+    const { size } = this.#ring;
+    if (count > size) {
+      this.#fault("shadow-chain-too-long", this.#guest.availIndex, { buffers: count, size });
     }
-    if (!ring.fits(count)) return false;
-    const head = count === 1
-      ? ring.add(addresses[0]!, lengths[0]!, readable === 0)
-      : ring.addChain(addresses, lengths, count, readable);
-    this.#guestHeads[head] = guest.head;
-    this.#numbers[head] = this.#number++;
-    this.#counters.chains++;
-    this.#counters.descriptors += count;
-    return true;
+    return false;
   }
 
   /**
@@ -152,12 +173,11 @@ export class ShadowQueue {
     let used = 0;
     while (ring.nextUsed()) {
       const head = ring.usedHead;
-      this.#numbers[head] = -1;
+      this.#numbers[head] = NONE;
       guest.push(this.#guestHeads[head]!, ring.usedLength);
       ring.release(head);
       used++;
     }
-    this.#counters.used += used;
     return used;
   }
 
@@ -170,19 +190,27 @@ export class ShadowQueue {
   stop(): number {
     this.#drain();
     const rest = this.#ring.outstanding;
-    const oldest = this.#number - rest;
     for (const number of this.#numbers) {
-      if (number >= 0 && number < oldest) this.#fault("shadow-out-of-order", this.#guest.usedIndex, { rest });
+      const age = (this.#number - number) & NUMBER_MASK;
+      if (number !== NONE && age > rest) this.#fault("shadow-out-of-order", this.#guest.usedIndex, { rest });
     }
     this.#guest.unpop(rest);
-    this.#counters.rewound += rest;
+    this.#rewound += rest;
     if (this.#guest.publish()) this.#interrupt();
     return this.#guest.stop();
   }
 
-  /** Chains that the device has. */
-  get outstanding(): number {
-    return this.#ring.outstanding;
+  /** What it has done. */
+  get counters(): ShadowCounters {
+    const { chains, descriptors } = this.#ring.counters;
+    return {
+      chains,
+      descriptors,
+      used: chains - this.#ring.outstanding,
+      translations: this.#translation ? this.#guest.counters.descriptors : 0,
+      parked: this.#parkings,
+      rewound: this.#rewound,
+    };
   }
 
   #fault(code: VdpaGuestFaultCode, index: number, values: Record<string, number>): never {

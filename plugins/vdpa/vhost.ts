@@ -43,6 +43,7 @@ import { VhostTables } from "./vhost_iotlb.ts";
 const ALWAYS: bigint = backendMask("IOTLB_MSG_V2", "IOTLB_BATCH", "IOTLB_ASID");
 const KNOWN: bigint = ALWAYS |
   backendMask("SUSPEND", "RESUME", "ENABLE_AFTER_DRIVER_OK", "DESC_ASID", "IOTLB_PERSIST");
+const STATE_NUM = vhost_vring_state.offsetOf("num");
 const LOG_FLAG = 1;
 const LAST_INDEX = 0xffff;
 const UNBOUND = 0xffffffff;
@@ -362,9 +363,12 @@ const QUEUE_IOCTLS: ReadonlySet<number> = new Set([
   VHOST.SET_VRING_ERR,
 ]);
 
-/** The number in a `vhost_vring_state`. */
+/**
+ * The number in a `vhost_vring_state`. It is read as an integer, for queues are set up with it: an engine that got it as
+ * a float, as a layout decodes it, would keep all that is computed from it as floats.
+ */
 function state(argument: Uint8Array): number {
-  return vhost_vring_state.decode(argument, 0, vhost_vring_state.size).num as number;
+  return new DataView(argument.buffer, argument.byteOffset).getUint32(STATE_NUM, true);
 }
 
 function putState(argument: Uint8Array, index: number, num: number): number {

@@ -16,6 +16,8 @@ import {
 } from "./layout.ts";
 import { VhostError, type VhostVdpa } from "./vhost.ts";
 
+const STATE_NUM = vhost_vring_state.offsetOf("num");
+
 /** A mapping as its maker sees it. */
 export interface Mapping {
   /** Address space. */
@@ -60,7 +62,7 @@ export class VhostClient {
   #state(request: number, index: number, num = 0): number {
     const argument = vhost_vring_state.encode({ index, num });
     this.#ioctl(request, argument);
-    return vhost_vring_state.decode(argument).num as number;
+    return new DataView(argument.buffer).getUint32(STATE_NUM, true);
   }
 
   /** Feature bits that the device offers. */

@@ -11,7 +11,7 @@ import { DeviceQueue } from "../../plugins/virtio/device_queue.ts";
 import { type Feature, featureMask } from "../../plugins/virtio/features.ts";
 import { ProcessMemory } from "../../plugins/vdpa/process_memory.ts";
 import { OwnMemory, ShadowArea } from "../../plugins/vdpa/shadow_area.ts";
-import { ShadowCounters, ShadowQueue } from "../../plugins/vdpa/shadow_queue.ts";
+import { ShadowQueue } from "../../plugins/vdpa/shadow_queue.ts";
 import { Translation } from "../../plugins/vdpa/translation.ts";
 import { HandRing, INDIRECT, NEXT, WRITE } from "./hand_ring.ts";
 
@@ -29,7 +29,6 @@ class Bench {
   readonly device: DeviceQueue;
   readonly guestQueue: DeviceQueue;
   readonly shadow: ShadowQueue;
-  readonly counters = new ShadowCounters();
   kicks = 0;
   interrupts = 0;
 
@@ -56,7 +55,6 @@ class Bench {
       translation,
       kick: () => this.kicks++,
       interrupt: () => this.interrupts++,
-      counters: this.counters,
     });
   }
 
@@ -106,7 +104,7 @@ Deno.test("ShadowQueue makes a plain chain of an indirect table", () => {
   bench.guest.offer(0);
   bench.shadow.forward();
   assertEquals(bench.pop(), "5000+12 6000+100");
-  assertEquals(bench.counters.descriptors, 2);
+  assertEquals(bench.shadow.counters.descriptors, 2);
 });
 
 Deno.test("ShadowQueue translates each address where the guest's memory lies elsewhere", () => {
@@ -122,7 +120,7 @@ Deno.test("ShadowQueue translates each address where the guest's memory lies els
   bench.guest.offer(0);
   bench.shadow.forward();
   assertEquals(bench.pop(), "3000+12 10ff0+16 900000+16");
-  assertEquals(bench.counters.translations, 2);
+  assertEquals(bench.shadow.counters.translations, 2);
 });
 
 Deno.test("ShadowQueue keeps directions apart when a buffer is split by translation", () => {
@@ -154,7 +152,7 @@ Deno.test("ShadowQueue parks a chain that finds no room, and relays it when ther
     bench.guest.offer(i);
   }
   bench.shadow.forward();
-  assertEquals(bench.counters.parked, 1);
+  assertEquals(bench.shadow.counters.parked, 1);
   assertEquals(bench.pop(), "1000+12 1800+100 1900+100");
   assertEquals(bench.pop(), "nothing");
   bench.use(bench.device.head, 0);
@@ -183,7 +181,7 @@ Deno.test("ShadowQueue rewinds what the device did not use", () => {
   bench.use(first, 0);
   assertEquals(bench.shadow.stop(), 1);
   assertEquals(bench.guest.usedIndex, 1);
-  assertEquals(bench.counters.rewound, 3);
+  assertEquals(bench.shadow.counters.rewound, 3);
   assertEquals(bench.guestQueue.running, false);
 });
 
