@@ -31,6 +31,7 @@ export * from "./core/dma_memory.ts";
 export * from "./core/fault.ts";
 export * from "./core/flow.ts";
 export * from "./core/frame.ts";
+export * from "./core/frame_batch.ts";
 export * from "./core/host.ts";
 export * from "./core/index.ts";
 export * from "./core/layout.ts";

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { BATCH_SIZE, FrameBatch } from "../core/frame_batch.ts";
 import type { Memory } from "../core/memory.ts";
 import type { Link } from "../core/plugin.ts";
 import { Pump, type PumpSink } from "../core/pump.ts";
@@ -62,6 +63,9 @@ export class Carrier implements CaptureTarget, PumpSink {
   readonly #onDrop: DropListener;
   readonly #warn: (message: string) => void;
   readonly #notes = new Uint32Array(INTAKE_SIZE / SHORTEST_RECORD * NOTES);
+  /** Packets that lie ready for the ring, and how many bytes before each of them are free to use. */
+  readonly #batch = new FrameBatch();
+  #headroom = 0;
   #rewriter: Rewriter | undefined;
   #start = 0;
   #out = 0;
@@ -92,6 +96,7 @@ export class Carrier implements CaptureTarget, PumpSink {
   ) {
     this.#memory = memory;
     this.#pump = new Pump(link, this);
+    this.#batch.bytes = memory.bytes;
     this.#most = most;
     this.#onDrop = onDrop;
     this.#warn = warn;
@@ -147,8 +152,19 @@ export class Carrier implements CaptureTarget, PumpSink {
     this.#out = recordEnd;
     this.packets++;
     this.bytes += length;
-    this.#pump.push(memory.bytes, payload, length, head);
+    const batch = this.#batch;
+    if (head !== this.#headroom) this.#push(head);
+    batch.offsets[batch.count] = payload;
+    batch.lengths[batch.count] = length;
+    if (++batch.count === BATCH_SIZE) this.#push(head);
     return true;
+  }
+
+  /** Sends the packets gathered so far. The next ones have other headers before them. */
+  #push(headroom: number): void {
+    this.#pump.pushBatch(this.#batch, this.#headroom);
+    this.#batch.count = 0;
+    this.#headroom = headroom;
   }
 
   around(start: number, end: number, kind: number): void {
@@ -179,6 +195,22 @@ export class Carrier implements CaptureTarget, PumpSink {
     this.#settled++;
   }
 
+  batch(number: number, frames: FrameBatch): void {
+    const notes = this.#notes;
+    const memory = this.#memory;
+    const { bytes, offsets, lengths, count } = frames;
+    let at = (number - this.#first) * NOTES;
+    for (let i = 0; i < count; i++, at += NOTES) {
+      const hole = notes[at + HOLE]!;
+      const length = lengths[i]!;
+      const left = notes[at + HOLE_END]! - hole - length;
+      if (left !== 0) throw this.#mismatch(number + i, left, false);
+      memory.copyFrom(hole, bytes, offsets[i]!, length);
+      notes[at + HOLE] = DONE;
+    }
+    this.#settled += count;
+  }
+
   drop(number: number, reason: string): void {
     const at = (number - this.#first) * NOTES;
     this.#settled++;
@@ -187,6 +219,7 @@ export class Carrier implements CaptureTarget, PumpSink {
 
   /** Waits until every packet of the window came or was dropped. */
   drain(): void {
+    this.#push(this.#headroom);
     this.#pump.drain();
     const sent = this.#next / NOTES;
     if (this.#settled !== sent) {

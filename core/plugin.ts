@@ -12,6 +12,7 @@ import type { Counters, CounterSpec } from "./counters.ts";
 import type { DmaMemory } from "./dma_memory.ts";
 import type { FaultSpec } from "./fault.ts";
 import type { Frame } from "./frame.ts";
+import type { FrameBatch } from "./frame_batch.ts";
 import type { Struct } from "./layout.ts";
 import type { OptionSpec, OptionValues } from "./options.ts";
 
@@ -52,12 +53,20 @@ export interface FrameSink {
    * @param more Whether further pieces of the same frame follow.
    */
   piece(queue: number, bytes: Uint8Array, offset: number, length: number, more: boolean): void;
+  /** Takes many frames, each in one piece, as so many calls of `piece` would. For drivers that receive in batches. */
+  batch?(queue: number, frames: FrameBatch): void;
 }
 
 /** What is beyond the device: a network, a capture file, or its own receive side. */
 export interface Wire {
   /** Takes a frame that the device read from transmit queue `queue`. False: not now, keep it and try later. */
   transmit(frame: Frame, queue: number): boolean;
+  /**
+   * Takes many frames, as so many calls of `transmit` would. For devices that transmit in batches.
+   *
+   * @returns How many it took: the first that it did not is to be passed to `transmit`, which may know more.
+   */
+  transmitBatch?(frames: FrameBatch, queue: number): number;
   /** Notes that the device dropped the next frame of transmit queue `queue`, and why. */
   drop(queue: number, reason: string): void;
 }
@@ -76,6 +85,14 @@ export interface DriverHalf {
    * @throws {RingFault} If the device has broken the protocol.
    */
   transmit(bytes: Uint8Array, offset: number, length: number, headroom: number): number;
+  /**
+   * Puts frames on a transmit ring in one loop, from the one at index `from` on, as so many calls of `transmit` would.
+   * A driver has it if it has one transmit queue, number 0, and a faster way for frames that it can point at.
+   *
+   * @returns The index of the first frame that it did not take: `transmit` tells why.
+   * @throws {RingFault} If the device has broken the protocol.
+   */
+  transmitBatch?(frames: FrameBatch, from: number, headroom: number): number;
   /** Publishes what was transmitted and rings the doorbell if the device wants it. */
   flush(): void;
   /**
@@ -109,6 +126,14 @@ export interface DeviceHalf {
    * @throws {RingFault} If the driver has broken the protocol.
    */
   deliver(frame: Frame): number;
+  /**
+   * Puts frames into receive buffers of queue 0 in one loop, from the one at index `from` on, as so many calls of
+   * `deliver` would.
+   *
+   * @returns The index of the first frame that it did not take: `deliver` tells why.
+   * @throws {RingFault} If the driver has broken the protocol.
+   */
+  deliverBatch?(frames: FrameBatch, from: number): number;
   /** What the device has done so far. */
   counters(): Counters;
   /** The device's state for a person to look at: plain data. */

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Frame } from "./frame.ts";
+import type { FrameBatch } from "./frame_batch.ts";
 import {
   type DeviceHalf,
   type DriverHalf,
@@ -23,6 +24,8 @@ const MOST_IDLE_ROUNDS = 1_000_000;
 export interface PumpSink {
   /** The next piece of frame `number`; the bytes are valid during the call only. */
   piece(number: number, bytes: Uint8Array, offset: number, length: number, more: boolean): void;
+  /** Frames `number` and those that follow it, each in one piece, as so many calls of `piece` would bring them. */
+  batch(number: number, frames: FrameBatch): void;
   /** Frame `number` will not come. */
   drop(number: number, reason: string): void;
 }
@@ -146,6 +149,37 @@ export class Pump implements Wire, FrameSink {
     if (++this.#unflushed >= this.#batch) this.#round();
   }
 
+  /**
+   * Sends frames through, as so many calls of {@linkcode push} would.
+   *
+   * @param frames The frames.
+   * @param headroom How many bytes before each of them the driver may overwrite.
+   * @throws {RingFault} If a half breaks the protocol.
+   * @throws {StallError} If the link is stuck.
+   */
+  pushBatch(frames: FrameBatch, headroom: number): void {
+    const driver = this.#driver;
+    for (let i = 0; i < frames.count;) {
+      if (this.#straight && driver.transmitBatch !== undefined) {
+        // No further than to the next doorbell.
+        const { count } = frames;
+        frames.count = Math.min(count, i + this.#batch - this.#unflushed);
+        const end = driver.transmitBatch(frames, i, headroom);
+        frames.count = count;
+        this.#next += end - i;
+        this.#unflushed += end - i;
+        i = end;
+        if (this.#unflushed >= this.#batch) {
+          this.#round();
+          continue;
+        }
+        if (i === frames.count) return;
+      }
+      this.push(frames.bytes, frames.offsets[i]!, frames.lengths[i]!, headroom);
+      i++;
+    }
+  }
+
   /** From now on frames are followed one by one: notes where those inside the link are. */
   #branch(): void {
     const sent = this.#sent[0] = new NumberQueue();
@@ -195,6 +229,30 @@ export class Pump implements Wire, FrameSink {
     else if (into < 0) return false;
     else (this.#returning[into] ??= new NumberQueue()).push(this.#take(queue));
     return true;
+  }
+
+  /** The loopback for many frames. */
+  transmitBatch(frames: FrameBatch, queue: number): number {
+    const device = this.#device;
+    if (!this.#straight || queue !== 0 || device.deliverBatch === undefined) return 0;
+    const taken = device.deliverBatch(frames, 0);
+    this.#looped += taken;
+    if (this.#looped > this.#next) {
+      throw new StallError("transmit queue 0 brought a frame that was never sent");
+    }
+    return taken;
+  }
+
+  /** Frames that the driver received. */
+  batch(queue: number, frames: FrameBatch): void {
+    const { count, offsets, lengths } = frames;
+    if (this.#straight && queue === 0 && this.#received + count <= this.#looped) {
+      const number = this.#received;
+      this.#received += count;
+      this.#sink.batch(number, frames);
+      return;
+    }
+    for (let i = 0; i < count; i++) this.piece(queue, frames.bytes, offsets[i]!, lengths[i]!, false);
   }
 
   /** A frame that the device dropped. */

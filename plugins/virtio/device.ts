@@ -14,6 +14,7 @@ import { type AddressSpace, READ, WRITE } from "../../core/address_space.ts";
 import type { Counters } from "../../core/counters.ts";
 import { RingFault } from "../../core/fault.ts";
 import { Frame } from "../../core/frame.ts";
+import { BATCH_SIZE, FrameBatch } from "../../core/frame_batch.ts";
 import { Memory } from "../../core/memory.ts";
 import { type DeviceHalf, type Doorbell, NO_BUFFERS, OVERSIZE, type Wire } from "../../core/plugin.ts";
 import { ControlQueue } from "./control_queue.ts";
@@ -86,6 +87,7 @@ export class VirtioNetDevice implements DeviceHalf {
   readonly #kicked: Uint8Array;
   readonly #frame = new Frame();
   readonly #outgoing = new Frame();
+  readonly #batch = new FrameBatch();
   /** Whether `service` runs: then all queues have looked at the map. */
   #serving = false;
   #controlFault: RingFault | undefined;
@@ -203,32 +205,54 @@ export class VirtioNetDevice implements DeviceHalf {
     queue.disableNotify();
     do {
       for (;;) {
-        const slot = queue.popPlain(0);
-        if (slot < 0 && !queue.pop()) break;
-        const head = slot < 0 ? queue.head : queue.heads[slot]!;
-        if (slot < 0) this.#collect(queue);
-        else this.#collectPlain(queue, slot);
+        if (wire.transmitBatch !== undefined) moved += this.#transmitPlain(queue, wire);
+        if (!queue.pop()) break;
+        this.#collect(queue);
         if (!wire.transmit(this.#frame, pair)) {
+          // Whoever refused it is asked again at the next service, kick or not.
           queue.unpop(1);
+          this.#kicked[queue.index] = 1;
           return moved;
         }
-        queue.push(head, 0);
+        queue.push(queue.head, 0);
         moved++;
       }
     } while (!this.polling && queue.enableNotify());
     return moved;
   }
 
-  /** Makes a frame of a chain that is one buffer. */
-  #collectPlain(queue: DeviceQueue, slot: number): void {
-    const { bytes } = queue.region.memory;
-    const at = queue.offsets[slot]!;
-    const length = this.#headerLength;
-    if (queue.sizes[slot]! < length) {
-      queue.fault("short-chain", queue.availIndex, { bytes: queue.sizes[slot]! });
+  /** Passes chains that are one buffer each to the wire in one go, as far as that is possible. */
+  #transmitPlain(queue: DeviceQueue, wire: Wire): number {
+    const batch = this.#batch;
+    let moved = 0;
+    for (;;) {
+      const length = this.#headerLength;
+      const first = queue.availIndex;
+      let count = 0;
+      for (let slot = 0; count < BATCH_SIZE && (slot = queue.popPlain(0)) >= 0; count++) {
+        batch.offsets[count] = queue.offsets[slot]! + length;
+        batch.lengths[count] = queue.sizes[slot]! - length;
+      }
+      // Headers that want something, or are not whole, are looked at one by one.
+      batch.bytes = queue.region.memory.bytes;
+      batch.count = this.#countPlainHeaders(batch, count);
+      const taken = batch.count === 0 ? 0 : wire.transmitBatch!(batch, queue.index >> 1);
+      queue.unpop(count - taken);
+      queue.pushBack(first, taken);
+      moved += taken;
+      if (count === 0 || taken < count) return moved;
     }
-    this.#checkHeader(queue, bytes, at);
-    this.#frame.set(bytes, at + length, queue.sizes[slot]! - length);
+  }
+
+  /** How many frames of a batch, from the first on, have a whole header that asks for nothing. */
+  #countPlainHeaders(batch: FrameBatch, count: number): number {
+    const { bytes, offsets, lengths } = batch;
+    const length = this.#headerLength;
+    for (let i = 0; i < count; i++) {
+      const at = offsets[i]! - length;
+      if (lengths[i]! < 0 || (bytes[at + HDR_FLAGS]! | bytes[at + HDR_GSO_TYPE]!) !== 0) return i;
+    }
+    return count;
   }
 
   /** Makes a frame of the chain just popped: its buffers, less the net header. */
@@ -298,12 +322,39 @@ export class VirtioNetDevice implements DeviceHalf {
     const { memory } = queue.region;
     const at = queue.offsets[slot]!;
     this.#writeHeader(memory.view, at, 1);
-    if (frame.pieces === 1) {
-      memory.copyFrom(at + headerLength, frame.bytes[0]!, frame.offsets[0]!, frame.length);
-    } else frame.copyTo(memory, at + headerLength, 0, frame.length);
+    frame.copyTo(memory, at + headerLength, 0, frame.length);
     this.#bytesCopied += total;
     queue.push(queue.heads[slot]!, total);
     return pair;
+  }
+
+  /** Puts frames into receive buffers of the one queue, as long as each finds a buffer that holds it. */
+  deliverBatch(frames: FrameBatch, from: number): number {
+    const queue = this.queues[0]!;
+    if (this.#hashReport || this.control.pairs > 1 || !queue.running) return from;
+    if (!this.#serving) queue.refresh();
+    const headerLength = this.#headerLength;
+    const { bytes, offsets, lengths, count } = frames;
+    let copied = 0;
+    let i = from;
+    for (; i < count; i++) {
+      const slot = queue.popPlain(VRING_DESC_F_WRITE);
+      if (slot < 0) break;
+      const length = lengths[i]!;
+      const total = headerLength + length;
+      if (queue.sizes[slot]! < total) {
+        queue.unpop(1);
+        break;
+      }
+      const { memory } = queue.region;
+      const at = queue.offsets[slot]!;
+      this.#writeHeader(memory.view, at, 1);
+      memory.copyFrom(at + headerLength, bytes, offsets[i]!, length);
+      copied += total;
+      queue.push(queue.heads[slot]!, total);
+    }
+    this.#bytesCopied += copied;
+    return i;
   }
 
   /** Puts a frame into whatever chains there are. Returns what `deliver` has to answer if that does not succeed. */

@@ -9,6 +9,7 @@ import type { DmaMemory } from "../../core/dma_memory.ts";
 import { RingFault } from "../../core/fault.ts";
 import { flowHash, FlowParser, hashTypeBit } from "../../core/flow.ts";
 import { flowHashType, HASH_UDPV6_EX } from "../../core/flow.ts";
+import type { FrameBatch } from "../../core/frame_batch.ts";
 import { type DriverHalf, type FrameSink, OVERSIZE } from "../../core/plugin.ts";
 import { MICROSOFT_RSS_KEY, ToeplitzKey } from "../../core/toeplitz.ts";
 import { DriverControl } from "./driver_control.ts";
@@ -167,6 +168,13 @@ export class VirtioNetDriver implements DriverHalf {
     if (length > this.#longestFrame) return OVERSIZE;
     const pair = this.#tx.length === 1 ? 0 : this.#queueOf(bytes, offset, length);
     return this.#tx[pair]!.transmit(bytes, offset, length, headroom);
+  }
+
+  /** Puts frames on the one transmit queue, as far as their headers find room before them. */
+  transmitBatch(frames: FrameBatch, from: number, headroom: number): number {
+    const tx = this.#tx[0]!;
+    if (this.#tx.length > 1 || headroom < tx.headerLength) return from;
+    return tx.transmitBatch(frames, from, this.#longestFrame);
   }
 
   #queueOf(bytes: Uint8Array, offset: number, length: number): number {

@@ -6,8 +6,10 @@
  *
  * @module
  */
+import type { Region } from "../../core/address_space.ts";
 import type { DmaMemory } from "../../core/dma_memory.ts";
 import { RingFault } from "../../core/fault.ts";
+import type { FrameBatch } from "../../core/frame_batch.ts";
 import { add16, distance16, needEvent16 } from "../../core/index.ts";
 import type { DriverFaultCode } from "./faults.ts";
 import { hasFeature } from "./features.ts";
@@ -97,6 +99,8 @@ export class DriverQueue {
   readonly size: number;
   /** Addresses of the three parts, for the device. */
   readonly areas: RingAddresses;
+  /** Whether IN_ORDER was negotiated. */
+  readonly inOrder: boolean;
   /** Descriptors not in use. */
   free: number;
   /** Head of the chain that {@linkcode nextUsed} took. */
@@ -112,7 +116,6 @@ export class DriverQueue {
   readonly #usedEvent: number;
   readonly #availEvent: number;
   readonly #eventIdx: boolean;
-  readonly #inOrder: boolean;
   /** Entries per indirect table; 0 without the feature. */
   readonly #tableEntries: number;
   /** Offset and address of the first indirect table: one per descriptor. */
@@ -128,6 +131,7 @@ export class DriverQueue {
   readonly #writable: Uint32Array;
   /** Heads in the order they were made available: only with IN_ORDER. */
   readonly #order: Uint16Array;
+  #broken: RingFault | undefined;
   #freeHead = 0;
   #availIndex = 0;
   #published = 0;
@@ -152,7 +156,7 @@ export class DriverQueue {
     this.#mask = size - 1;
     this.#view = dma.memory.view;
     this.#eventIdx = hasFeature(features, "EVENT_IDX");
-    this.#inOrder = hasFeature(features, "IN_ORDER");
+    this.inOrder = hasFeature(features, "IN_ORDER");
     this.#tableEntries = hasFeature(features, "INDIRECT_DESC") && longestChain > 1 ? longestChain : 0;
     this.areas = legacy ? allocateLegacy(dma, size) : allocateFlexible(dma, size, usedAlign);
     this.#desc = dma.region.offsetOf(this.areas.desc);
@@ -171,16 +175,19 @@ export class DriverQueue {
     this.#usedHeads = new Uint16Array(size);
     this.#usedLengths = new Uint32Array(size);
     this.#writable = new Uint32Array(size);
-    this.#order = new Uint16Array(this.#inOrder ? size : 0);
+    this.#order = new Uint16Array(this.inOrder ? size : 0);
   }
 
   /**
-   * The fault that a broken rule raises.
+   * Raises a fault and breaks the queue: whoever publishes or takes used chains meets the same fault again.
    *
    * @throws {RingFault} Always.
    */
   fault(code: DriverFaultCode, values: Record<string, number | bigint | string> = {}): never {
-    throw new RingFault("driver", this.name, code, this.#lastUsed, values);
+    // What was read of the used ring is not handed out any more.
+    this.#taken = this.#lastUsed;
+    this.#broken = new RingFault("driver", this.name, code, this.#lastUsed, values);
+    throw this.#broken;
   }
 
   /** What it has done so far. */
@@ -215,6 +222,63 @@ export class DriverQueue {
     this.#writable[head] = write ? length : 0;
     this.#enqueue(head);
     return head;
+  }
+
+  /**
+   * Adds chains of one readable buffer each for the frames of a batch, from index `from` on: header and frame, for which
+   * the caller has written the header before the frame. Stops when no descriptor is free, or at a frame outside
+   * `first..last`.
+   *
+   * @param frames The frames.
+   * @param from Index of the first.
+   * @param headerLength Bytes before each frame that belong to its buffer.
+   * @param region Where the buffers must lie.
+   * @param longest Longest frame to take.
+   * @returns The index of the first frame not added.
+   */
+  addFrames(frames: FrameBatch, from: number, headerLength: number, region: Region, longest: number): number {
+    const { offsets, lengths } = frames;
+    const view = this.#view;
+    const links = this.#links;
+    const descLengths = this.#lengths;
+    const writable = this.#writable;
+    const out = this.#out;
+    const mask = this.#mask;
+    const shift = -region.delta;
+    const first = region.offsetOf(region.start) + headerLength;
+    const last = region.offsetOf(region.end);
+    const table = this.#desc;
+    const ring = this.#avail + AVAIL_RING;
+    const end = Math.min(frames.count, from + this.free);
+    let head = this.#freeHead;
+    let index = this.#availIndex;
+    let i = from;
+    for (; i < end; i++) {
+      const offset = offsets[i]!;
+      const length = lengths[i]!;
+      if (length > longest || offset < first || length > last - offset) break;
+      const next = links[head]!;
+      const at = table + head * DESC_SIZE;
+      const address = offset - headerLength + shift;
+      view.setUint32(at + DESC_ADDR, address, true);
+      view.setUint32(at + DESC_ADDR + 4, address * UPPER_HALF, true);
+      view.setUint32(at + DESC_LEN, headerLength + length, true);
+      view.setUint16(at + DESC_FLAGS, 0, true);
+      view.setUint16(at + DESC_NEXT, next, true);
+      descLengths[head] = 1;
+      writable[head] = 0;
+      out[head] = 1;
+      const slot = index & mask;
+      view.setUint16(ring + slot * AVAIL_STRIDE, head, true);
+      if (this.inOrder) this.#order[slot] = head;
+      index = (index + 1) & 0xffff;
+      head = next;
+    }
+    this.#freeHead = head;
+    this.#availIndex = index;
+    this.free -= i - from;
+    this.#descriptors += i - from;
+    return i;
   }
 
   /**
@@ -284,14 +348,57 @@ export class DriverQueue {
   #enqueue(head: number): void {
     const slot = this.#availIndex & this.#mask;
     this.#view.setUint16(this.#avail + AVAIL_RING + slot * AVAIL_STRIDE, head, true);
-    if (this.#inOrder) this.#order[slot] = head;
+    if (this.inOrder) this.#order[slot] = head;
     this.#out[head] = 1;
     this.#availIndex = (this.#availIndex + 1) & 0xffff;
   }
 
-  /** Makes the chain that {@linkcode nextUsed} took available again, as it is. */
-  repost(head: number): void {
-    this.#enqueue(head);
+  /**
+   * Makes the chain that {@linkcode nextUsed} took available again, as it is. With IN_ORDER it moves to the next free
+   * descriptors, as those must be taken in the order of the table (virtio 1.4, 2.7.7).
+   *
+   * @returns The head of the chain: another one if it moved.
+   */
+  repost(head: number): number {
+    if (!this.inOrder) {
+      this.#enqueue(head);
+      return head;
+    }
+    const to = this.#freeHead;
+    const descriptors = this.#lengths[head]!;
+    if (to !== head) this.#move(head, to, descriptors);
+    this.free += descriptors;
+    this.#offer(to, descriptors, this.#writable[head]!);
+    return to;
+  }
+
+  /** Copies the descriptors of a chain that goes from one after the other to where it goes so, too. */
+  #move(from: number, to: number, descriptors: number): void {
+    const view = this.#view;
+    for (let i = 0; i < descriptors; i++) {
+      const source = this.#desc + (from + i & this.#mask) * DESC_SIZE;
+      const target = this.#desc + (to + i & this.#mask) * DESC_SIZE;
+      for (let word = 0; word < DESC_NEXT; word += 2) {
+        view.setUint16(target + word, view.getUint16(source + word, true), true);
+      }
+      view.setUint16(target + DESC_NEXT, to + i + 1 & this.#mask, true);
+    }
+  }
+
+  /** Makes several chains that were taken available again, as they are: not with IN_ORDER. */
+  repostAll(heads: Uint16Array, count: number): void {
+    const view = this.#view;
+    const ring = this.#avail + AVAIL_RING;
+    const mask = this.#mask;
+    const out = this.#out;
+    let index = this.#availIndex;
+    for (let i = 0; i < count; i++) {
+      const head = heads[i]!;
+      view.setUint16(ring + (index & mask) * AVAIL_STRIDE, head, true);
+      out[head] = 1;
+      index = (index + 1) & 0xffff;
+    }
+    this.#availIndex = index;
   }
 
   /** Frees the descriptors of the chain that {@linkcode nextUsed} took. */
@@ -299,7 +406,7 @@ export class DriverQueue {
     const descriptors = this.#lengths[head]!;
     this.free += descriptors;
     // In order, descriptors go round the table; else the one freed last is taken first, as its lines are warm.
-    if (this.#inOrder) return;
+    if (this.inOrder) return;
     let tail = head;
     for (let i = 1; i < descriptors; i++) tail = this.#links[tail]!;
     this.#links[tail] = this.#freeHead;
@@ -314,9 +421,28 @@ export class DriverQueue {
    */
   releaseUsed(): number {
     let chains = 0;
-    while (this.nextUsed()) {
-      this.release(this.usedHead);
-      chains++;
+    while (this.#taken !== this.#lastUsed || this.#collect()) {
+      const heads = this.#usedHeads;
+      const lengths = this.#lengths;
+      const links = this.#links;
+      const mask = this.#mask;
+      const last = this.#lastUsed;
+      let free = this.#freeHead;
+      for (let at = this.#taken; at !== last; at = (at + 1) & 0xffff) {
+        const head = heads[at & mask]!;
+        if (lengths[head] !== 1 || this.inOrder) {
+          this.#freeHead = free;
+          this.release(head);
+          free = this.#freeHead;
+        } else {
+          links[head] = free;
+          free = head;
+          this.free++;
+        }
+      }
+      chains += distance16(last, this.#taken);
+      this.#freeHead = free;
+      this.#taken = last;
     }
     return chains;
   }
@@ -341,6 +467,7 @@ export class DriverQueue {
     const idx = this.#availIndex;
     const old = this.#published;
     if (idx === old) return false;
+    if (this.#broken) throw this.#broken;
     this.#view.setUint16(this.#avail + AVAIL_IDX, idx, true);
     this.#published = idx;
     this.#chains += distance16(idx, old);
@@ -378,10 +505,11 @@ export class DriverQueue {
   /** Reads all used elements that are new, each once, and checks them. Returns whether there were any. */
   #collect(): boolean {
     const view = this.#view;
+    if (this.#broken) throw this.#broken;
     const idx = view.getUint16(this.#used + USED_IDX, true);
     const last = this.#lastUsed;
     if (idx === last) return false;
-    const outstanding = this.outstanding;
+    const outstanding = distance16(this.#published, last);
     if (distance16(idx, last) > outstanding) this.fault("used-idx-jump", { idx, outstanding });
     const ring = this.#used;
     const mask = this.#mask;
@@ -399,7 +527,7 @@ export class DriverQueue {
       if (length > this.#writable[id]!) {
         this.fault("used-length", { id, length, writable: this.#writable[id]! });
       }
-      if (this.#inOrder && this.#order[slot] !== id) index = this.#skipTo(id, index, idx);
+      if (this.inOrder && this.#order[slot] !== id) index = this.#skipTo(id, index, idx);
       out[id] = 0;
       heads[index & mask] = id;
       lengths[index & mask] = length;

@@ -4,6 +4,8 @@
  * @module
  */
 import type { DmaMemory } from "../../core/dma_memory.ts";
+import { BATCH_SIZE, FrameBatch } from "../../core/frame_batch.ts";
+import { RingFault } from "../../core/fault.ts";
 import type { FrameSink } from "../../core/plugin.ts";
 import type { DriverQueue } from "./driver_queue.ts";
 import { virtio_net_hdr_v1, virtio_net_hdr_v1_hash } from "./layout.ts";
@@ -52,6 +54,9 @@ export class ReceiveQueue {
   readonly #view: DataView;
   readonly #pair: number;
   readonly #shape: ReceiveBuffers;
+  /** Frames of one buffer each, on their way to the sink, and the heads of their buffers. */
+  readonly #batch = new FrameBatch();
+  readonly #heads = new Uint16Array(BATCH_SIZE);
   /** Offset in memory of the buffer of each head. */
   readonly #offsets: Int32Array;
 
@@ -62,6 +67,7 @@ export class ReceiveQueue {
     this.#view = dma.memory.view;
     this.#pair = pair;
     this.#shape = shape;
+    this.#batch.bytes = this.#bytes;
     this.#offsets = new Int32Array(queue.size);
     const chain = receiveChain(shape.bytes, shape.mergeable);
     const addresses: number[] = [];
@@ -98,31 +104,73 @@ export class ReceiveQueue {
    * @throws {RingFault} If the device broke a rule.
    */
   receive(sink: FrameSink): number {
-    const { queue } = this;
-    const { headerLength, mergeable, hashReport } = this.#shape;
     const before = this.buffers;
+    try {
+      this.#gather(sink);
+    } catch (error) {
+      // What came before the broken rule is good.
+      if (error instanceof RingFault) this.#deliverBatch(sink);
+      throw error;
+    }
+    this.#deliverBatch(sink);
+    if (this.buffers !== before) this.queue.enableInterrupts();
+    return this.buffers - before;
+  }
+
+  /** Gathers frames, and hands over those that make a batch full or lie in several buffers. */
+  #gather(sink: FrameSink): void {
+    const { queue } = this;
     while (queue.nextUsed()) {
       const head = queue.usedHead;
-      const length = queue.usedLength;
-      const at = this.#offsets[head]!;
-      if (length < headerLength) queue.fault("used-short", { length, header: headerLength });
-      const flags = this.#bytes[at + HDR_FLAGS]!;
-      const gso = this.#bytes[at + HDR_GSO_TYPE]!;
-      // No offload is ever accepted here (GUEST_CSUM, GUEST_TSO...), so the device must not use one.
-      if ((flags | gso) !== 0) queue.fault("frame-header", { flags, gso_type: gso });
-      if (hashReport && this.#view.getUint16(at + HASH_REPORT, true) !== 0) this.hashed++;
-      const buffers = mergeable ? this.#view.getUint16(at + NUM_BUFFERS, true) : 1;
+      const buffers = this.#buffersOf(head, queue.usedLength);
       this.frames++;
       this.buffers += buffers;
-      if (buffers === 1) {
-        sink.piece(this.#pair, this.#bytes, at + headerLength, length - headerLength, false);
-        queue.repost(head);
-      } else {
-        this.#merge(sink, head, length, buffers);
+      if (buffers !== 1) {
+        this.#deliverBatch(sink);
+        this.#merge(sink, head, queue.usedLength, buffers);
+        continue;
       }
+      const batch = this.#batch;
+      const { headerLength } = this.#shape;
+      this.#heads[batch.count] = head;
+      batch.offsets[batch.count] = this.#offsets[head]! + headerLength;
+      batch.lengths[batch.count] = queue.usedLength - headerLength;
+      if (++batch.count === BATCH_SIZE) this.#deliverBatch(sink);
     }
-    if (this.buffers !== before) queue.enableInterrupts();
-    return this.buffers - before;
+  }
+
+  /** How many buffers the frame fills whose first one came back, after a look at its header. */
+  #buffersOf(head: number, length: number): number {
+    const { headerLength, mergeable, hashReport } = this.#shape;
+    const at = this.#offsets[head]!;
+    if (length < headerLength) this.queue.fault("used-short", { length, header: headerLength });
+    const flags = this.#bytes[at + HDR_FLAGS]!;
+    const gso = this.#bytes[at + HDR_GSO_TYPE]!;
+    // No offload is ever accepted here (GUEST_CSUM, GUEST_TSO...), so the device must not use one.
+    if ((flags | gso) !== 0) this.queue.fault("frame-header", { flags, gso_type: gso });
+    if (hashReport && this.#view.getUint16(at + HASH_REPORT, true) !== 0) this.hashed++;
+    return mergeable ? this.#view.getUint16(at + NUM_BUFFERS, true) : 1;
+  }
+
+  /** Hands over the frames gathered so far, and adds their buffers again. */
+  #deliverBatch(sink: FrameSink): void {
+    const batch = this.#batch;
+    const { count, offsets, lengths } = batch;
+    if (count === 0) return;
+    if (sink.batch !== undefined) {
+      sink.batch(this.#pair, batch);
+    } else {
+      for (let i = 0; i < count; i++) sink.piece(this.#pair, this.#bytes, offsets[i]!, lengths[i]!, false);
+    }
+    if (this.queue.inOrder) { for (let i = 0; i < count; i++) this.#repost(this.#heads[i]!); }
+    else this.queue.repostAll(this.#heads, count);
+    batch.count = 0;
+  }
+
+  /** Adds a buffer again: it belongs to the head that its chain now has. */
+  #repost(head: number): void {
+    const to = this.queue.repost(head);
+    this.#offsets[to] = this.#offsets[head]!;
   }
 
   /** A frame that fills several buffers; all of them were published together (5.1.6.4). */
@@ -135,7 +183,7 @@ export class ReceiveQueue {
     for (let skip = headerLength, left = buffers - 1;; skip = 0, left--) {
       if (left > 0 && length < bytes) queue.fault("merged-not-full", { length, buffer: bytes });
       sink.piece(this.#pair, this.#bytes, this.#offsets[head]! + skip, length - skip, left > 0);
-      queue.repost(head);
+      this.#repost(head);
       if (left === 0) return;
       queue.nextUsed();
       head = queue.usedHead;

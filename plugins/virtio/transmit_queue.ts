@@ -5,18 +5,23 @@
  */
 import { type AddressSpace, NO_REGION, type Region } from "../../core/address_space.ts";
 import type { DmaMemory } from "../../core/dma_memory.ts";
+import type { FrameBatch } from "../../core/frame_batch.ts";
 import { FULL } from "../../core/plugin.ts";
 import type { DriverQueue } from "./driver_queue.ts";
+import { virtio_net_hdr_v1 } from "./layout.ts";
 
 const BOUNCE_ALIGN = 64;
 /** Most memory for bounce buffers; a ring whose frames do not lie in memory that the device sees goes slower, not larger. */
 const MOST_BOUNCE = 64 * 1024 * 1024;
 const SMALLEST_BOUNCE = 2048;
+const USUAL_HEADER = virtio_net_hdr_v1.size;
 
 /** See the module. */
 export class TransmitQueue {
   /** The ring. */
   readonly queue: DriverQueue;
+  /** Bytes of the net header. */
+  readonly headerLength: number;
   /** Frames whose own bytes a descriptor points at. */
   maps = 0;
   /** Bytes copied because the device does not see the frame where it lies. */
@@ -26,7 +31,6 @@ export class TransmitQueue {
   readonly #pair: number;
   readonly #dma: DmaMemory;
   readonly #space: AddressSpace;
-  readonly #headerLength: number;
   /** Address of a header of zeros: every frame that has no room for its own before its first byte shares it. */
   readonly #zeroHeader: number;
   #region: Region = NO_REGION;
@@ -43,7 +47,7 @@ export class TransmitQueue {
     this.#pair = pair;
     this.#dma = dma;
     this.#space = space;
-    this.#headerLength = headerLength;
+    this.headerLength = headerLength;
     const header = dma.allocate(headerLength, BOUNCE_ALIGN);
     dma.memory.bytes.fill(0, header.offset, header.offset + header.size);
     this.#zeroHeader = header.address;
@@ -54,7 +58,7 @@ export class TransmitQueue {
   /** See {@linkcode DriverHalf.transmit}. */
   transmit(bytes: Uint8Array, offset: number, length: number, headroom: number): number {
     const { queue } = this;
-    const headerLength = this.#headerLength;
+    const headerLength = this.headerLength;
     if (bytes !== this.#dma.memory.bytes) return this.#bounce(bytes, offset, length);
     let region = this.#region;
     if (!region.holds(region.addressOf(offset), length)) {
@@ -83,6 +87,34 @@ export class TransmitQueue {
     return this.#pair;
   }
 
+  /**
+   * Points descriptors at frames, each with its header of zeros in the bytes before it.
+   *
+   * @returns The index of the first frame that it did not take.
+   */
+  transmitBatch(frames: FrameBatch, from: number, longest: number): number {
+    if (frames.bytes !== this.#dma.memory.bytes) return from;
+    const headerLength = this.headerLength;
+    const offset = frames.offsets[from]!;
+    if (!this.#region.holds(this.#region.addressOf(offset), frames.lengths[from]!)) {
+      this.#region = this.#regionOf(offset, frames.lengths[from]!) ?? NO_REGION;
+    }
+    const end = this.queue.addFrames(frames, from, headerLength, this.#region, longest);
+    const view = this.#dma.memory.view;
+    for (let i = from; i < end; i++) {
+      const at = frames.offsets[i]! - headerLength;
+      if (headerLength === USUAL_HEADER) {
+        view.setUint32(at, 0);
+        view.setUint32(at + 4, 0);
+        view.setUint32(at + 8, 0);
+      } else {
+        this.#zero(at);
+      }
+    }
+    this.maps += end - from;
+    return end;
+  }
+
   #full(): number {
     this.stalls++;
     return FULL;
@@ -94,8 +126,8 @@ export class TransmitQueue {
     view.setUint32(at, 0);
     view.setUint32(at + 4, 0);
     view.setUint16(at + 8, 0);
-    if (this.#headerLength > 10) view.setUint16(at + 10, 0);
-    if (this.#headerLength > 12) this.#dma.memory.bytes.fill(0, at + 12, at + this.#headerLength);
+    if (this.headerLength > 10) view.setUint16(at + 10, 0);
+    if (this.headerLength > 12) this.#dma.memory.bytes.fill(0, at + 12, at + this.headerLength);
   }
 
   /** The region through which the device sees bytes of the driver's own buffer, if it does. */
@@ -110,11 +142,11 @@ export class TransmitQueue {
     const { queue } = this;
     if (queue.free === 0) return this.#full();
     const head = queue.nextHead;
-    const size = this.#headerLength + length;
+    const size = this.headerLength + length;
     if (this.#bounceSizes[head]! < size && !this.#grow(head, size)) return this.#full();
     const at = this.#bounceOffsets[head]!;
     this.#zero(at);
-    this.#dma.memory.copyFrom(at + this.#headerLength, bytes, offset, length);
+    this.#dma.memory.copyFrom(at + this.headerLength, bytes, offset, length);
     queue.add(this.#dma.region.addressOf(at), size, false);
     this.bounceBytes += length;
     return this.#pair;

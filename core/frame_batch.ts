@@ -1,0 +1,23 @@
+/**
+ * Many frames at once, for halves that move them in one loop.
+ *
+ * @module
+ */
+
+/** Most frames of a {@linkcode FrameBatch}. */
+export const BATCH_SIZE: number = 256;
+
+/**
+ * Frames that lie in one piece each in one buffer. A batch is made once and filled again and again; its frames are
+ * valid until the call that got it returns.
+ */
+export class FrameBatch {
+  /** The buffer that all frames lie in. */
+  bytes: Uint8Array = new Uint8Array(0);
+  /** Where each frame starts. */
+  readonly offsets: Int32Array = new Int32Array(BATCH_SIZE);
+  /** How long each frame is. */
+  readonly lengths: Int32Array = new Int32Array(BATCH_SIZE);
+  /** How many frames there are. */
+  count = 0;
+}
