@@ -91,8 +91,4 @@ export const counterSpecs: readonly CounterSpec[] = [
     name: "drops.rx.runt",
     meaning: "Packets it dropped as shorter than an Ethernet header, with profile=linux",
   },
-  {
-    name: "drops.device.sg",
-    meaning: "Packets the backend dropped as they need several slots and the frontend takes one",
-  },
 ];

@@ -9,7 +9,7 @@ import { FlowParser } from "../../core/flow.ts";
 import type { Frame } from "../../core/frame.ts";
 import type { FrameBatch } from "../../core/frame_batch.ts";
 import type { Memory } from "../../core/memory.ts";
-import { type DeviceHalf, NO_BUFFERS, type Wire } from "../../core/plugin.ts";
+import { type DeviceHalf, NO_BUFFERS, OVERSIZE, type Wire } from "../../core/plugin.ts";
 import { ControlServer } from "./control_server.ts";
 import { addCounters, deviceCounters } from "./device_counters.ts";
 import { RxBack } from "./device_rx.ts";
@@ -84,7 +84,6 @@ export class XenDevice implements DeviceHalf {
   #ringUnmaps = 0;
   #eventsSent = 0;
   #eventsSaved = 0;
-  #undeliverable = 0;
   /** Counters of earlier connections. */
   #past: Counters = {};
   #fault: RingFault | undefined;
@@ -264,10 +263,7 @@ export class XenDevice implements DeviceHalf {
     if (this.#fault) throw this.#fault;
     const frontend = this.#frontend;
     if (!frontend) return NO_BUFFERS;
-    if (frame.length > PAGE_SIZE && !frontend.sg) {
-      this.#undeliverable++;
-      return 0;
-    }
+    if (frame.length > PAGE_SIZE && !frontend.sg) return OVERSIZE;
     let number = 0;
     const hashes = this.#hash.enabled;
     if (hashes) {
@@ -341,7 +337,6 @@ export class XenDevice implements DeviceHalf {
       "grant.ring.unmap": this.#ringUnmaps,
       "events.back.sent": this.#eventsSent,
       "events.back.saved": this.#eventsSaved,
-      "drops.device.sg": this.#undeliverable,
     };
   }
 

@@ -39,6 +39,7 @@ const GSO_FEATURES = netif_extra_info_gso.offsetOf("features");
 const HASH_TYPE = netif_extra_info_hash.offsetOf("hash_type");
 const HASH_ALGORITHM = netif_extra_info_hash.offsetOf("algorithm");
 const HASH_VALUE = netif_extra_info_hash.offsetOf("value");
+const SLOT = netif_rx_request.size;
 const MORE_DATA = NETRXF.more_data;
 const EXTRA_INFO = NETRXF.extra_info;
 
@@ -130,6 +131,8 @@ export class RxBack {
     const view = ring.memory.view;
     const statics = this.#statics;
     const { bytes, offsets, lengths, count } = frames;
+    const { slots, mask } = ring;
+    const { memory: memories, offset: pages, writable } = statics;
     if (statics.size === 0) return from;
     let index = ring.reqCons;
     let copied = 0;
@@ -141,11 +144,11 @@ export class RxBack {
         ring.reqCons = index;
         if (!this.#posted(1)) break;
       }
-      const slot = ring.slot(index);
+      const slot = slots + (index & mask) * SLOT;
       const entry = statics.find(view.getUint32(slot + REQ_GREF, true));
-      if (entry < 0 || statics.writable[entry] === 0) break;
+      if (entry < 0 || writable[entry] === 0) break;
       const id = view.getUint16(slot + REQ_ID, true);
-      statics.memory[entry]!.copyFrom(statics.offset[entry]!, bytes, offsets[i]!, length);
+      memories[entry]!.copyFrom(pages[entry]!, bytes, offsets[i]!, length);
       copied += length;
       view.setUint16(slot + ID, id, true);
       view.setUint16(slot + OFFSET, 0, true);

@@ -41,6 +41,7 @@ const EXTRA_FLAGS = netif_extra_info_gso.offsetOf("flags");
 const GSO_SIZE = netif_extra_info_gso.offsetOf("size");
 const GSO_TYPE = netif_extra_info_gso.offsetOf("gso_type");
 const MCAST_ADDR = netif_extra_info_mcast_add.offsetOf("addr");
+const SLOT = netif_tx_request.size;
 const MORE_DATA = NETTXF.more_data;
 const EXTRA_INFO = NETTXF.extra_info;
 const { OKAY, ERROR, NULL } = NETIF_RSP;
@@ -211,18 +212,21 @@ export class TxBack {
     const { offsets, lengths } = batch;
     const shortest = this.#settings.linux ? ETHERNET_HEADER : 1;
     const ids = this.#batchIds;
+    const { slots, mask } = ring;
+    const { memory: memories, offset: pages } = statics;
     let memory: Memory | undefined;
     let count = 0;
     for (let index = ring.reqCons; index !== producer && count < BATCH_SIZE; index = (index + 1) >>> 0) {
-      const slot = ring.slot(index);
+      const slot = slots + (index & mask) * SLOT;
       if ((view.getUint16(slot + FLAGS, true) & (MORE_DATA | EXTRA_INFO)) !== 0) break;
       const entry = statics.find(view.getUint32(slot + GREF, true));
       if (entry < 0) break;
       const offset = view.getUint16(slot + OFFSET, true);
       const size = view.getUint16(slot + SIZE, true);
-      memory ??= statics.memory[entry]!;
-      if (offset + size > PAGE_SIZE || size < shortest || statics.memory[entry] !== memory) break;
-      offsets[count] = statics.offset[entry]! + offset;
+      const place = memories[entry]!;
+      memory ??= place;
+      if (offset + size > PAGE_SIZE || size < shortest || place !== memory) break;
+      offsets[count] = pages[entry]! + offset;
       lengths[count] = size;
       ids[count++] = view.getUint16(slot + ID, true);
     }
@@ -230,16 +234,24 @@ export class TxBack {
     batch.bytes = memory.bytes;
     batch.count = count;
     const taken = wire.transmitBatch!(batch, this.#number);
-    for (let i = 0; i < taken; i++) this.#respond(ids[i]!, OKAY, 0);
+    let index = ring.rspProd;
+    for (let i = 0; i < taken; i++) {
+      const slot = slots + (index & mask) * SLOT;
+      view.setUint16(slot + RSP_ID, ids[i]!, true);
+      view.setInt16(slot + RSP_STATUS, OKAY, true);
+      index = (index + 1) >>> 0;
+    }
+    ring.rspProd = index;
     ring.reqCons = (ring.reqCons + taken) >>> 0;
     this.frames += taken;
     this.slots += taken;
     this.hits += taken;
-    this.saved += taken;
+    let saved = taken;
     // What Linux would have mapped and unmapped beside the copy of the head.
     if (this.#settings.policy === "linux") {
-      for (let i = 0; i < taken; i++) if (lengths[i]! > HEAD) this.saved += 2;
+      for (let i = 0; i < taken; i++) if (lengths[i]! > HEAD) saved += 2;
     }
+    this.saved += saved;
     return taken > 0;
   }
 

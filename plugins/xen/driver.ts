@@ -140,9 +140,11 @@ export class XenDriver implements DriverHalf {
       domid,
     );
     this.#hash = new HashConfiguration(options.queues);
-    this.#hash.setAlgorithm(XEN_NETIF_CTRL_HASH_ALGORITHM.TOEPLITZ);
-    this.#hash.setFlags(HASH_FLAGS);
-    this.#hash.setKey(Uint8Array.from(MICROSOFT_RSS_KEY));
+    if (options.queues > 1) {
+      this.#hash.setAlgorithm(XEN_NETIF_CTRL_HASH_ALGORITHM.TOEPLITZ);
+      this.#hash.setFlags(HASH_FLAGS);
+      this.#hash.setKey(Uint8Array.from(MICROSOFT_RSS_KEY));
+    }
     this.#throttle = new EventThrottle(setup.clock);
     this.#bringUp = this.#steps();
   }

@@ -36,6 +36,7 @@ const EXTRA_TYPE = netif_extra_info_gso.offsetOf("type");
 const EXTRA_FLAGS = netif_extra_info_gso.offsetOf("flags");
 const GSO_SIZE = netif_extra_info_gso.offsetOf("size");
 const GSO_TYPE = netif_extra_info_gso.offsetOf("gso_type");
+const SLOT = netif_rx_request.size;
 const MORE_DATA = NETRXF.more_data;
 const EXTRA_INFO = NETRXF.extra_info;
 
@@ -127,7 +128,7 @@ export class RxFront {
     const ring = this.ring;
     const index = ring.reqProd;
     const number = index & ring.mask;
-    const slot = ring.slot(index);
+    const slot = ring.slots + number * SLOT;
     const view = ring.memory.view;
     view.setUint16(slot + REQ_ID, number, true);
     view.setUint16(slot + REQ_PAD, 0, true);
@@ -156,8 +157,9 @@ export class RxFront {
     const { offset: base, granted } = this.pages;
     const batch = this.#batch;
     batch.bytes = this.#memory.bytes;
+    const { slots, mask } = ring;
     while (ring.rspCons !== producer) {
-      const slot = ring.slot(ring.rspCons);
+      const slot = slots + (ring.rspCons & mask) * SLOT;
       const flags = view.getUint16(slot + FLAGS, true);
       if ((flags & (MORE_DATA | EXTRA_INFO)) !== 0) {
         this.#handOverBatch(queue, sink);

@@ -35,6 +35,7 @@ const GSO_SIZE = netif_extra_info_gso.offsetOf("size");
 const GSO_TYPE = netif_extra_info_gso.offsetOf("gso_type");
 const GSO_PAD = netif_extra_info_gso.offsetOf("pad");
 const GSO_FEATURES = netif_extra_info_gso.offsetOf("features");
+const SLOT = netif_tx_request.size;
 const MORE_DATA = NETTXF.more_data;
 const EXTRA_INFO = NETTXF.extra_info;
 const OKAY = NETIF_RSP.OKAY;
@@ -161,6 +162,8 @@ export class TxFront {
     const memory = this.#memory;
     const view = memory.view;
     const ids = this.#freeIds;
+    const pageOf = this.#pageOf;
+    const { slots, mask } = ring;
     const { offset: base, firstRef, granted } = pages;
     let idCount = this.#freeIdCount;
     let index = ring.reqProd;
@@ -177,8 +180,8 @@ export class TxFront {
       if (page >= granted || recycle) laid += length;
       else copied += length;
       const id = ids[--idCount]!;
-      this.#pageOf[id] = page;
-      const slot = ring.slot(index);
+      pageOf[id] = page;
+      const slot = slots + (index & mask) * SLOT;
       view.setUint32(slot + GREF, firstRef + page, true);
       view.setUint16(slot + OFFSET, txOffset, true);
       view.setUint16(slot + FLAGS, 0, true);
@@ -258,16 +261,18 @@ export class TxFront {
     const moved = distance32(producer, index);
     const view = ring.memory.view;
     const pageOf = this.#pageOf;
+    const { slots, mask } = ring;
+    const { granted, firstRef } = this.pages;
     for (; index !== producer; index = (index + 1) >>> 0) {
       ring.rspCons = index;
-      const slot = ring.slot(index);
+      const slot = slots + (index & mask) * SLOT;
       const status = view.getInt16(slot + RSP_STATUS, true);
       if (status !== OKAY && this.#isNull(status)) continue;
       const id = view.getUint16(slot + RSP_ID, true);
       const page = id < pageOf.length ? pageOf[id]! : NO_PAGE;
       if (page === NO_PAGE) this.#fault("tx-id", { id });
-      if (page >= this.pages.granted && !this.#grants.end(this.pages.firstRef + page)) {
-        this.#fault("tx-grant-in-use", { id, gref: this.pages.firstRef + page });
+      if (page >= granted && !this.#grants.end(firstRef + page)) {
+        this.#fault("tx-grant-in-use", { id, gref: firstRef + page });
       }
       pageOf[id] = NO_PAGE;
       this.pages.give(page);

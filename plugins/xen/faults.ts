@@ -4,8 +4,8 @@
  * @module
  */
 
-/** What each `RingFault.code` of this plugin means. */
-export const faultCodes: Readonly<Record<string, string>> = {
+/** What a backend may find wrong with a frontend, by `RingFault.code`. */
+export const DEVICE_FAULTS: Readonly<Record<string, string>> = {
   "xenbus-key": "A key of the frontend is missing or no number",
   "xenbus-queues": "The frontend wants no queue, or more than offered",
   "xenbus-rx-copy": "The frontend does not ask for receive by copy",
@@ -20,6 +20,10 @@ export const faultCodes: Readonly<Record<string, string>> = {
   "tx-cross-page": "A slot reaches over its page",
   "rx-request-overrun": "The receive ring's request index is further than its slots allow",
   "ctrl-request-overrun": "The control ring's request index is further than its slots allow",
+};
+
+/** What a frontend may find wrong with a backend. */
+export const DRIVER_FAULTS: Readonly<Record<string, string>> = {
   "tx-response-overrun": "There are more transmit responses than requests",
   "tx-id": "A transmit response names an id that is not pending",
   "tx-null": "A transmit response answers an extra info that was not sent",

@@ -42,7 +42,8 @@ export class HashConfiguration {
   #flags = 0;
   /** The enabled types as the parser numbers them. */
   #mask = 0;
-  #key = new ToeplitzKey(new Uint8Array(HASH_KEY_SIZE));
+  /** Undefined stands for a key of zeros, with which every hash is 0. */
+  #key: ToeplitzKey | undefined;
   #mapping = new Uint32Array(0);
 
   /**
@@ -113,7 +114,7 @@ export class HashConfiguration {
   hash(flow: FlowParser): void {
     const type = flowHashType(flow, this.#mask);
     this.type = FLOW_TYPES.indexOf(type);
-    this.value = flowHash(this.#key, flow, type);
+    this.value = this.#key === undefined ? 0 : flowHash(this.#key, flow, type);
   }
 
   /** The receive queue for the frame hashed last. */

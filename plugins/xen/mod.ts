@@ -11,8 +11,8 @@ import { counterSpecs } from "./counters.ts";
 import { XenDevice } from "./device.ts";
 import { type FrontendOptions, type PoolUse, XenDriver } from "./driver.ts";
 import { eventChannels } from "./event_channel.ts";
-import { faultCodes } from "./faults.ts";
 import { GrantTable } from "./grant_table.ts";
+import { DEVICE_FAULTS, DRIVER_FAULTS } from "./faults.ts";
 import { PAGE_SIZE, structures } from "./layout.ts";
 import {
   BACKEND_DOMID,
@@ -238,7 +238,7 @@ const plugin: Plugin = {
   options,
   counters: counterSpecs,
   structures,
-  faults: faultSpecs(faultCodes),
+  faults: [...faultSpecs(DRIVER_FAULTS, "driver"), ...faultSpecs(DEVICE_FAULTS, "device")],
   open,
 };
 export default plugin;

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { RingFault } from "../../core/fault.ts";
 import {
   BACKEND_PATH,
-  faultCodes,
+  DEVICE_FAULTS,
   FRONTEND_PATH,
   GTF,
   netif_extra_info_gso,
@@ -31,7 +31,7 @@ function assertFault(code: string, work: () => unknown): void {
   const fault = assertThrows(work, RingFault);
   assertEquals(fault.code, code);
   assertEquals(fault.half, "device");
-  assert(Object.hasOwn(faultCodes, code));
+  assert(Object.hasOwn(DEVICE_FAULTS, code));
 }
 
 /** Publishes, lets the device work, expects a fault, and that the interface stays off. */

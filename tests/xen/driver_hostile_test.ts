@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { RingFault } from "../../core/fault.ts";
 import {
-  faultCodes,
+  DRIVER_FAULTS,
   GTF,
   netif_extra_info_gso,
   netif_rx_response,
@@ -20,7 +20,7 @@ function assertFault(code: string, work: () => unknown): void {
   const fault = assertThrows(work, RingFault);
   assertEquals(fault.code, code);
   assertEquals(fault.half, "driver");
-  assert(Object.hasOwn(faultCodes, code));
+  assert(Object.hasOwn(DRIVER_FAULTS, code));
 }
 
 /** Expects that the driver stops, and stays so. */
