@@ -4,9 +4,9 @@ const root = new URL("../", import.meta.url);
 
 /** All names that mod.ts exports, types among them. Whoever changes this list changes the public interface. */
 const SURFACE = `
-Access AddressSpace Allocation ArrayMember Bit BitsMember ByteOrder BytesMember ChoiceOption Clock
+Access AddressSpace Allocation ArrayMember BATCH_SIZE Bit BitsMember ByteOrder BytesMember ChoiceOption Clock
 Count CounterSpec Counters DeviceHalf DmaMemory Doorbell DriverHalf FULL FaultSpec FaultValues Field
-FieldNotes FlagOption FlowParser Frame FrameSink GroupMember HASH_IPV4 HASH_IPV6 HASH_IPV6_EX
+FieldNotes FlagOption FlowParser Frame FrameBatch FrameSink GroupMember HASH_IPV4 HASH_IPV6 HASH_IPV6_EX
 HASH_NONE HASH_TCPV4 HASH_TCPV6 HASH_TCPV6_EX HASH_UDPV4 HASH_UDPV6 HASH_UDPV6_EX Half Host
 IntegerOption L3_IPV4 L3_IPV6 L3_NONE L4_NONE L4_OTHER L4_TCP L4_UDP Link LocalHost LocalHostOptions
 MICROSOFT_RSS_KEY ManualClock MaskOption Member Memory NO_BUFFERS NO_REGION NumberMember OVERSIZE
