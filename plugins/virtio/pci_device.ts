@@ -50,6 +50,8 @@ const NOTIFY_MULTIPLIER = 4;
 const ISR_QUEUE = 1;
 const ISR_CONFIG = 2;
 const LINK_UP = 1;
+/** What the device says with MTU: as much as the field holds. */
+const LARGEST_MTU = 65535;
 const ALL_STATUS = 0xff;
 const HIGH = 2 ** 32;
 
@@ -130,6 +132,7 @@ abstract class PciBase {
       mac: this.device.control.mac,
       status: LINK_UP,
       max_virtqueue_pairs: this.device.queuePairs,
+      mtu: LARGEST_MTU,
       rss_max_key_size: 40,
       supported_hash_types: hasFeature(this.device.offered, "HASH_REPORT") ? 0x1ff : 0,
     });
