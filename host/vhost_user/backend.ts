@@ -352,6 +352,7 @@ export class Backend {
 
   #addRegion(place: RegionPlace, fds: readonly number[]): undefined {
     this.#needSlots();
+    if (this.memory.again(place)) return undefined;
     if (this.memory.size >= MAX_MEM_SLOTS) throw new RequestError(`all ${MAX_MEM_SLOTS} slots are taken`);
     this.#map(place, fds[0]!);
     return undefined;

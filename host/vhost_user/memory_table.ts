@@ -27,6 +27,12 @@ interface Entry {
   readonly place: RegionPlace;
   readonly mapping: Mapping;
   readonly regions: readonly [Region, Region];
+  /** How often it was added. */
+  times: number;
+}
+
+function same(a: RegionPlace, b: RegionPlace): boolean {
+  return a.guest === b.guest && a.user === b.user && a.size === b.size;
 }
 
 /** The regions that are mapped at present. */
@@ -62,6 +68,20 @@ export class MemoryTable {
   }
 
   /**
+   * Adds a region once more if it is there already, as QEMU before 8 does for each queue pair: it then has to be
+   * removed as often.
+   *
+   * @returns Whether it is there.
+   */
+  again(place: RegionPlace): boolean {
+    const entry = this.#entries.find((entry) =>
+      same(entry.place, place) && entry.place.offset === place.offset
+    );
+    if (entry) entry.times++;
+    return entry !== undefined;
+  }
+
+  /**
    * Adds a region. The mapping becomes the table's, unless this throws.
    *
    * @throws {ProtocolError} If it overlaps another one.
@@ -77,6 +97,7 @@ export class MemoryTable {
     this.#entries.push({
       place,
       mapping,
+      times: 1,
       regions: [
         this.buffers.map(guest, memory, offset, size, READ_WRITE),
         this.rings.map(user, memory, offset, size, READ_WRITE),
@@ -90,14 +111,14 @@ export class MemoryTable {
    * @throws {RequestError} If there is none like it.
    */
   remove(place: RegionPlace): void {
-    const at = this.#entries.findIndex((entry) =>
-      entry.place.guest === place.guest && entry.place.user === place.user && entry.place.size === place.size
-    );
-    if (at < 0) throw new RequestError("the memory region to remove is not there");
-    const [entry] = this.#entries.splice(at, 1);
-    this.buffers.unmap(entry!.regions[0]);
-    this.rings.unmap(entry!.regions[1]);
-    entry!.mapping.close();
+    const at = this.#entries.findIndex((entry) => same(entry.place, place));
+    const entry = this.#entries[at];
+    if (!entry) throw new RequestError("the memory region to remove is not there");
+    if (--entry.times > 0) return;
+    this.#entries.splice(at, 1);
+    this.buffers.unmap(entry.regions[0]);
+    this.rings.unmap(entry.regions[1]);
+    entry.mapping.close();
   }
 
   /** Removes all regions. */

@@ -57,8 +57,18 @@ export function finishFrame(
   field: number,
 ): boolean {
   if (start + field + 2 > length) return false;
-  finishChecksum(bytes, offset + start, offset + start + field, offset + length);
+  finish(bytes, offset + start, field, offset + length);
   return true;
+}
+
+/**
+ * Only UDP has no checksum of 0. A TCP checksum of 0xffff adds up as well, but is none that a sender computes, and
+ * some readers of captures call it wrong.
+ */
+function finish(bytes: Uint8Array, start: number, field: number, end: number): void {
+  finishChecksum(bytes, start, start + field, end);
+  const at = start + field;
+  if (field === TCP_CHECKSUM && bytes[at] === 0xff && bytes[at + 1] === 0xff) bytes[at] = bytes[at + 1] = 0;
 }
 
 /** Cuts frames into segments, as hardware with TSO or USO does. */
@@ -104,7 +114,7 @@ export class Segmenter {
     const identification = view.getUint16(l3At + IPV4_IDENTIFICATION);
     const sequence = tcp ? view.getUint32(l4At + TCP_SEQUENCE) : 0;
     const flags = segment[l4At + TCP_FLAGS]!;
-    const checksum = l4At + (tcp ? TCP_CHECKSUM : UDP_CHECKSUM);
+    const field = tcp ? TCP_CHECKSUM : UDP_CHECKSUM;
     const addresses = pseudoHeaderSum(flow, 0);
     for (let done = 0, number = 0; done < payload || number === 0; number++) {
       const part = Math.min(size, payload - done);
@@ -126,8 +136,8 @@ export class Segmenter {
       } else {
         view.setUint16(l4At + UDP_LENGTH, transport);
       }
-      view.setUint16(checksum, foldSum(addresses + transport));
-      finishChecksum(segment, l4At, checksum, headers + part);
+      view.setUint16(l4At + field, foldSum(addresses + transport));
+      finish(segment, l4At, field, headers + part);
       take(segment, 0, headers + part);
       done += part;
     }

@@ -189,6 +189,19 @@ Deno.test("Backend keeps a ring going while memory is replaced, added and remove
   assertThrows(() => bench.ask(ASK.REM_MEM_REG, own), ProtocolError, "bad-ring-address");
 });
 
+Deno.test("Backend takes a region that is added for every queue pair, until it is removed as often", () => {
+  const bench = new Bench();
+  bench.ask(ASK.SET_PROTOCOL_FEATURES, numbers(SLOTS));
+  const region = numbers(0n, 0x80000n, 0x1000n, 0x900000n, 0n);
+  bench.ask(ASK.ADD_MEM_REG, region, 1);
+  bench.ask(ASK.ADD_MEM_REG, region, 1);
+  assertEquals([bench.memory.size, bench.mapped.size, bench.open.size], [1, 1, 0]);
+  bench.ask(ASK.REM_MEM_REG, region);
+  assertEquals(bench.memory.size, 1);
+  bench.ask(ASK.REM_MEM_REG, region);
+  assertEquals([bench.memory.size, bench.mapped.size], [0, 0]);
+});
+
 Deno.test("Backend answers requests that cannot be granted with an error, and carries on", () => {
   const bench = new Bench();
   bench.ask(ASK.SET_PROTOCOL_FEATURES, numbers(REPLY_ACK | SLOTS | STATUS));
