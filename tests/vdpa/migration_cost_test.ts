@@ -126,3 +126,17 @@ Deno.test("a switch is blocked where the control queue's state would be lost", (
     new RingPair(vdpa, { ...options, mode: "passthrough" });
   }
 });
+
+Deno.test("the table in the documentation is what the counters say", async () => {
+  const text = await Deno.readTextFile(new URL("../../docs/vdpa.md", import.meta.url));
+  const rows = text.split("\n").filter((line) => /^\| (on|off) /.test(line))
+    .map((line) => line.split("|").map((cell) => cell.trim()).slice(1, -1));
+  assertEquals(rows.length, 8);
+  for (const [group, persist, direction, ...numbers] of rows) {
+    const options = { queues: 5, "desc-group": group!, persist: persist! };
+    const into = work({ ...options, mode: "switch@1" });
+    const both = work({ ...options, mode: "switch@1,2" });
+    const expected = direction === "in" ? into : both.map((value, i) => value - into[i]!);
+    assertEquals(numbers.map((number) => Number(number.replaceAll(",", ""))), expected);
+  }
+});
