@@ -1,0 +1,280 @@
+import { assert, assertEquals } from "@std/assert";
+import { needPeers } from "../peers.ts";
+import { ASK, FrontEnd, numbers, until } from "./front_end.ts";
+import { LINUX } from "./served.ts";
+
+const VERSION_1 = 1n << 32n;
+const MAIN = new URL("../../cli/main.ts", import.meta.url).href;
+const ROOT = new URL("../../", import.meta.url).pathname;
+
+/** A `ringpipe serve` in another process. */
+class Serve implements AsyncDisposable {
+  readonly directory: string = Deno.makeTempDirSync({ prefix: "ringpipe-serve-" });
+  readonly path: string = `${this.directory}/socket`;
+  readonly child: Deno.ChildProcess;
+  /** Standard error and the exit status, at the end. */
+  readonly output: Promise<{ readonly code: number; readonly stderr: string; readonly stdout: Uint8Array }>;
+
+  constructor(args: readonly string[]) {
+    this.child = new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["run", "--quiet", "--no-prompt", "--allow-read", "--allow-write", "--allow-ffi", MAIN, "serve"],
+        ...["--vhost-user", this.path, ...args.map((arg) => arg.replace("DIR", this.directory))],
+      ],
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+      cwd: ROOT,
+    }).spawn();
+    this.output = this.child.output().then(({ code, stdout, stderr }) => ({
+      code,
+      stdout,
+      stderr: new TextDecoder().decode(stderr),
+    }));
+  }
+
+  /** Connects once it listens. */
+  async frontEnd(): Promise<FrontEnd> {
+    await until(() => {
+      try {
+        return Deno.statSync(this.path).isSocket === true;
+      } catch {
+        return false;
+      }
+    }, "it does not listen");
+    const front = new FrontEnd(this.path);
+    front.setUp(VERSION_1);
+    await front.ask(ASK.GET_FEATURES);
+    return front;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.child.kill("SIGKILL");
+    } catch {
+      // It has ended.
+    }
+    await this.output;
+    Deno.removeSync(this.directory, { recursive: true });
+  }
+}
+
+function frame(seed: number): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from({ length: 60 + seed }, (_, i) => (seed + i) & 0xff);
+}
+
+/** A capture of frames so many microseconds apart, made by hand. */
+function capture(frames: readonly Uint8Array[], gap: number): Uint8Array<ArrayBuffer> {
+  const records = frames.map((bytes, i) => [...numbers(0, i * gap, bytes.length, bytes.length), ...bytes]);
+  return Uint8Array.from([...numbers(0xa1b2c3d4, 0x40002, 0, 0, 65535, 1), ...records.flat()]);
+}
+
+function records(bytes: Uint8Array): { readonly time: number; readonly frame: Uint8Array }[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const found: { time: number; frame: Uint8Array }[] = [];
+  assertEquals(view.getUint32(0, true), 0xa1b23c4d);
+  for (let at = 24; at < bytes.length;) {
+    const length = view.getUint32(at + 8, true);
+    assertEquals(view.getUint32(at + 12, true), length);
+    found.push({
+      time: view.getUint32(at, true) * 1e3 + view.getUint32(at + 4, true) / 1e6,
+      frame: bytes.slice(at + 16, at + 16 + length),
+    });
+    at += 16 + length;
+  }
+  return found;
+}
+
+Deno.test({
+  ...LINUX,
+  name: "serve writes what a driver sends, with the time of day, and ends whole at SIGINT",
+  async fn() {
+    await using serve = new Serve(["-b", "virtio", "-w", "DIR/out.pcap", "--stats-out", "DIR/stats.json"]);
+    const before = Date.now();
+    using front = await serve.frontEnd();
+    for (let i = 0; i < 10; i++) {
+      front.transmit(frame(i));
+      await until(() => front.used(1) === i + 1);
+    }
+    serve.child.kill("SIGINT");
+    const { code, stderr } = await serve.output;
+    assertEquals(code, 0, stderr);
+    const found = records(Deno.readFileSync(`${serve.directory}/out.pcap`));
+    assertEquals(found.map((record) => record.frame), Array.from({ length: 10 }, (_, i) => frame(i)));
+    for (const [i, { time }] of found.entries()) {
+      assert(time >= (found[i - 1]?.time ?? before) && time <= Date.now(), `time of frame ${i}`);
+    }
+    const statistics = JSON.parse(Deno.readTextFileSync(`${serve.directory}/stats.json`));
+    assertEquals(statistics.packets, { in: 10, out: 10, dropped: 0 });
+    assertEquals(statistics.options["event-idx"], "on");
+    assertEquals(statistics.counters["device.tx.chains"], 10);
+    assert(!Deno.readTextFileSync("/proc/net/unix").includes(serve.path));
+  },
+});
+
+Deno.test({
+  ...LINUX,
+  name: "serve -c stops after so many frames with status 0",
+  async fn() {
+    await using serve = new Serve(["-w", "DIR/out.pcap", "-c", "3"]);
+    using front = await serve.frontEnd();
+    for (let i = 0; i < 5; i++) front.transmit(frame(i));
+    assertEquals((await serve.output).code, 0);
+    assertEquals(records(Deno.readFileSync(`${serve.directory}/out.pcap`)).length, 3);
+  },
+});
+
+Deno.test({
+  ...LINUX,
+  name: "serve --once ends when the front end has gone",
+  async fn() {
+    await using serve = new Serve(["--once", "--drop"]);
+    {
+      using front = await serve.frontEnd();
+      front.transmit(frame(1));
+      await until(() => front.used(1) === 1);
+    }
+    const { code, stderr } = await serve.output;
+    assertEquals(code, 0);
+    assert(stderr.includes("1 frame received, 0 written, 0 sent to 1 front end"), stderr);
+  },
+});
+
+Deno.test({
+  ...LINUX,
+  name: "serve --echo sends back what came, and -w has it too",
+  async fn() {
+    await using serve = new Serve(["--echo", "-w", "DIR/out.pcap"]);
+    using front = await serve.frontEnd();
+    front.transmit(frame(5));
+    front.transmit(frame(6));
+    front.post();
+    await until(() => front.used(0) === 1);
+    front.post();
+    await until(() => front.used(0) === 2);
+    assertEquals([front.take(), front.take()], [frame(5), frame(6)]);
+    serve.child.kill("SIGTERM");
+    assertEquals((await serve.output).code, 0);
+    assertEquals(records(Deno.readFileSync(`${serve.directory}/out.pcap`)).length, 2);
+  },
+});
+
+for (const [pace, least, most] of [["asap", 0, 40], ["original", 57, 300], ["100", 35, 300]] as const) {
+  Deno.test({
+    ...LINUX,
+    name: `serve -r sends the frames of a capture, --pace ${pace}`,
+    async fn() {
+      const directory = Deno.makeTempDirSync();
+      const frames = [frame(1), frame(2), frame(3), frame(4), frame(5)];
+      Deno.writeFileSync(`${directory}/in.pcap`, capture(frames, 15_000));
+      await using serve = new Serve(["-r", `${directory}/in.pcap`, "--pace", pace]);
+      using front = await serve.frontEnd();
+      front.post();
+      await until(() => front.used(0) === 1);
+      const start = performance.now();
+      for (let i = 1; i < 5; i++) front.post();
+      await until(() => front.used(0) === 5);
+      const elapsed = performance.now() - start;
+      assertEquals(frames.map(() => front.take()), frames);
+      assert(elapsed >= least && elapsed < most * 10, `it took ${elapsed} ms`);
+      Deno.removeSync(directory, { recursive: true });
+    },
+  });
+}
+
+Deno.test({
+  ...LINUX,
+  name: "serve -r goes on with the next front end where the last one left",
+  async fn() {
+    const directory = Deno.makeTempDirSync();
+    const frames = [frame(1), frame(2)];
+    Deno.writeFileSync(`${directory}/in.pcap`, capture(frames, 1));
+    await using serve = new Serve(["-r", `${directory}/in.pcap`, "--pace", "asap"]);
+    for (const wanted of frames) {
+      using front = await serve.frontEnd();
+      front.post();
+      await until(() => front.used(0) === 1);
+      assertEquals(front.take(), wanted);
+    }
+    Deno.removeSync(directory, { recursive: true });
+  },
+});
+
+Deno.test({
+  ignore: LINUX.ignore || needPeers("tcpdump", "sh").ignore,
+  name: "serve -w - is read by tcpdump while it grows",
+  async fn() {
+    const directory = Deno.makeTempDirSync();
+    const path = `${directory}/socket`;
+    const serve = [Deno.execPath(), "run", "-q", "-A", MAIN, "serve", "--vhost-user", path, "-w", "-"].join(
+      " ",
+    );
+    const child = new Deno.Command("sh", {
+      args: ["-c", `${serve} | tcpdump -nlr - -c 2 2> /dev/null`],
+      stdout: "piped",
+      stderr: "null",
+      cwd: ROOT,
+    }).spawn();
+    let text = "";
+    const reading = (async () => {
+      for await (const bytes of child.stdout) text += new TextDecoder().decode(bytes);
+    })();
+    await until(() => [...Deno.readDirSync(directory)].length > 0, "it does not listen");
+    using front = new FrontEnd(path);
+    front.setUp(VERSION_1);
+    for (let i = 1; i <= 2; i++) {
+      front.transmit(frame(i));
+      await until(() => text.split("\n").length > i, "tcpdump says nothing");
+    }
+    // Its reader has gone, and so does the server with the next frame.
+    front.transmit(frame(3));
+    await reading;
+    await child.status;
+    Deno.removeSync(directory, { recursive: true });
+  },
+});
+
+Deno.test({
+  ...LINUX,
+  name: "serve says in one line what is wrong with its arguments",
+  async fn() {
+    const wrong: [string[], string][] = [
+      [["--vhost-user", "s", "-b", "xen"], 'only virtio can be served: got "xen"'],
+      [["-w", "out"], "--vhost-user SOCKET is missing"],
+      [["--vhost-user", "s", "--echo", "--drop"], "--echo and --drop exclude each other"],
+      [["--vhost-user", "s", "-r", "x", "--echo"], "-r and --echo exclude each other"],
+      [["--vhost-user", "s", "--pace", "asap"], "--pace needs -r IN"],
+      [
+        ["--vhost-user", "s", "-r", "x", "--pace", "fast"],
+        '--pace takes original, asap or frames per second: got "fast"',
+      ],
+      [["--vhost-user", "s", "-c", "1"], "-c counts written frames: it needs -w OUT"],
+      [["--vhost-user", "s", "-o", "tso=on"], "option tso needs csum=on"],
+      [["--vhost-user", "s", "-o", "csum=on,csum=off"], "option csum is given twice"],
+      [["--vhost-user", "s", "-o", "event_idx=on"], 'unknown option "event_idx" (did you mean "event-idx"?)'],
+    ];
+    for (const [args, line] of wrong) {
+      const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: ["run", "--quiet", "--no-prompt", "--allow-read", "--allow-ffi", MAIN, "serve", ...args],
+        cwd: ROOT,
+      }).output();
+      assertEquals([code, new TextDecoder().decode(stderr)], [2, `ringpipe: ${line}\n`]);
+    }
+  },
+});
+
+Deno.test({
+  ...LINUX,
+  name: "serve without --allow-ffi says what is missing",
+  async fn() {
+    const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "--quiet", "--no-prompt", "--allow-read", MAIN, "serve", "--vhost-user", "s"],
+      cwd: ROOT,
+    }).output();
+    assertEquals(code, 2);
+    assertEquals(
+      new TextDecoder().decode(stderr),
+      "ringpipe: serving needs the C library: add --allow-ffi\n",
+    );
+  },
+});
