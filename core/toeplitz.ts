@@ -31,7 +31,9 @@ export const MICROSOFT_RSS_KEY: readonly number[] = [
  * ```
  */
 export class ToeplitzKey {
-  readonly #rows: Uint32Array;
+  readonly #key: Uint8Array;
+  /** For each position and byte the hash of that byte there: made with the first hash, as it takes its time. */
+  #rows: Uint32Array | undefined;
   /** Input bytes that the hash depends on: behind them the key has only zero bits. */
   readonly #positions: number;
 
@@ -41,20 +43,25 @@ export class ToeplitzKey {
    * @param key The key's bytes.
    */
   constructor(key: ArrayLike<number>) {
+    this.#key = Uint8Array.from(key);
     this.#positions = Math.max(key.length, LONGEST_TUPLE);
-    this.#rows = new Uint32Array(this.#positions * 256);
+  }
+
+  #makeRows(): Uint32Array {
+    const rows = new Uint32Array(this.#positions * 256);
     for (let position = 0; position < this.#positions; position++) {
       const row = position * 256;
       for (let bit = 0; bit < 8; bit++) {
         const top = 0x80 >> bit;
         // All bytes whose highest bit is `top` are this bit's window of the key, plus the hash of the bits below.
-        this.#rows[row + top] = window(key, position * 8 + bit);
+        rows[row + top] = window(this.#key, position * 8 + bit);
       }
       for (let value = 1; value < 256; value++) {
         const lowest = value & -value;
-        this.#rows[row + value] = this.#rows[row + lowest]! ^ this.#rows[row + value - lowest]!;
+        rows[row + value] = rows[row + lowest]! ^ rows[row + value - lowest]!;
       }
     }
+    return this.#rows = rows;
   }
 
   /** The hash of `length` bytes at `offset`: a number in 0..2^32-1. */
@@ -73,7 +80,7 @@ export class ToeplitzKey {
    * @returns The hash including this part, as a signed 32-bit number: `>>> 0` makes the last one unsigned.
    */
   extend(hash: number, position: number, bytes: Uint8Array, offset: number, length: number): number {
-    const rows = this.#rows;
+    const rows = this.#rows ?? this.#makeRows();
     const end = offset + Math.min(length, this.#positions - position);
     for (let row = position << 8; offset < end; row += 256) hash ^= rows[row + bytes[offset++]!]!;
     return hash | 0;
