@@ -7,7 +7,15 @@
  *
  * @module
  */
-import { type Frame, type FrameSink, LocalHost, OptionValues, type Plugin, type Wire } from "../mod.ts";
+import {
+  type Frame,
+  FrameBatch,
+  type FrameSink,
+  LocalHost,
+  OptionValues,
+  type Plugin,
+  type Wire,
+} from "../mod.ts";
 import virtio from "../plugins/virtio/mod.ts";
 
 const FRAMES = 1000;
@@ -26,6 +34,7 @@ class Mover implements Wire, FrameSink {
   readonly #size: number;
   readonly #batch: number;
   readonly #headroom: number;
+  readonly #frames = new FrameBatch();
   #slot = 0;
   #bytes = 0;
 
@@ -50,9 +59,15 @@ class Mover implements Wire, FrameSink {
     this.#bytes = 0;
     for (let sent = 0; sent < FRAMES;) {
       const end = Math.min(sent + this.#batch, FRAMES);
-      for (; sent < end; sent++) {
+      const frames = this.#frames;
+      frames.bytes = bytes;
+      for (frames.count = 0; sent < end; sent++) {
         this.#slot = (this.#slot + 1) % SLOTS;
-        driver.transmit(bytes, start + this.#slot * STRIDE + HEADROOM, this.#size, this.#headroom);
+        frames.offsets[frames.count] = start + this.#slot * STRIDE + HEADROOM;
+        frames.lengths[frames.count++] = this.#size;
+      }
+      for (let i = driver.transmitBatch?.(frames, 0, this.#headroom) ?? 0; i < frames.count; i++) {
+        driver.transmit(bytes, frames.offsets[i]!, this.#size, this.#headroom);
       }
       driver.flush();
       device.service(this);
@@ -65,10 +80,19 @@ class Mover implements Wire, FrameSink {
     return this.#link.device.deliver(frame) >= 0;
   }
 
+  transmitBatch(frames: FrameBatch): number {
+    return this.#link.device.deliverBatch?.(frames, 0) ?? 0;
+  }
+
   drop(): void {}
 
   piece(_queue: number, _bytes: Uint8Array, _offset: number, length: number): void {
     this.#bytes += length;
+  }
+
+  batch(_queue: number, frames: FrameBatch): void {
+    const { count, lengths } = frames;
+    for (let i = 0; i < count; i++) this.#bytes += lengths[i]!;
   }
 }
 
