@@ -102,6 +102,7 @@ function open(values: OptionValues, host: Host): Link {
   return { driver, device: hypervisor, batch: values.integer("batch") };
 }
 
+/** The vDPA backend. */
 const plugin: Plugin = {
   api: 1,
   name: "vdpa",

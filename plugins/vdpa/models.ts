@@ -4,6 +4,9 @@
  * @module
  */
 
+/** Name of a kind of device. */
+export type ModelName = "mlx5" | "sim" | "vduse" | "plain";
+
 /** What distinguishes one kind of vDPA device from another. */
 export interface VdpaModel {
   /** Groups that there are at least. */
@@ -44,7 +47,7 @@ function isControl(idx: number, queues: number): boolean {
  * rings and a shadowed control queue share space 1. `sim`: vdpa_sim_net. `vduse`: the groups that the user asks for, the
  * control queue alone in the last that can be reached. `plain`: one group, one space.
  */
-export const MODELS = {
+export const MODELS: Readonly<Record<ModelName, VdpaModel>> = {
   mlx5: {
     groups: 3,
     asids: 2,
@@ -102,7 +105,4 @@ export const MODELS = {
     identity: "none",
     baseIsUsed: false,
   },
-} as const satisfies Readonly<Record<string, VdpaModel>>;
-
-/** Name of a kind of device. */
-export type ModelName = keyof typeof MODELS;
+};

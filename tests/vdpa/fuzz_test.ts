@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { RingFault } from "../../core/fault.ts";
-import { Frame } from "../../core/frame.ts";
+import type { Frame } from "../../core/frame.ts";
 import { ERRNO, errnoName, VHOST } from "../../plugins/vdpa/ioctls.ts";
 import { VDPA_DEVICE_FAULTS, VDPA_GUEST_FAULTS } from "../../plugins/vdpa/faults.ts";
 import { vhost_msg_v2 } from "../../plugins/vdpa/layout.ts";

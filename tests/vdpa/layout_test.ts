@@ -1,6 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
 import type { ValuesInput } from "../../core/layout.ts";
-import { BACKEND_BITS, type BackendFeature, backendMask, VDUSE, VHOST } from "../../plugins/vdpa/ioctls.ts";
+import {
+  argumentSize,
+  BACKEND_BITS,
+  type BackendFeature,
+  backendMask,
+  VDUSE,
+  VHOST,
+} from "../../plugins/vdpa/ioctls.ts";
 import { structures } from "../../plugins/vdpa/layout.ts";
 
 interface Vector {
@@ -63,6 +70,40 @@ Deno.test("ioctl numbers are those of the headers", () => {
     const encoded = new Uint8Array(4);
     new DataView(encoded.buffer).setUint32(0, number!, true);
     assertEquals(hex(encoded), bytes);
+  }
+});
+
+Deno.test("ioctl numbers carry the sizes of the structures that they take", () => {
+  const sizes: Readonly<Record<string, readonly number[]>> = {
+    vhost_vring_state: [
+      VHOST.SET_VRING_NUM,
+      VHOST.SET_VRING_BASE,
+      VHOST.GET_VRING_BASE,
+      VHOST.VDPA_SET_VRING_ENABLE,
+      VHOST.VDPA_GET_VRING_GROUP,
+      VHOST.VDPA_SET_GROUP_ASID,
+      VHOST.VDPA_GET_VRING_DESC_GROUP,
+      VHOST.VDPA_GET_VRING_SIZE,
+    ],
+    vhost_vring_file: [VHOST.SET_VRING_KICK, VHOST.SET_VRING_CALL, VHOST.SET_VRING_ERR],
+    vhost_vring_addr: [VHOST.SET_VRING_ADDR],
+    vhost_memory: [VHOST.SET_MEM_TABLE],
+    vhost_vdpa_config: [VHOST.VDPA_GET_CONFIG, VHOST.VDPA_SET_CONFIG],
+    vhost_vdpa_iova_range: [VHOST.VDPA_GET_IOVA_RANGE],
+    vduse_dev_config: [VDUSE.CREATE_DEV],
+    vduse_iotlb_entry: [VDUSE.IOTLB_GET_FD],
+    vduse_config_data: [VDUSE.DEV_SET_CONFIG],
+    vduse_vq_config: [VDUSE.VQ_SETUP],
+    vduse_vq_info: [VDUSE.VQ_GET_INFO],
+    vduse_vq_eventfd: [VDUSE.VQ_SETUP_KICKFD],
+    vduse_iova_umem: [VDUSE.IOTLB_REG_UMEM, VDUSE.IOTLB_DEREG_UMEM],
+    vduse_iova_info: [VDUSE.IOTLB_GET_INFO],
+  };
+  for (const [name, requests] of Object.entries(sizes)) {
+    const { size } = structures.find((layout) => layout.name === name)!;
+    for (const request of requests) {
+      assertEquals(argumentSize(request), size, `${name} ${request.toString(16)}`);
+    }
   }
 });
 
