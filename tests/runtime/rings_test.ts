@@ -20,6 +20,11 @@ Deno.test("every ring brings frames back when all addresses have an upper half",
   assertEquals(results, EXPECTED);
 });
 
+Deno.test("every ring brings frames back when its memory crosses 4 GiB", async () => {
+  const results = await run({ base: 0xffff_8000 }, { vdpa: { "guest-memory": "8G" } });
+  assertEquals(results, EXPECTED);
+});
+
 Deno.test({
   ...needPeers("node"),
   name: "every ring brings frames back through the library in Node, which knows no Deno",
