@@ -44,7 +44,7 @@ export class Replay {
   #next: Batch | undefined;
   #taken: () => void = () => {};
   #ended = false;
-  #error: Error | undefined;
+  #error: unknown;
 
   /**
    * Starts to read.
@@ -133,7 +133,12 @@ export class Replay {
         }
         scanner = format === "pcap" ? new ClassicScanner(memory, target) : new PcapngScanner(memory, target);
       }
-      const reached = scanner.scan(start, filled, consumed - start, last);
+      let reached: number;
+      try {
+        reached = scanner.scan(start, filled, consumed - start, last);
+      } catch (error) {
+        throw this.#after(collecting, error);
+      }
       consumed += reached - start;
       start = reached;
       if (last && start < filled) {
@@ -150,7 +155,7 @@ export class Replay {
   }
 
   /** Hands a last batch over before an error. */
-  #after(batch: Batch, error: Error): Error {
+  #after(batch: Batch, error: unknown): unknown {
     if (batch.offsets.length > 0) this.#next = batch;
     return error;
   }

@@ -10,6 +10,10 @@ export interface TestpmdOptions {
   readonly socket: string;
   /** `io`, `txonly`, `rxonly`, `flowgen`. */
   readonly mode: string;
+  /** Its device in full, in place of a virtio-user device at the socket. */
+  readonly vdevs?: readonly string[];
+  /** Processors of the two threads. */
+  readonly cores?: readonly [number, number];
   /** Queue pairs. */
   readonly queues?: number;
   /** Further properties of the virtio-user device: `,server=1`. */
@@ -34,15 +38,25 @@ export class Testpmd implements AsyncDisposable {
     const { socket, mode, queues = 1, device = "", args = [] } = options;
     const control = queues > 1 ? ",cq=1" : "";
     // The first lcore takes commands; where there is but one processor, both share it.
-    const cores = navigator.hardwareConcurrency > 1 ? "0@0,1@1" : "0@0,1@0";
+    const [first, second] = options.cores ?? [0, navigator.hardwareConcurrency > 1 ? 1 : 0];
+    const vdevs = options.vdevs ?? [`net_virtio_user0,path=${socket},queues=${queues}${control}${device}`];
     // Its answers would else stay in a buffer, as its output is no terminal.
     this.#child = new Deno.Command("stdbuf", {
       args: [
         "-oL",
         "dpdk-testpmd",
-        ...["--lcores", cores, "--no-pci", "--no-huge", "-m", "256", "--no-shconf", "--no-telemetry"],
+        ...[
+          "--lcores",
+          `0@${first},1@${second}`,
+          "--no-pci",
+          "--no-huge",
+          "-m",
+          "256",
+          "--no-shconf",
+          "--no-telemetry",
+        ],
         ...["--file-prefix", `ringpipe${Deno.pid}_${instances++}`],
-        `--vdev=net_virtio_user0,path=${socket},queues=${queues}${control}${device}`,
+        ...vdevs.map((vdev) => `--vdev=${vdev}`),
         ...["--", "-i", "--total-num-mbufs=8192", "--no-flush-rx", `--rxq=${queues}`, `--txq=${queues}`],
         `--forward-mode=${mode}`,
         ...args,
