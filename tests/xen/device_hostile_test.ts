@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { RingFault } from "../../core/fault.ts";
+import type { Frame } from "../../core/frame.ts";
 import {
   BACKEND_PATH,
   DEVICE_FAULTS,
@@ -226,7 +227,7 @@ Deno.test("XenDevice stops when the receive ring claims more requests than it ha
   packet(raw, 1, 60);
   const wire = {
     ...raw.wire,
-    transmit: (frame: Parameters<typeof raw.wire.transmit>[0]) => raw.device.deliver(frame) >= 0,
+    transmit: (frame: Frame) => raw.device.deliver(frame) >= 0,
   };
   assertFault("rx-request-overrun", () => raw.device.service(wire));
   assertFault("rx-request-overrun", () => raw.device.service(wire));
@@ -296,4 +297,76 @@ Deno.test("XenDevice goes through Closing and Closed and comes back, as Windows 
   raw.store.write(`${FRONTEND_PATH}/state`, XenbusState.Connected);
   assert(raw.device.connect());
   assertEquals(raw.flags(1) & GTF.writing, GTF.writing);
+});
+
+Deno.test("XenDevice answers what it copied at once and what it mapped after the unmap, so out of order", () => {
+  const raw = start();
+  raw.tx({ gref: REF, id: 1, size: 1514 });
+  raw.tx({ gref: REF + 1, id: 2, size: 60 });
+  raw.tx({ gref: REF + 2, id: 3, size: 129 });
+  raw.tx({ gref: REF + 3, id: 4, size: 128 });
+  raw.publish("tx");
+  raw.service();
+  assertEquals(raw.frames.map((frame) => frame.length), [1514, 60, 129, 128]);
+  assertEquals(raw.responses("tx").map((response) => response.id), [2, 4, 1, 3]);
+});
+
+Deno.test("XenDevice answers later slots of no bytes without any grant operation, whatever they name", () => {
+  const raw = start();
+  raw.tx({ gref: REF, id: 1, size: 100, flags: MORE });
+  raw.tx({ gref: 0xffffffff, id: 2, size: 0, flags: MORE });
+  raw.tx({ gref: REF + 1, id: 3, size: 40 });
+  raw.publish("tx");
+  raw.service();
+  assertEquals(raw.frames.map((frame) => frame.length), [100]);
+  assertEquals([raw.frames[0]![59], raw.frames[0]![60]], [1, 2]);
+  assertEquals(raw.statuses(), [0, 0, 0]);
+  assertEquals(raw.device.counters()["grant.tx.copy"], 2);
+});
+
+Deno.test("XenDevice reads a static page on though its grant was ended by force, and lets go of it", () => {
+  const raw = start();
+  raw.list(10, [REF]);
+  raw.grant(10, 10);
+  assertEquals(raw.ask(9, 0, 10, 1), [0, 0]);
+  raw.grant(REF, REF, 0);
+  raw.tx({ gref: REF, id: 1, size: 100 });
+  raw.publish("tx");
+  raw.service();
+  assertEquals(raw.frames[0]![99], 1);
+  assertEquals(raw.ask(10, 0, 10, 1), [0, 1]);
+  raw.tx({ gref: REF, id: 2, size: 100 });
+  raw.publish("tx");
+  raw.service();
+  assertEquals([raw.drops, raw.statuses()], [["bad-grant"], [0, -1]]);
+});
+
+Deno.test("XenDevice sets req_event only when it has seen no further request", () => {
+  const raw = start();
+  packet(raw, 3, 100);
+  raw.service();
+  assertEquals(raw.word("tx", "req_event"), 4);
+  raw.takes = false;
+  packet(raw, 1, 100);
+  raw.service();
+  assertEquals(raw.word("tx", "req_event"), 4, "it will come back by itself for the frame it keeps");
+  raw.takes = true;
+  raw.service();
+  assertEquals(raw.word("tx", "req_event"), 5);
+});
+
+Deno.test("XenDevice asks for one more receive page when there are too few", () => {
+  const raw = start();
+  raw.post(REF, 2);
+  packet(raw, 3, 4096);
+  const frames: number[] = [];
+  const wire = {
+    transmit: (frame: Frame) => raw.device.deliver(frame) >= 0 && frames.push(frame.length) > 0,
+    drop: () => {},
+  };
+  raw.device.service(wire);
+  assertEquals([frames, raw.word("rx", "req_event"), raw.statuses()], [[], 3, []]);
+  raw.post(REF, 1);
+  raw.device.service(wire);
+  assertEquals([frames, raw.responses("rx").map((one) => one.flags)], [[12288], [4, 4, 0]]);
 });
