@@ -12,9 +12,10 @@ const FRAMES = 300;
 export async function run(
   host: LocalHostOptions = {},
   options: Readonly<Record<string, Record<string, string>>> = {},
+  names: readonly string[] = builtInNames,
 ): Promise<Record<string, number>> {
   const results: Record<string, number> = {};
-  for (const name of builtInNames) {
+  for (const name of names) {
     const pair = new RingPair(await loadBackend(name), options[name], host);
     let back = 0;
     for (let number = 0; number < FRAMES; number++) {
