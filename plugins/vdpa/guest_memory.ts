@@ -13,8 +13,6 @@ const HIGH_START = 4 * GIB;
 /** Where the guest's address 0 is for the process. */
 const PROCESS_BASE = 2 ** 44;
 
-/** Smallest guest: with less, nothing of it would lie above 4 GiB, where the rings and buffers are. */
-export const SMALLEST_GUEST: number = HIGH_START;
 /** Largest guest. */
 export const LARGEST_GUEST: number = 64 * 1024 * GIB;
 
@@ -39,20 +37,24 @@ export class GuestMemory {
   readonly space: AddressSpace;
 
   /**
-   * Adds the guest to the process's memory.
+   * Adds the guest to the process's memory: up to 2 GiB below 4 GiB, the rest above.
    *
-   * @throws {RangeError} If the guest is too small for what it uses.
+   * @throws {RangeError} If it uses memory that it does not have.
    */
   constructor(size: number, space: AddressSpace, process: ProcessMemory) {
     this.space = space;
+    const low = Math.min(BELOW_4G, size);
     this.sections = [
-      { gpa: 0, size: BELOW_4G, uaddr: PROCESS_BASE },
-      { gpa: HIGH_START, size: size - BELOW_4G, uaddr: PROCESS_BASE + HIGH_START },
-    ];
+      { gpa: 0, size: low, uaddr: PROCESS_BASE },
+      { gpa: HIGH_START, size: size - low, uaddr: PROCESS_BASE + HIGH_START },
+    ].filter((section) => section.size > 0);
     for (const section of this.sections) process.addSection(section.uaddr, section.size);
     for (const region of space.regions) {
       const section = this.sections.find(({ gpa, size }) => region.start >= gpa && region.end <= gpa + size);
-      if (!section) throw new RangeError(`a guest of ${size} bytes ends before 0x${region.end.toString(16)}`);
+      if (!section) {
+        const [start, end] = [region.start.toString(16), region.end.toString(16)];
+        throw new RangeError(`the guest uses 0x${start}..0x${end}, where it has none`);
+      }
       const uaddr = section.uaddr + region.start - section.gpa;
       const length = region.end - region.start;
       process.back(uaddr, region.memory, region.offsetOf(region.start), length, region.access);

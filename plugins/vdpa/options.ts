@@ -6,11 +6,12 @@
 import { OptionError, type OptionSpec, type OptionValues } from "../../core/options.ts";
 import { type Feature, featureMask } from "../virtio/features.ts";
 import { VIRTQUEUE_MAX_SIZE } from "../virtio/layout.ts";
-import { LARGEST_GUEST, SMALLEST_GUEST } from "./guest_memory.ts";
+import { LARGEST_GUEST } from "./guest_memory.ts";
 import { type ModelName, MODELS, type VdpaModel } from "./models.ts";
 
 const MOST = 65535;
 const MOST_QUEUES = 65;
+const DEFAULT_GUEST = 4 * 2 ** 30;
 /** Default size of a receive buffer: with mergeable buffers, and without (17 pages hold 65535 bytes and a header). */
 const RX_BUFFER = 2048;
 const RX_BUFFER_UNMERGED = 17 * 4096;
@@ -56,10 +57,10 @@ export const options: readonly OptionSpec[] = [
   {
     name: "guest-memory",
     type: "size",
-    default: SMALLEST_GUEST,
-    min: SMALLEST_GUEST,
+    default: DEFAULT_GUEST,
+    min: 4096,
     max: LARGEST_GUEST,
-    meaning: "memory of the guest, modelled as mappings, not as bytes",
+    meaning: "memory of the guest, modelled as mappings, not as bytes; at least what its driver uses",
   },
   {
     name: "page-size",

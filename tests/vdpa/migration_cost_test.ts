@@ -95,6 +95,19 @@ Deno.test("a switch resets the device once, and batches hand each space over onc
   assertEquals(single["iotlb.set_map"], single["iotlb.messages"]);
 });
 
+Deno.test("a guest is as large as is asked for", () => {
+  for (
+    const [size, bytes] of [["512M", 2 ** 29], ["1G", 2 ** 30], ["3G", 3 * 2 ** 30], [
+      "16T",
+      2 ** 44,
+    ]] as const
+  ) {
+    const counters = counted({ "guest-memory": size });
+    assertEquals(counters["as0.bytes.mapped"], bytes);
+    assertEquals(counters["as0.pages.mapped"], bytes / 4096);
+  }
+});
+
 Deno.test("maps and unmaps are counted by space", () => {
   const counters = counted({ mode: "switch@1,3" });
   assertEquals(counters["as0.maps"], 2);
@@ -115,7 +128,7 @@ Deno.test("options that a device cannot have are refused", () => {
   refused({ mode: "switch@" }, "option mode takes");
   refused({ mode: "shadows" }, "option mode takes");
   refused({ "page-size": 5000 }, "power of two");
-  refused({ "guest-memory": "3G" }, "guest-memory");
+  refused({ "guest-memory": "200M" }, "guest-memory is too small");
 });
 
 Deno.test("a switch is blocked where the control queue's state would be lost", () => {

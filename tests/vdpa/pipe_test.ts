@@ -130,7 +130,7 @@ for (const device of devices) {
         queues: device === "plain" ? 2 : 3,
         mode: "passthrough",
       });
-      const host = new LocalHost({ captureSize: 1 << 20 });
+      const host = new LocalHost({ captureSize: 1 << 20, base: random.pick([0x1000_0000, 0x1_0000_0000]) });
       const link = vdpa.open(values, host);
       const hypervisor = link.device as Hypervisor;
       const sent: Uint8Array[] = [];
