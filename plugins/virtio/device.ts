@@ -30,6 +30,8 @@ const NUM_BUFFERS = virtio_net_hdr_v1.offsetOf("num_buffers");
 const HASH_VALUE = virtio_net_hdr_v1_hash.offsetOf("hash_value");
 const HASH_REPORT = virtio_net_hdr_v1_hash.offsetOf("hash_report");
 const LONGEST_HEADER = virtio_net_hdr_v1_hash.size;
+/** The control queue holds commands of several buffers, however small the other queues are. */
+const CONTROL_QUEUE_SIZE = 64;
 
 /** What a {@linkcode VirtioNetDevice} is built with. */
 export interface VirtioNetDeviceOptions {
@@ -41,7 +43,7 @@ export interface VirtioNetDeviceOptions {
   readonly buffers: AddressSpace;
   /** Receive and transmit pairs; one if not given. */
   readonly queuePairs?: number;
-  /** Largest size of a transmit or control queue. */
+  /** Largest size of a transmit queue; and of the control queue, if it is more than 64. */
   readonly maxQueueSize: number;
   /** Largest size of a receive queue; `maxQueueSize` if not given. */
   readonly maxRxQueueSize?: number;
@@ -114,7 +116,8 @@ export class VirtioNetDevice implements DeviceHalf {
       queues.push(new DeviceQueue(`rx${pair}`, 2 * pair, maxRxQueueSize, rings, buffers, behaviour));
       queues.push(new DeviceQueue(`tx${pair}`, 2 * pair + 1, maxQueueSize, rings, buffers, transmitting));
     }
-    const control = new DeviceQueue("ctrl", 2 * queuePairs, maxQueueSize, rings, buffers, behaviour);
+    const controlSize = Math.max(maxQueueSize, CONTROL_QUEUE_SIZE);
+    const control = new DeviceQueue("ctrl", 2 * queuePairs, controlSize, rings, buffers, behaviour);
     if (hasFeature(this.offered, "CTRL_VQ")) queues.push(control);
     this.queues = queues;
     this.control = new ControlQueue(control, this.hash, queuePairs, options.mac ?? [0x02, 0, 0, 0, 0, 1]);

@@ -25,6 +25,8 @@ import { STATUS, type VirtioTransport } from "./transport.ts";
 const LONGEST_TRANSMIT_CHAIN = 2;
 const LONGEST_CONTROL_CHAIN = 3;
 const CONTROL_QUEUE_SIZE = 64;
+/** What a frame is longer than the MTU says. */
+const ETHERNET_HEADER = 14;
 
 /** How the driver sets itself up. */
 export interface VirtioNetDriverOptions {
@@ -82,7 +84,8 @@ export class VirtioNetDriver implements DriverHalf {
         transport,
       )
       : undefined;
-    this.#longestFrame = Math.min(...this.#rx.map((queue) => queue.longestFrame));
+    const mtu = hasFeature(this.features, "MTU") ? config.mtu as number + ETHERNET_HEADER : Infinity;
+    this.#longestFrame = Math.min(mtu, ...this.#rx.map((queue) => queue.longestFrame));
     transport.setStatus(transport.getStatus() | STATUS.DRIVER_OK);
     for (const { queue } of this.#rx) this.#kick(queue);
     if (hasFeature(this.features, "HASH_REPORT")) {

@@ -18,6 +18,8 @@ const OK = 0;
 /** What the ack byte holds until the device has written it. */
 const UNANSWERED = 0xff;
 const COMMAND_SPACE = 256;
+/** What the device reads, and the ack. */
+const COMMAND_BUFFERS = 2;
 
 /** See the module. */
 export class DriverControl {
@@ -27,8 +29,13 @@ export class DriverControl {
   readonly #offset: number;
   readonly #address: number;
 
-  /** Allocates the command buffer. */
+  /**
+   * Allocates the command buffer.
+   *
+   * @throws {RingFault} If the device's queue is too small for a command.
+   */
   constructor(queue: DriverQueue, dma: DmaMemory, transport: VirtioTransport) {
+    if (!queue.fits(COMMAND_BUFFERS)) queue.fault("bring-up", { size: queue.size });
     this.#queue = queue;
     this.#dma = dma;
     this.#transport = transport;
@@ -59,7 +66,7 @@ export class DriverControl {
     bytes.set(command, this.#offset);
     bytes[this.#offset + command.length] = UNANSWERED;
     const addresses = [this.#address, this.#address + command.length];
-    this.#queue.addChain(addresses, [command.length, 1], 2, 1);
+    this.#queue.addChain(addresses, [command.length, 1], COMMAND_BUFFERS, 1);
     if (this.#queue.publish()) this.#transport.kick(this.#queue.index, this.#queue.availIndex);
     const answered = this.#queue.nextUsed();
     const ack = bytes[this.#offset + command.length]!;

@@ -114,6 +114,7 @@ const options: readonly OptionSpec[] = [
 const IMPLEMENTED: bigint = featureMask(
   "MAC",
   "STATUS",
+  "MTU",
   "MRG_RXBUF",
   "CTRL_VQ",
   "CTRL_RX",
