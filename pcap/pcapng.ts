@@ -236,7 +236,7 @@ export class PcapngScanner implements Scanner {
     let timeOffset = 0n;
     let fcsLength = -1;
     this.#checkOptions(position + IDB_SIZE, position + total - TRAILER, (code, value, length) => {
-      // Of an option that is given again, and of one whose length is not its own, nothing is believed.
+      // An option of a wrong length is not believed; of several the last one counts.
       if (code === OPTION_CODES["if_tsresol"] && length === 1) resolution = view.getUint8(value);
       if (code === OPTION_CODES["if_tsoffset"] && length === 8) timeOffset = view.getBigInt64(value, little);
       if (code === OPTION_CODES["if_fcslen"] && length === 1) fcsLength = fcsBytes(view.getUint8(value));
@@ -274,11 +274,13 @@ export class PcapngScanner implements Scanner {
       );
     }
     const room = total - EPB_SIZE - TRAILER;
-    if (captured > longest || captured > room) {
-      const [most, what] = captured > room ? [room, "in this block"] : [longest, ""];
-      throw this.#bad("bad captured length", position, `at most ${most} bytes ${what}`.trimEnd(), captured);
-    }
+    if (captured > longest || captured > room) throw this.#tooLong(position, captured, longest, room);
     if (room - captured > 3 && this.#optionsChecked) this.#checkPacketOptions(position, captured, total);
+  }
+
+  #tooLong(position: number, captured: number, longest: number, room: number): CaptureError {
+    const wanted = captured > room ? `at most ${room} bytes in this block` : `at most ${longest} bytes`;
+    return this.#bad("bad captured length", position, wanted, captured);
   }
 
   /** Looks for an option that reaches beyond a packet's block: the first is worth a warning. */
@@ -307,10 +309,10 @@ export class PcapngScanner implements Scanner {
         "interface 0",
       );
     }
-    const captured = Math.min(original, first.snaplen || original, total - SPB_SIZE - TRAILER);
-    const longest = this.#longest[0]!;
-    if (captured > longest) {
-      throw this.#bad("bad captured length", position, `at most ${longest} bytes`, captured);
+    const captured = Math.min(original, first.snaplen || original);
+    const room = total - SPB_SIZE - TRAILER;
+    if (captured > this.#longest[0]! || captured > room) {
+      throw this.#tooLong(position, captured, this.#longest[0]!, room);
     }
     return captured;
   }
