@@ -33,7 +33,12 @@ export {
   type DriverFaultCode,
   type Profile,
 } from "./faults.ts";
+export { ControlQueue } from "./control_queue.ts";
 export { VirtioNetDevice, type VirtioNetDeviceOptions } from "./device.ts";
+export * from "./device_queue.ts";
+export { ReceiveHash } from "./receive_hash.ts";
+export * from "./ring_areas.ts";
+export * from "./transport.ts";
 export { VirtioNetDriver, type VirtioNetDriverOptions } from "./driver.ts";
 export * from "./layout.ts";
 
@@ -207,6 +212,7 @@ function open(values: OptionValues, host: Host): Link {
   return { driver, device, batch: values.integer("batch") };
 }
 
+/** The plugin. */
 const plugin: Plugin = {
   api: 1,
   name: "virtio",
