@@ -4,6 +4,7 @@
  * @module
  */
 import type { AddressSpace } from "../../core/address_space.ts";
+import { alignUp } from "../../core/index.ts";
 import type { ProcessMemory } from "./process_memory.ts";
 
 const GIB = 2 ** 30;
@@ -15,6 +16,11 @@ const PROCESS_BASE = 2 ** 44;
 
 /** Largest guest. */
 export const LARGEST_GUEST: number = 64 * 1024 * GIB;
+
+/** Size of a guest that nothing is said about: 4 GiB, or as many as reach as far as the space that it uses. */
+export function defaultGuestSize(space: AddressSpace): number {
+  return alignUp(Math.max(HIGH_START, ...space.regions.map(({ end }) => end)), GIB);
+}
 
 /** A contiguous piece of guest memory. */
 export interface GuestSection {
@@ -37,13 +43,15 @@ export class GuestMemory {
   readonly space: AddressSpace;
 
   /**
-   * Adds the guest to the process's memory: up to 2 GiB below 4 GiB, the rest above.
+   * Adds the guest to the process's memory: up to 2 GiB below 4 GiB and the rest above, or all in one piece for a guest
+   * that uses what lies between.
    *
    * @throws {RangeError} If it uses memory that it does not have.
    */
   constructor(size: number, space: AddressSpace, process: ProcessMemory) {
     this.space = space;
-    const low = Math.min(BELOW_4G, size);
+    const split = !space.regions.some(({ start, end }) => start < HIGH_START && end > BELOW_4G);
+    const low = split ? Math.min(BELOW_4G, size) : size;
     this.sections = [
       { gpa: 0, size: low, uaddr: PROCESS_BASE },
       { gpa: HIGH_START, size: size - low, uaddr: PROCESS_BASE + HIGH_START },

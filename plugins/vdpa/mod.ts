@@ -16,7 +16,7 @@ import { VirtioNetDriver } from "../virtio/driver.ts";
 import { counters } from "./counters.ts";
 import { VdpaDevice } from "./device.ts";
 import { VDPA_DEVICE_FAULTS, VDPA_GUEST_FAULTS } from "./faults.ts";
-import { GuestMemory } from "./guest_memory.ts";
+import { defaultGuestSize, GuestMemory } from "./guest_memory.ts";
 import { Hypervisor } from "./hypervisor.ts";
 import { structures } from "./layout.ts";
 import { chooseFeatures, options, parseMode, resolveDevice } from "./options.ts";
@@ -44,9 +44,10 @@ export { type IotlbMessage, VhostTables } from "./vhost_iotlb.ts";
 /** The control queue, too, is as long as the guest's driver wants it: no device has fewer entries than that. */
 const LEAST_MAX_SIZE = 64;
 
-function guestMemory(size: number, host: Host, process: ProcessMemory): GuestMemory {
+function guestMemory(values: OptionValues, host: Host, process: ProcessMemory): GuestMemory {
+  if (!values.has("guest-memory")) values.resolve("guest-memory", defaultGuestSize(host.space));
   try {
-    return new GuestMemory(size, host.space, process);
+    return new GuestMemory(values.integer("guest-memory"), host.space, process);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new OptionError(`option guest-memory is too small: ${error.message}`);
@@ -62,7 +63,7 @@ function open(values: OptionValues, host: Host): Link {
   const pageSize = values.integer("page-size");
   const batchMap = values.flag("batch-map");
   const process = new ProcessMemory();
-  const guest = guestMemory(values.integer("guest-memory"), host, process);
+  const guest = guestMemory(values, host, process);
   const device = new VdpaDevice({
     model,
     queues: values.integer("queues"),

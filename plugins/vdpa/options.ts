@@ -11,7 +11,6 @@ import { type ModelName, MODELS, type VdpaModel } from "./models.ts";
 
 const MOST = 65535;
 const MOST_QUEUES = 65;
-const DEFAULT_GUEST = 4 * 2 ** 30;
 /** Default size of a receive buffer: with mergeable buffers, and without (17 pages hold 65535 bytes and a header). */
 const RX_BUFFER = 2048;
 const RX_BUFFER_UNMERGED = 17 * 4096;
@@ -57,10 +56,9 @@ export const options: readonly OptionSpec[] = [
   {
     name: "guest-memory",
     type: "size",
-    default: DEFAULT_GUEST,
     min: 4096,
     max: LARGEST_GUEST,
-    meaning: "memory of the guest, modelled as mappings, not as bytes; at least what its driver uses",
+    meaning: "memory of the guest, modelled as mappings, not as bytes; 4G, or more if its driver uses more",
   },
   {
     name: "page-size",
