@@ -15,30 +15,47 @@ interface Identity {
   readonly ino: number | null;
 }
 
+/** What an input is. */
+interface InputStatus extends Identity {
+  /** Its size in bytes if it is a regular file. */
+  readonly size: number | undefined;
+}
+
+/**
+ * What standard input is: of all interfaces only Node's says so without a permission. Loading it takes longer than all
+ * the rest of the command line, so this is to be called when the answer is needed and not before.
+ */
+function statStandardInput(): InputStatus {
+  // deno-lint-ignore no-process-global -- An import would load it at the start.
+  const status = process.getBuiltinModule("node:fs").fstatSync(0);
+  return { size: status.isFile() ? status.size : undefined, dev: status.dev, ino: status.ino };
+}
+
 /** An opened input. */
 export class Input implements ByteSource {
   /** Its name for a person. */
   readonly name: string;
-  /** Its size in bytes if it is a regular file; if not, bytes arrive when they like. */
-  readonly size: number | undefined;
-  /** Which file it is. */
-  readonly identity: Identity | undefined;
   /** How many bytes have been read. */
   bytesRead = 0;
   readonly #file: ByteSource & { close(): void };
+  #status: InputStatus | undefined;
   #closed = false;
 
   /** Made by {@linkcode openInput}. */
-  constructor(
-    name: string,
-    file: ByteSource & { close(): void },
-    size: number | undefined,
-    identity: Identity | undefined,
-  ) {
+  constructor(name: string, file: ByteSource & { close(): void }, status?: InputStatus) {
     this.name = name;
     this.#file = file;
-    this.size = size;
-    this.identity = identity;
+    this.#status = status;
+  }
+
+  /** Its size in bytes if it is a regular file; if not, bytes arrive when they like. */
+  get size(): number | undefined {
+    return this.identity.size;
+  }
+
+  /** Which file it is. */
+  get identity(): InputStatus {
+    return this.#status ??= statStandardInput();
   }
 
   async read(target: Uint8Array): Promise<number | null> {
@@ -67,10 +84,7 @@ export async function openInput(path: string): Promise<Input> {
     if (Deno.stdin.isTerminal()) {
       throw new UsageError("standard input is a terminal: name a capture, or connect a pipe");
     }
-    // Of standard input only Node's interface says what it is without a permission.
-    const { fstatSync } = await import("node:fs");
-    const status = fstatSync(0);
-    return new Input("standard input", Deno.stdin, status.isFile() ? status.size : undefined, status);
+    return new Input("standard input", Deno.stdin);
   }
   const file = await Deno.open(path);
   const status = await file.stat();
@@ -78,7 +92,8 @@ export async function openInput(path: string): Promise<Input> {
     file.close();
     throw new UsageError(`${path} is a directory`);
   }
-  return new Input(path, file, status.isFile ? status.size : undefined, status);
+  const { isFile, size, dev, ino } = status;
+  return new Input(path, file, { size: isFile ? size : undefined, dev, ino });
 }
 
 /** An opened output. Nothing is cut off or created for good before the first byte is written. */
@@ -149,7 +164,7 @@ export async function openOutput(path: string, input: Input): Promise<Output> {
   }
   const [file, created] = await openOrCreate(path);
   const { isFile, dev, ino } = await file.stat();
-  if (isFile && ino !== null && ino === input.identity?.ino && dev === input.identity.dev) {
+  if (isFile && ino !== null && ino === input.identity.ino && dev === input.identity.dev) {
     file.close();
     throw new UsageError(`the output ${path} is the input`);
   }

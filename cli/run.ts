@@ -98,7 +98,7 @@ async function execute(call: Call): Promise<number> {
       ...format && { format },
       onDrop: (number, reason) => monitor.drop(number, reason),
       onWarning: (message) => monitor.line(message),
-      onProgress: (progress) => monitor.progress(progress),
+      ...live && { onProgress: (progress) => monitor.progress(progress) },
       interrupts,
     });
   } finally {

@@ -79,7 +79,11 @@ export async function runBetween(
     onDrop: (number, reason) => drops.push(`${number} ${reason}`),
     onWarning: (message) => warnings.push(message),
   };
-  const run = new PipeRun(pipe, new Input("in.pcap", source, live ? undefined : 0, undefined), sink);
+  const run = new PipeRun(
+    pipe,
+    new Input("in.pcap", source, { size: live ? undefined : 0, dev: 0, ino: null }),
+    sink,
+  );
   await run.run();
   return { result: run.result(), drops, warnings };
 }
