@@ -4,9 +4,9 @@
  * @module
  */
 import { type AddressSpace, NO_REGION, type Region } from "../../core/address_space.ts";
-import type { DmaMemory } from "../../core/dma_memory.ts";
+import type { Allocation, DmaMemory } from "../../core/dma_memory.ts";
 import type { FrameBatch } from "../../core/frame_batch.ts";
-import { FULL } from "../../core/plugin.ts";
+import { FULL, OVERSIZE } from "../../core/plugin.ts";
 import type { DriverQueue } from "./driver_queue.ts";
 import { virtio_net_hdr_v1 } from "./layout.ts";
 
@@ -37,7 +37,9 @@ export class TransmitQueue {
   /** Bounce buffer of each head: offset and size. */
   readonly #bounceOffsets: Int32Array;
   readonly #bounceSizes: Int32Array;
-  #bounceTotal = 0;
+  /** What bounce buffers are cut from, once one is needed. */
+  #arena: Allocation | undefined;
+  #arenaUsed = 0;
   readonly #addresses = [0, 0];
   readonly #lengths = [0, 0];
 
@@ -143,6 +145,8 @@ export class TransmitQueue {
     if (queue.free === 0) return this.#full();
     const head = queue.nextHead;
     const size = this.headerLength + length;
+    this.#arena ??= this.#dma.allocate(Math.min(MOST_BOUNCE, this.#dma.free >> 1), BOUNCE_ALIGN);
+    if (size > this.#arena.size >> 1) return OVERSIZE;
     if (this.#bounceSizes[head]! < size && !this.#grow(head, size)) return this.#full();
     const at = this.#bounceOffsets[head]!;
     this.#zero(at);
@@ -152,12 +156,21 @@ export class TransmitQueue {
     return this.#pair;
   }
 
+  /**
+   * Gives a head a larger buffer. What it had is lost until none is in use: then all buffers are given out afresh.
+   * Returns whether there is room now.
+   */
   #grow(head: number, size: number): boolean {
     const room = Math.max(SMALLEST_BOUNCE, 2 ** Math.ceil(Math.log2(size)));
-    if (this.#bounceTotal + room > MOST_BOUNCE) return false;
-    this.#bounceTotal += room;
-    this.#bounceOffsets[head] = this.#dma.allocate(room, BOUNCE_ALIGN).offset;
+    const arena = this.#arena!;
+    if (this.#arenaUsed + room > arena.size) {
+      if (this.queue.free < this.queue.size) return false;
+      this.#bounceSizes.fill(0);
+      this.#arenaUsed = 0;
+    }
+    this.#bounceOffsets[head] = arena.offset + this.#arenaUsed;
     this.#bounceSizes[head] = room;
+    this.#arenaUsed += room;
     return true;
   }
 

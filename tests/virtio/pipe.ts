@@ -49,7 +49,7 @@ export function pipe(
   feeding: Feeding = "roomy",
   dmaSize = 112 << 20,
 ): Outcome {
-  const arena = Math.max(1 << 21, Math.max(...lengths) + HEADROOM);
+  const arena = Math.max(1 << 21, lengths.reduce((most, length) => Math.max(most, length), 0) + HEADROOM);
   const host = new LocalHost({ dmaSize, captureSize: arena });
   const options = new OptionValues(virtio.options, given);
   const link = virtio.open(options, host);
