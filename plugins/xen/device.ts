@@ -115,14 +115,16 @@ export class XenDevice implements DeviceHalf {
    * @throws {RingFault} If the frontend's keys or pages are not as they must be.
    */
   connect(): boolean {
-    this.#guard(() => {
-      const { store } = this.#setup;
+    const { store } = this.#setup;
+    try {
       while (this.#seen !== store.generation) {
         this.#seen = store.generation;
         this.#follow();
       }
       this.#control?.serve();
-    });
+    } catch (error) {
+      throw this.#stop(error);
+    }
     return this.#frontend !== undefined;
   }
 
@@ -233,18 +235,22 @@ export class XenDevice implements DeviceHalf {
   service(wire: Wire): number {
     if (this.#fault) throw this.#fault;
     if (this.#seen !== this.#setup.store.generation) this.connect();
-    return this.#guard(() => this.#serviceAll(wire));
+    this.#inService = true;
+    try {
+      return this.#serviceAll(wire);
+    } catch (error) {
+      throw this.#stop(error);
+    } finally {
+      this.#inService = false;
+    }
   }
 
   #serviceAll(wire: Wire): number {
     let moved = this.#control?.serve() ?? 0;
-    this.#inService = true;
-    try {
-      for (const { tx } of this.#queues) moved += tx.service(wire);
-    } finally {
-      this.#inService = false;
-    }
-    for (const queue of this.#queues) {
+    const queues = this.#queues;
+    for (let number = 0; number < queues.length; number++) moved += queues[number]!.tx.service(wire);
+    for (let number = 0; number < queues.length; number++) {
+      const queue = queues[number]!;
       const { tx, txPort } = queue;
       if (tx.ring.rspProd !== tx.ring.published) this.#notify(txPort, tx.ring.push());
       this.#pushRx(queue);
@@ -278,8 +284,7 @@ export class XenDevice implements DeviceHalf {
     try {
       if (!queue.rx.deliver(frame, gso, size, hash)) return NO_BUFFERS;
     } catch (error) {
-      if (error instanceof RingFault) this.#fault = error;
-      throw error;
+      throw this.#stop(error);
     }
     // Within a service the responses of all its frames are published together.
     if (!this.#inService) this.#pushRx(queue);
@@ -291,9 +296,13 @@ export class XenDevice implements DeviceHalf {
     if (this.#fault) throw this.#fault;
     if (this.#queues.length !== 1 || this.#hash.enabled) return from;
     const queue = this.#queues[0]!;
-    const end = this.#guard(() => queue.rx.deliverBatch(frames, from));
+    try {
+      from = queue.rx.deliverBatch(frames, from);
+    } catch (error) {
+      throw this.#stop(error);
+    }
     if (!this.#inService) this.#pushRx(queue);
-    return end;
+    return from;
   }
 
   /** Finds a frame's headers. If they lie in several pieces, they are brought together first. */
@@ -310,13 +319,9 @@ export class XenDevice implements DeviceHalf {
   }
 
   /** What breaks the protocol once stops the interface for good. */
-  #guard<T>(work: () => T): T {
-    try {
-      return work();
-    } catch (error) {
-      if (error instanceof RingFault) this.#fault = error;
-      throw error;
-    }
+  #stop(error: unknown): unknown {
+    if (error instanceof RingFault) this.#fault = error;
+    return error;
   }
 
   #notify(port: number, wanted: boolean): void {

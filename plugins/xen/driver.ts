@@ -156,7 +156,12 @@ export class XenDriver implements DriverHalf {
    * @throws {RingFault} If the backend breaks the protocol.
    */
   connect(): boolean {
-    if (!this.#connected) this.#guard(() => this.#bringUp.next());
+    if (this.#connected) return true;
+    try {
+      this.#bringUp.next();
+    } catch (error) {
+      throw this.#stop(error);
+    }
     return this.#connected;
   }
 
@@ -322,7 +327,8 @@ export class XenDriver implements DriverHalf {
 
   /** See {@linkcode DriverHalf.flush}. */
   flush(): void {
-    for (const { tx, txPort } of this.#queues) {
+    for (let number = 0; number < this.#queues.length; number++) {
+      const { tx, txPort } = this.#queues[number]!;
       if (tx.ring.reqProd !== tx.ring.published) this.#notify(txPort, tx.ring.push());
     }
   }
@@ -332,9 +338,14 @@ export class XenDriver implements DriverHalf {
     if (this.#fault) throw this.#fault;
     const { events } = this.#setup;
     let woken = false;
-    for (const port of this.#ports) woken = events.take(port) || woken;
+    for (let i = 0; i < this.#ports.length; i++) woken = events.take(this.#ports[i]!) || woken;
     if (this.#throttle.waits()) return 0;
-    const moved = this.#guard(() => this.#receiveAll(sink));
+    let moved: number;
+    try {
+      moved = this.#receiveAll(sink);
+    } catch (error) {
+      throw this.#stop(error);
+    }
     if (woken) {
       if (moved === 0) this.#eventsSpurious++;
       this.#throttle.note(moved > 0);
@@ -355,13 +366,9 @@ export class XenDriver implements DriverHalf {
   }
 
   /** What breaks the protocol once stops the interface for good. */
-  #guard<T>(work: () => T): T {
-    try {
-      return work();
-    } catch (error) {
-      if (error instanceof RingFault) this.#fault = error;
-      throw error;
-    }
+  #stop(error: unknown): unknown {
+    if (error instanceof RingFault) this.#fault = error;
+    return error;
   }
 
   #notify(port: number, wanted: boolean): void {

@@ -42,6 +42,8 @@ const OKAY = NETIF_RSP.OKAY;
 const NULL = NETIF_RSP.NULL;
 
 const NO_PAGE = 0xffff;
+/** Frames taken in one go: with more, a frame's pages leave the nearest cache before the backend reads them. */
+const MOST_AT_ONCE = 64;
 
 /** How a frontend lays out what it sends. */
 export interface TxSettings {
@@ -157,7 +159,7 @@ export class TxFront {
     const { txOffset, ownPages, recycle } = this.#settings;
     if (ownPages) return from;
     const limit = Math.min(longest, PAGE_SIZE - txOffset);
-    const end = Math.min(frames.count, from + Math.min(ring.free, pages.available(true)));
+    const end = Math.min(frames.count, from + Math.min(MOST_AT_ONCE, ring.free, pages.available(true)));
     const { bytes, offsets, lengths } = frames;
     const memory = this.#memory;
     const view = memory.view;
