@@ -75,6 +75,8 @@ export class AdminDevice {
   readonly tx: TxQueue[] = [];
   /** Receive queues in order of creation. */
   readonly rx: RxQueue[] = [];
+  /** Whether the device has to look into frames before it delivers them. */
+  steers = false;
   /** Page lists by id. */
   readonly lists: Map<number, PageList> = new Map();
   /** Receive side scaling. */
@@ -172,6 +174,7 @@ export class AdminDevice {
     this.#capabilities = 0n;
     this.#mtu = this.#settings.mtu;
     this.tx.length = 0;
+    this.steers = false;
     this.rx.length = 0;
     this.lists.clear();
     this.steering.reset(1);
@@ -433,6 +436,8 @@ export class AdminDevice {
       );
     }
     this.rx.sort((a, b) => a.queue - b.queue);
+    this.steers = this.rx.length > 1 ||
+      this.rx.some((queue) => queue instanceof DqoRxDevice && queue.splitsHeaders);
     return this.#give(values, word, maxTxQueues + queue, list);
   }
 

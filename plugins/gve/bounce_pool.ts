@@ -4,6 +4,7 @@
  * @module
  */
 import type { Allocation, DmaMemory } from "../../core/dma_memory.ts";
+import { smallOffset } from "./offset.ts";
 
 /** Sizes of bounce buffers: one for most packets, one for the largest. */
 const SMALL = 2048;
@@ -33,7 +34,7 @@ export class BouncePool {
 
   /** Offset of a buffer in the driver's memory. */
   offset(number: number): number {
-    return this.#buffers[number]!.offset;
+    return smallOffset(this.#buffers[number]!.offset);
   }
 
   /** The device's address of a buffer. */

@@ -100,10 +100,7 @@ export class GveDevice implements DeviceHalf {
   deliver(frame: Frame): number {
     const { rx, steering } = this.#admin;
     let queue: RxQueue | undefined = rx[0];
-    if (rx.length > 1 || this.#splitsHeaders) {
-      const number = steering.steer(frame);
-      if (rx.length > 1) queue = rx[number] ?? queue;
-    }
+    if (this.#admin.steers) queue = rx[steering.steer(frame)] ?? queue;
     if (queue === undefined || !queue.deliver(frame, steering)) return NO_BUFFERS;
     return queue.queue;
   }
@@ -135,11 +132,6 @@ export class GveDevice implements DeviceHalf {
       tx: Object.fromEntries(admin.tx.map((queue) => [queue.queue, queue.inspect()])),
       rx: Object.fromEntries(admin.rx.map((queue) => [queue.queue, queue.inspect()])),
     };
-  }
-
-  get #splitsHeaders(): boolean {
-    const queue = this.#admin.rx[0];
-    return queue instanceof DqoRxDevice && queue.splitsHeaders;
   }
 
   #reset(): void {

@@ -39,6 +39,7 @@ import { HoldingStack, PagePool } from "./pages.ts";
 import type { DriverContext } from "./queue_context.ts";
 import { type Bus, read32 } from "./registers.ts";
 import { MICROSOFT_RSS_KEY } from "../../core/toeplitz.ts";
+import { smallOffset } from "./offset.ts";
 
 const VERSION = "GVE-ringpipe\n";
 const OS_LINUX = gve_driver_info.field("os_type").values!["LINUX"]!;
@@ -164,7 +165,7 @@ class BringUp implements Bringup {
     this.rxRing = this.#ringSize(this.#device.rxRing, settings.rxRing);
     this.bufferSize = settings.bufferSize;
     this.#counterCount = counters;
-    this.#counterArray = dma.allocate(Math.max(counters, 1) * gve_event_counter.size, PAGE);
+    this.#counterArray = this.#allocate(Math.max(counters, 1) * gve_event_counter.size, PAGE);
     this.irqDoorbells = this.#configure();
     this.#packetTypes = this.#dqo ? this.#fetchPacketTypes() : new Uint8Array(0);
     this.#optional();
@@ -218,7 +219,7 @@ class BringUp implements Bringup {
   }
 
   #verify(): void {
-    const info = this.#dma.allocate(gve_driver_info.size, CELL);
+    const info = this.#allocate(gve_driver_info.size, CELL);
     const capabilities = CAPABILITY.GQI_QPL | CAPABILITY.GQI_RDA | CAPABILITY.DQO_RDA | CAPABILITY.DQO_QPL |
       CAPABILITY.ALT_MISS_COMPL | CAPABILITY.FLEXIBLE_BUFFER_SIZE | CAPABILITY.FLEXIBLE_RSS_SIZE;
     this.#put(
@@ -235,7 +236,7 @@ class BringUp implements Bringup {
   }
 
   #describe(): Negotiated {
-    const page = this.#dma.allocate(PAGE, PAGE);
+    const page = this.#allocate(PAGE, PAGE);
     const status = this.#admin.execute(OPCODE.DESCRIBE_DEVICE, layout.describe_device, {
       device_descriptor_addr: page.address,
       device_descriptor_version: 1,
@@ -254,7 +255,7 @@ class BringUp implements Bringup {
   #configure(): number[] {
     const { queues } = this.#settings;
     const blocks = 2 * queues;
-    const cells = this.#dma.allocate(blocks * CELL, PAGE);
+    const cells = this.#allocate(blocks * CELL, PAGE);
     const status = this.#admin.execute(
       OPCODE.CONFIGURE_DEVICE_RESOURCES,
       layout.configure_device_resources,
@@ -290,7 +291,7 @@ class BringUp implements Bringup {
 
   #fetchPacketTypes(): Uint8Array {
     const length = PTYPES * gve_ptype_entry.size;
-    const map = this.#dma.allocate(length, PAGE);
+    const map = this.#allocate(length, PAGE);
     const status = this.#admin.execute(OPCODE.GET_PTYPE_MAP, layout.get_ptype_map, {
       ptype_map_len: length,
       ptype_map_addr: map.address,
@@ -313,13 +314,13 @@ class BringUp implements Bringup {
   #optional(): void {
     const { queues, mtu } = this.#settings;
     const length = gve_stats_report.size + gve_stats_report.stride * queues * (STATS_PER_TX + STATS_PER_RX);
-    const report = this.#dma.allocate(length, PAGE);
+    const report = this.#allocate(length, PAGE);
     this.#admin.execute(OPCODE.REPORT_STATS, layout.report_stats, {
       stats_report_len: length,
       stats_report_addr: report.address,
       interval: STATS_INTERVAL,
     });
-    const speed = this.#dma.allocate(gve_link_speed.size, CELL);
+    const speed = this.#allocate(gve_link_speed.size, CELL);
     const status = this.#admin.execute(OPCODE.REPORT_LINK_SPEED, layout.report_link_speed, {
       link_speed_address: speed.address,
     });
@@ -337,9 +338,9 @@ class BringUp implements Bringup {
   }
 
   #configureRss(queues: number): void {
-    const key = this.#dma.allocate(MICROSOFT_RSS_KEY.length, CELL);
+    const key = this.#allocate(MICROSOFT_RSS_KEY.length, CELL);
     this.#put(key, Uint8Array.from(MICROSOFT_RSS_KEY));
-    const table = this.#dma.allocate(RSS_LUT_SIZE * gve_rss_lut_entry.size, CELL);
+    const table = this.#allocate(RSS_LUT_SIZE * gve_rss_lut_entry.size, CELL);
     for (let i = 0; i < RSS_LUT_SIZE; i++) {
       const entry = gve_rss_lut_entry.encode({ queue: i % queues });
       this.#dma.memory.bytes.set(entry, table.offset + i * entry.length);
@@ -365,7 +366,7 @@ class BringUp implements Bringup {
         max_registered_pages: this.#device.maxPages,
       });
     }
-    const list = this.#dma.allocate(addresses.length * gve_page_list_entry.size, PAGE);
+    const list = this.#allocate(addresses.length * gve_page_list_entry.size, PAGE);
     for (let i = 0; i < addresses.length; i++) {
       const entry = gve_page_list_entry.encode({ addr: addresses[i]! });
       this.#dma.memory.bytes.set(entry, list.offset + i * entry.length);
@@ -387,18 +388,16 @@ class BringUp implements Bringup {
     for (let queue = 0; queue < queues; queue++) {
       // iPXE registers its lists in every format.
       if (!this.#qpl && kind === "linux") continue;
-      const pages = this.#dma.allocate(txPages * PAGE, PAGE);
+      const pages = this.#allocate(txPages * PAGE, PAGE);
       const id = kind === "ipxe" ? IPXE_TX_LIST + queue * PAGE : queue;
       this.#register(id, Array.from({ length: txPages }, (_, i) => pages.address + i * PAGE));
       lists.push({ pages, id });
     }
     const rings = Array.from({ length: queues }, (_, queue) => {
       const size = this.#dqo ? gve_tx_pkt_desc_dqo.size : gve_tx_pkt_desc.size;
-      const ring = this.#dma.allocate(this.txRing * size, PAGE);
-      const completions = this.#dqo
-        ? this.#dma.allocate(this.txRing * gve_tx_compl_desc.size, PAGE)
-        : undefined;
-      const resources = this.#dma.allocate(gve_queue_resources.size, CELL);
+      const ring = this.#allocate(this.txRing * size, PAGE);
+      const completions = this.#dqo ? this.#allocate(this.txRing * gve_tx_compl_desc.size, PAGE) : undefined;
+      const resources = this.#allocate(gve_queue_resources.size, CELL);
       this.#admin.post(OPCODE.CREATE_TX_QUEUE, layout.create_tx_queue, {
         queue_id: queue,
         queue_resources_addr: resources.address,
@@ -449,12 +448,12 @@ class BringUp implements Bringup {
     return Array.from({ length: queues }, () => {
       const size = this.#dqo ? gve_rx_compl_desc_dqo.size : gve_rx_desc.size;
       const dataSize = this.#dqo ? gve_rx_desc_dqo.size : gve_rx_data_slot.size;
-      const ring = this.#dma.allocate(this.rxRing * size, PAGE);
-      const data = this.#dma.allocate(this.rxRing * dataSize, PAGE);
-      const resources = this.#dma.allocate(gve_queue_resources.size, CELL);
+      const ring = this.#allocate(this.rxRing * size, PAGE);
+      const data = this.#allocate(this.rxRing * dataSize, PAGE);
+      const resources = this.#allocate(gve_queue_resources.size, CELL);
       const states = this.#states();
       const buffers = this.#dqo && headerSize > 0
-        ? this.#dma.allocate((states + 1) * headerSize, PAGE)
+        ? this.#allocate((states + 1) * headerSize, PAGE)
         : undefined;
       const headers = buffers && {
         offset: buffers.offset,
@@ -552,6 +551,12 @@ class BringUp implements Bringup {
     });
     queue.post();
     return queue;
+  }
+
+  /** Memory of the driver's, never given out before. */
+  #allocate(size: number, alignment: number): Allocation {
+    const { offset, address } = this.#dma.allocate(size, alignment);
+    return { offset: smallOffset(offset), address, size };
   }
 
   #put(place: Allocation, bytes: Uint8Array): void {

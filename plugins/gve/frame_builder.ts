@@ -15,7 +15,7 @@ export class FrameBuilder {
   /** Bytes so far. */
   length = 0;
   readonly #bytes: Uint8Array;
-  #offsets = new Float64Array(64);
+  #offsets = new Uint32Array(64);
   #lengths = new Int32Array(64);
 
   /** Pieces lie in `bytes`. */
@@ -48,7 +48,7 @@ export class FrameBuilder {
 
   /** A frame has at most {@linkcode LONGEST_FRAME} bytes and no empty pieces, so this ends. */
   #grow(): void {
-    const offsets = new Float64Array(this.pieces * 2);
+    const offsets = new Uint32Array(this.pieces * 2);
     const lengths = new Int32Array(this.pieces * 2);
     offsets.set(this.#offsets);
     lengths.set(this.#lengths);

@@ -26,7 +26,7 @@ export class PagePool {
   /** Memory of the pages. */
   readonly memory: Memory;
   /** Where each page is in the memory. */
-  readonly offsets: Float64Array;
+  readonly offsets: Uint32Array;
   /** The device's address of each page. */
   readonly addresses: Float64Array;
   /** References to each page: the driver's bias and one for each fragment the stack holds. */
@@ -42,7 +42,7 @@ export class PagePool {
     this.#source = source;
     this.pageSize = pageSize;
     this.memory = source.memory;
-    this.offsets = new Float64Array(limit);
+    this.offsets = new Uint32Array(limit);
     this.addresses = new Float64Array(limit);
     this.counts = new Int32Array(limit);
   }

@@ -12,6 +12,7 @@ import {
   WRITE,
 } from "../../core/address_space.ts";
 import type { Frame } from "../../core/frame.ts";
+import { smallOffset } from "./offset.ts";
 
 /** Reads buffers as pieces of frames, and writes frames into buffers. One per queue and direction. */
 export class SpaceAccess {
@@ -38,7 +39,7 @@ export class SpaceAccess {
   gather(frame: Frame, address: number, length: number): boolean {
     let region = this.#region;
     if (region.holds(address, length)) {
-      frame.push(region.memory.bytes, address + region.delta, length);
+      frame.push(region.memory.bytes, smallOffset(address + region.delta), length);
       return true;
     }
     while (length > 0) {
@@ -48,7 +49,7 @@ export class SpaceAccess {
         this.#region = region = found;
       }
       const part = Math.min(length, region.end - address);
-      frame.push(region.memory.bytes, address + region.delta, part);
+      frame.push(region.memory.bytes, smallOffset(address + region.delta), part);
       address += part;
       length -= part;
     }
@@ -59,7 +60,11 @@ export class SpaceAccess {
   scatter(frame: Frame, position: number, address: number, length: number): boolean {
     let region = this.#region;
     if (region.holds(address, length)) {
-      frame.copyTo(region.memory, address + region.delta, position, length);
+      const target = smallOffset(address + region.delta);
+      // Most frames are in one piece.
+      if (frame.pieces === 1) {
+        region.memory.copyFrom(target, frame.bytes[0]!, frame.offsets[0]! + position, length);
+      } else frame.copyTo(region.memory, target, position, length);
       return true;
     }
     while (length > 0) {
@@ -69,7 +74,7 @@ export class SpaceAccess {
         this.#region = region = found;
       }
       const part = Math.min(length, region.end - address);
-      frame.copyTo(region.memory, address + region.delta, position, part);
+      frame.copyTo(region.memory, smallOffset(address + region.delta), position, part);
       position += part;
       address += part;
       length -= part;

@@ -14,6 +14,8 @@ const GENERATION_SHIFT = gve_tx_compl_desc.shiftOf("generation");
 const TAG = gve_tx_compl_desc.offsetOf("completion_tag");
 const RESERVED1 = gve_tx_compl_desc.offsetOf("reserved1");
 
+const { MISS, PACKET, REINJECTION, DESCRIPTOR } = DQO_COMPLETION;
+
 /** How a device plays with completions. */
 export interface CompletionPlay {
   /** Of 100 packets so many take the slow path: MISS, and REINJECTION later. */
@@ -78,13 +80,13 @@ export class CompletionWriter {
 
   /** Descriptors before `head` were fetched. */
   descriptors(head: number): void {
-    this.#write(DQO_COMPLETION.DESCRIPTOR, head);
+    this.#write(DESCRIPTOR, head);
   }
 
   /** A packet is done. Returns whether its completion was written, so that its tag is the driver's again. */
   packet(tag: number): boolean {
     if (this.immediate) {
-      this.#write(DQO_COMPLETION.PACKET, tag);
+      this.#write(PACKET, tag);
       return true;
     }
     this.#round.push(tag);
@@ -101,7 +103,7 @@ export class CompletionWriter {
     const reinjected = this.#missed;
     this.#missed = [];
     for (const tag of reinjected) {
-      this.#write(DQO_COMPLETION.REINJECTION, tag);
+      this.#write(REINJECTION, tag);
       this.#counters.txReinjections++;
       done(tag);
     }
@@ -112,12 +114,12 @@ export class CompletionWriter {
       round.copyWithin(at, at + 1, left);
       if (this.#next() % 100 < this.#play.missRate) {
         const alternate = this.#play.alternateMiss && (this.#next() & 1) === 1;
-        if (alternate) this.#write(DQO_COMPLETION.PACKET, tag | DQO_ALT_MISS);
-        else this.#write(DQO_COMPLETION.MISS, tag);
+        if (alternate) this.#write(PACKET, tag | DQO_ALT_MISS);
+        else this.#write(MISS, tag);
         this.#counters.txMisses++;
         this.#missed.push(tag);
       } else {
-        this.#write(DQO_COMPLETION.PACKET, tag);
+        this.#write(PACKET, tag);
         done(tag);
       }
     }

@@ -38,6 +38,10 @@ const PTYPE = gve_ptype_entry.size;
 const L4_TYPE = gve_ptype_entry.offsetOf("l4_type");
 const PTYPE_TCP = gve_ptype_entry.field("l4_type").values!["TCP"]!;
 
+// Bindings of this module, unlike imported ones, are constants for the engine.
+const POST_STEP = DQO_POST_STEP;
+const LONGEST = LONGEST_FRAME;
+
 /** Header buffers: one for each buffer state. */
 export interface HeaderBuffers {
   /** Offset of the first in the driver's memory. */
@@ -178,7 +182,7 @@ export class DqoRxDriver {
       if (headers !== undefined) setAddress(view, at + DESC_HEADER, headers.address + state * headers.size);
       this.#tail = (this.#tail + 1) & this.#mask;
       this.#freeSlots--;
-      if (this.#tail % DQO_POST_STEP === 0) this.#ring();
+      if (this.#tail % POST_STEP === 0) this.#ring();
     }
     counters.rxPosted += posted;
     return posted;
@@ -220,7 +224,7 @@ export class DqoRxDriver {
     }
     const page = states.pages[id]!;
     const start = this.#pool.offsets[page]! + states.offsets[id]!;
-    if (frame.length + length > LONGEST_FRAME || start + length > view.byteLength) {
+    if (frame.length + length > LONGEST || start + length > view.byteLength) {
       throw this.#fault("frame-too-long", { length: frame.length + length });
     }
     if (syncs) counters.rxDmaSyncs++;

@@ -13,6 +13,7 @@ import { gve_tx_compl_desc, gve_tx_pkt_desc_dqo, gve_tx_tso_context_desc_dqo } f
 import type { PageList } from "../page_list.ts";
 import { reader } from "../space_access.ts";
 import { type CompletionPlay, CompletionWriter } from "./completion_writer.ts";
+import { smallOffset } from "../offset.ts";
 
 const DESC = gve_tx_pkt_desc_dqo.size;
 const BUF_ADDR = gve_tx_pkt_desc_dqo.offsetOf("buf_addr");
@@ -38,6 +39,9 @@ const { GENERAL_CONTEXT, TSO_CONTEXT, PACKET } = DQO_DTYPE;
 const TAGS = DQO_ALT_MISS;
 /** A tag whose completion is still to come. */
 const OUTSTANDING = Infinity;
+
+// Bindings of this module, unlike imported ones, are constants for the engine.
+const ALT_MISS = DQO_ALT_MISS;
 
 /** Where a DQO transmit queue lies. */
 export interface DqoTxDeviceOptions {
@@ -163,8 +167,8 @@ export class DqoTxDevice implements TxQueueDevice {
     const written = space.contiguous(completions, completionSize * COMPLETION, WRITE);
     if (!descriptors || !written) throw this.#fault("memory-gone", { ring, completions });
     this.#view = descriptors.memory.view;
-    this.#ring = ring + descriptors.delta;
-    return { view: written.memory.view, offset: completions + written.delta };
+    this.#ring = smallOffset(ring + descriptors.delta);
+    return { view: written.memory.view, offset: smallOffset(completions + written.delta) };
   }
 
   /** Takes the packet at the head. Returns its descriptors, or 0 if the wire does not take it now. */
@@ -218,7 +222,7 @@ export class DqoTxDevice implements TxQueueDevice {
         ) {
           throw this.#fault("reserved-bits", { index });
         }
-        if (thisTag >= DQO_ALT_MISS) throw this.#fault("tag-range", { tag: thisTag });
+        if (thisTag >= ALT_MISS) throw this.#fault("tag-range", { tag: thisTag });
         // A tag on the first data descriptor stands on all; else (iPXE) on the last alone.
         if (tagged && thisTag !== tag) throw this.#fault("tag-mismatch", { tag: thisTag, first: tag });
         if ((flags & REPORT_EVENT) !== 0 && (flags & END_OF_PACKET) === 0) {

@@ -72,6 +72,17 @@ const PENDING = 1;
 const WAITING = 2;
 const TIMED_OUT = 3;
 
+// Bindings of this module, unlike imported ones, are constants for the engine.
+const COMPLETED = DQO_COMPLETION.PACKET;
+const FETCHED = DQO_COMPLETION.DESCRIPTOR;
+const MISSED = DQO_COMPLETION.MISS;
+const REINJECTED = DQO_COMPLETION.REINJECTION;
+const ALT_MISS = DQO_ALT_MISS;
+const MAX_BUFFER = DQO_MAX_BUFFER;
+const SPACING = DQO_REPORT_SPACING;
+const SPARE = DQO_SPARE;
+const TO_BE_MAPPED = UNMAPPED;
+
 /** What a DQO transmit queue needs beside its place. */
 export interface DqoTxOptions {
   /** Offset of the completion ring in the driver's memory; it has as many entries as the descriptor ring. */
@@ -82,7 +93,7 @@ export interface DqoTxOptions {
 
 /** How many tags a queue of `size` descriptors has: room in the completion ring for MISS, REINJECTION and DESCRIPTOR. */
 export function tagsFor(size: number): number {
-  return Math.min(Math.floor((size - size / DQO_REPORT_SPACING) / 2), DQO_ALT_MISS - 1);
+  return Math.min(Math.floor((size - size / SPACING) / 2), ALT_MISS - 1);
 }
 
 /** The queue. Indices are masked, so a ring of n holds n - 1 descriptors. */
@@ -121,7 +132,7 @@ export class DqoTxDriver {
     this.#options = options;
     this.#mask = place.size - 1;
     this.#name = `tx${place.queue}`;
-    this.#capacity = this.#mask - (DQO_REPORT_SPACING - 1);
+    this.#capacity = this.#mask - (SPACING - 1);
     const tags = tagsFor(place.size);
     this.#tags = new FreeList(tags);
     this.#states = new Uint8Array(tags);
@@ -166,7 +177,7 @@ export class DqoTxDriver {
     if (refusal < 0) return refusal;
     const copies = this.#options.pages !== undefined;
     const data = copies ? Math.ceil(length / DQO_TX_BUFFER) : buffersFor(request);
-    const wanted = data + (tso ? 2 : 1) + DQO_SPARE;
+    const wanted = data + (tso ? 2 : 1) + SPARE;
     if (wanted > this.#capacity || (copies && data > this.#buffers.size)) return OVERSIZE;
     if (this.#context.nicLimits && !tso && data > NIC_LIMITS.descriptors) return OVERSIZE;
     const used = (this.#tail - this.#head) & this.#mask;
@@ -225,15 +236,15 @@ export class DqoTxDriver {
         throw this.#fault("completion-queue", { id: word & ID_MASK });
       }
       const type = (word & TYPE_MASK) >>> TYPE_SHIFT;
-      if (type === DQO_COMPLETION.PACKET) {
-        if ((value & DQO_ALT_MISS) !== 0) this.#miss(value & ~DQO_ALT_MISS);
+      if (type === COMPLETED) {
+        if ((value & ALT_MISS) !== 0) this.#miss(value & ~ALT_MISS);
         else if (value < this.#states.length && this.#states[value] === PENDING) {
           this.#finish(value);
           packets++;
         } else this.#ignore(value, "PACKET");
-      } else if (type === DQO_COMPLETION.DESCRIPTOR) this.#fetched(value);
-      else if (type === DQO_COMPLETION.MISS) this.#miss(value);
-      else if (type === DQO_COMPLETION.REINJECTION) this.#reinjected(value);
+      } else if (type === FETCHED) this.#fetched(value);
+      else if (type === MISSED) this.#miss(value);
+      else if (type === REINJECTED) this.#reinjected(value);
       else if (strict) throw this.#fault("completion-type", { type });
       else counters.txIgnored++;
       this.#completionHead = (this.#completionHead + 1) & this.#mask;
@@ -327,7 +338,7 @@ export class DqoTxDriver {
     const last = (this.#tail - 1) & this.#mask;
     const at = this.#place.ring + last * DESC + DTYPE;
     let flags = view.getUint8(at) | END_OF_PACKET;
-    if (((last - this.#lastReport) & this.#mask) >= DQO_REPORT_SPACING) {
+    if (((last - this.#lastReport) & this.#mask) >= SPACING) {
       flags |= REPORT_EVENT;
       this.#lastReport = last;
     }
@@ -340,15 +351,15 @@ export class DqoTxDriver {
     for (let i = 0; i < request.pieces; i++) {
       let left = request.lengths[i]!;
       let address = request.addresses[i]!;
-      if (address === UNMAPPED) {
+      if (address === TO_BE_MAPPED) {
         address = this.#context.mapper.map(request.bytes[i]!, request.offsets[i]!, left);
         if (address < 0) address = this.#bounce(request, i, tag);
         if (address < 0) return false;
       }
-      while (left > DQO_MAX_BUFFER) {
-        this.#data(address, DQO_MAX_BUFFER, tag, checksum);
-        address += DQO_MAX_BUFFER;
-        left -= DQO_MAX_BUFFER;
+      while (left > MAX_BUFFER) {
+        this.#data(address, MAX_BUFFER, tag, checksum);
+        address += MAX_BUFFER;
+        left -= MAX_BUFFER;
       }
       if (left > 0) this.#data(address, left, tag, checksum);
     }
@@ -499,8 +510,8 @@ export class DqoTxDriver {
 /** Data descriptors of a packet that is pointed at. */
 function buffersFor(request: TransmitRequest): number {
   const first = request.lengths[0]!;
-  if (request.pieces === 1 && first <= DQO_MAX_BUFFER) return 1;
+  if (request.pieces === 1 && first <= MAX_BUFFER) return 1;
   let count = 0;
-  for (let i = 0; i < request.pieces; i++) count += Math.ceil(request.lengths[i]! / DQO_MAX_BUFFER);
+  for (let i = 0; i < request.pieces; i++) count += Math.ceil(request.lengths[i]! / MAX_BUFFER);
   return count;
 }

@@ -14,6 +14,7 @@ import type { PageList } from "../page_list.ts";
 import { swap32 } from "../registers.ts";
 import type { FlowSteering } from "../rss.ts";
 import { writer } from "../space_access.ts";
+import { smallOffset } from "../offset.ts";
 
 const DESC = gve_rx_desc.size;
 const RSS_HASH = gve_rx_desc.offsetOf("rss_hash");
@@ -140,9 +141,9 @@ export class GqiRxDevice {
     const data = space.contiguous(slots, size * SLOT, READ);
     if (!rings || !data) throw this.#fault("memory-gone", { ring, slots });
     this.#view = rings.memory.view;
-    this.#ring = ring + rings.delta;
+    this.#ring = smallOffset(ring + rings.delta);
     this.#slotView = data.memory.view;
-    this.#slots = slots + data.delta;
+    this.#slots = smallOffset(slots + data.delta);
   }
 
   /** Copies the frame's `i`-th part into its buffer. */
