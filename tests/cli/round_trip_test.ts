@@ -1,9 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { equals } from "@std/bytes/equals";
+import { type PipeResult, runPipe } from "../../cli/pipe.ts";
 import { type OptionSpec, OptionValues } from "../../core/options.ts";
 import type { Plugin } from "../../core/plugin.ts";
 import { builtInNames, loadBackend } from "../../plugins/registry.ts";
-import { type PipeResult, runPipe } from "../../cli/pipe.ts";
 import { Random } from "../random.ts";
 import { inRoot } from "./program.ts";
 
@@ -118,8 +118,10 @@ for (const name of builtInNames) {
       try {
         outcome = await carry(plugin, new OptionValues(plugin.options, chosen), input);
       } catch (error) {
-        // Options that do not go together are refused before anything moves.
-        assertEquals((error as Error).name, "OptionError", `${what}: ${error}`);
+        // Options that do not go together, or need more than the driver's memory, are refused before anything moves.
+        const refused = (error as Error).name === "OptionError" ||
+          /^Cannot .* memory/.test((error as Error).message);
+        assert(refused, `${what}: ${error}`);
         continue;
       }
       const { output, result, left } = outcome;
