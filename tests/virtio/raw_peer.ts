@@ -69,7 +69,7 @@ export interface RawPeerOptions {
 
 /** See the module. */
 export class RawPeer {
-  readonly host: LocalHost = new LocalHost({ dmaSize: 1 << 24, captureSize: 1 << 16 });
+  readonly host: LocalHost = new LocalHost({ dmaSize: 1 << 20, captureSize: 1 << 16 });
   readonly transport: AgreeableTransport;
   readonly driver: VirtioNetDriver;
   readonly rx: RawRing;
