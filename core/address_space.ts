@@ -14,6 +14,8 @@ export const WRITE: Access = 2;
 /** The peer may read and write the region. */
 export const READ_WRITE: Access = 3;
 
+const UPPER_HALF = 2 ** 32;
+
 /**
  * Bytes at an address. A translated byte stands in `memory` at `address + delta`.
  * Regions are immutable: whoever remaps makes a new one.
@@ -29,6 +31,17 @@ export class Region {
   readonly delta: number;
   /** What the peer may do with it. */
   readonly access: Access;
+  /** Offset of the first byte in `memory`. */
+  readonly first: number;
+  /** Offset behind the last byte in `memory`. */
+  readonly last: number;
+  /**
+   * Upper 32 bits of all its addresses; -1 if they differ, as the region crosses a multiple of 4 GiB. Addresses as whole
+   * numbers are floats for the engine: hot loops work with their halves, and leave what these cannot tell to others.
+   */
+  readonly high: number;
+  /** What turns the lower 32 bits of an address into an offset, modulo 2^32: `(low + shift) | 0`. */
+  readonly shift: number;
 
   /** Made by {@linkcode AddressSpace.map}. */
   constructor(start: number, size: number, memory: Memory, offset: number, access: Access) {
@@ -37,6 +50,11 @@ export class Region {
     this.memory = memory;
     this.delta = offset - start;
     this.access = access;
+    this.first = offset;
+    this.last = offset + size;
+    const high = Math.floor(start / UPPER_HALF);
+    this.high = high === Math.floor((this.end - 1) / UPPER_HALF) ? high : -1;
+    this.shift = (offset - start % UPPER_HALF) | 0;
   }
 
   /**

@@ -78,6 +78,8 @@ export class VirtioNetDevice implements DeviceHalf {
    * kicks when it has emptied one. Before the host sleeps, it asks for them itself, with `enableNotify` of the queue.
    */
   polling = false;
+  /** How many chains of a transmit queue one `service` takes at most, so that a polling host shows used chains early. */
+  burst = Infinity;
   /** Hash of the frame delivered last, with HASH_REPORT or several pairs. */
   readonly hash: ReceiveHash = new ReceiveHash();
 
@@ -218,7 +220,10 @@ export class VirtioNetDevice implements DeviceHalf {
           return moved;
         }
         queue.push(queue.head, 0);
-        moved++;
+        if (++moved >= this.burst) {
+          this.#kicked[queue.index] = 1;
+          return moved;
+        }
       }
     } while (!this.polling && queue.enableNotify());
     return moved;
@@ -232,9 +237,18 @@ export class VirtioNetDevice implements DeviceHalf {
       const length = this.#headerLength;
       const first = queue.availIndex;
       let count = 0;
-      for (let slot = 0; count < BATCH_SIZE && (slot = queue.popPlain(0)) >= 0; count++) {
-        batch.offsets[count] = queue.offsets[slot]! + length;
-        batch.lengths[count] = queue.sizes[slot]! - length;
+      const { offsets: starts, lengths } = batch;
+      for (let ahead = 0; count < BATCH_SIZE && (ahead = queue.plainAhead(0)) > 0;) {
+        ahead = Math.min(ahead, BATCH_SIZE - count);
+        const { offsets, sizes } = queue;
+        const mask = queue.size - 1;
+        const next = queue.availIndex;
+        for (let i = 0; i < ahead; i++, count++) {
+          const slot = (next + i) & mask;
+          starts[count] = offsets[slot]! + length;
+          lengths[count] = sizes[slot]! - length;
+        }
+        queue.takePlain(ahead);
       }
       // Headers that want something, or are not whole, are looked at one by one.
       batch.bytes = queue.region.memory.bytes;
@@ -266,6 +280,7 @@ export class VirtioNetDevice implements DeviceHalf {
     if (queue.readableBytes < length) {
       queue.fault("short-chain", queue.availIndex, { bytes: queue.readableBytes });
     }
+    if (queue.count === 2 && queue.lengths[0] === length && this.#collectPair(queue)) return;
     frame.clear();
     for (let i = 0; i < queue.count; i++) this.#append(queue, frame, queue.addresses[i]!, queue.lengths[i]!);
     const first = frame.lengths[0]!;
@@ -280,19 +295,33 @@ export class VirtioNetDevice implements DeviceHalf {
     }
   }
 
+  /** The usual chain of two: a header, and a frame in one piece. Returns whether each lies in one region. */
+  #collectPair(queue: DeviceQueue): boolean {
+    const headerAddress = queue.addresses[0]!;
+    const address = queue.addresses[1]!;
+    const length = queue.lengths[1]!;
+    if (!queue.recall(headerAddress, this.#headerLength)) return false;
+    const headers = queue.region;
+    if (!queue.recall(address, length)) return false;
+    const { region } = queue;
+    this.#checkHeader(queue, headers.memory.bytes, headers.offsetOf(headerAddress));
+    this.#frame.set(region.memory.bytes, region.offsetOf(address), length);
+    return true;
+  }
+
   #append(queue: DeviceQueue, frame: Frame, address: number, length: number): void {
-    let region = queue.region;
-    if (!region.holds(address, length)) {
-      while (true) {
-        region = queue.region = queue.buffers.find(address, READ) ??
-          queue.fault("bad-address", queue.availIndex, { address, length });
-        const part = region.end - address;
-        if (length <= part) break;
-        frame.push(region.memory.bytes, region.offsetOf(address), part);
-        address += part;
-        length -= part;
-      }
+    while (!queue.recall(address, length)) {
+      queue.previousRegion = queue.region;
+      queue.region = queue.buffers.find(address, READ) ??
+        queue.fault("bad-address", queue.availIndex, { address, length });
+      const { region } = queue;
+      const part = region.end - address;
+      if (length <= part) break;
+      frame.push(region.memory.bytes, region.offsetOf(address), part);
+      address += part;
+      length -= part;
     }
+    const { region } = queue;
     frame.push(region.memory.bytes, region.offsetOf(address), length);
   }
 
@@ -340,21 +369,24 @@ export class VirtioNetDevice implements DeviceHalf {
     const { bytes, offsets, lengths, count } = frames;
     let copied = 0;
     let i = from;
-    for (; i < count; i++) {
-      const slot = queue.popPlain(VRING_DESC_F_WRITE);
-      if (slot < 0) break;
-      const length = lengths[i]!;
-      const total = headerLength + length;
-      if (queue.sizes[slot]! < total) {
-        queue.unpop(1);
-        break;
-      }
+    for (let ahead = 1, fit = 1; i < count && ahead === fit; i += fit) {
+      ahead = Math.min(queue.plainAhead(VRING_DESC_F_WRITE), count - i);
+      if (ahead === 0) break;
       const { memory } = queue.region;
-      const at = queue.offsets[slot]!;
-      this.#writeHeader(memory.view, at, 1);
-      memory.copyFrom(at + headerLength, bytes, offsets[i]!, length);
-      copied += total;
-      queue.push(queue.heads[slot]!, total);
+      const { view } = memory;
+      const { offsets: targets, sizes } = queue;
+      const mask = queue.size - 1;
+      const next = queue.availIndex;
+      for (fit = 0; fit < ahead; fit++) {
+        const slot = (next + fit) & mask;
+        const length = lengths[i + fit]!;
+        if (sizes[slot]! < headerLength + length) break;
+        const at = targets[slot]!;
+        this.#writeHeader(view, at, 1);
+        memory.copyFrom(at + headerLength, bytes, offsets[i + fit]!, length);
+        copied += headerLength + length;
+      }
+      queue.giveBack(fit, lengths, i, headerLength);
     }
     this.#bytesCopied += copied;
     return i;

@@ -133,6 +133,8 @@ export class DeviceQueue {
   sizes: Uint32Array = new Uint32Array(0);
   /** Where a buffer was found last: the user of the queue keeps it here. */
   region: Region = NO_REGION;
+  /** And where the one before it was found: header and frame often lie in two regions. */
+  previousRegion: Region = NO_REGION;
 
   readonly #profile: Profile;
   readonly #strict: boolean;
@@ -159,6 +161,9 @@ export class DeviceQueue {
   /** Bounds of all three parts together, if buffers could overlap them. */
   #low = 0;
   #high = 0;
+  /** The same as offsets: whatever lies between is looked at closely. */
+  #ringsFirst = 0;
+  #ringsLast = 0;
   /** Up to where chains are known to be plain: see {@linkcode DeviceQueue.popPlain}. */
   #ahead = 0;
   /** Heads and lengths of chains given back, by slot of the used ring. */
@@ -313,7 +318,7 @@ export class DeviceQueue {
     if (this.rings.generation !== this.#generation) this.#resolve();
     if (this.buffers.generation === this.#buffersGeneration) return;
     this.#buffersGeneration = this.buffers.generation;
-    this.region = this.#tableRegion = NO_REGION;
+    this.region = this.previousRegion = this.#tableRegion = NO_REGION;
     if (this.#ahead === this.#next) return;
     this.#ahead = this.#next;
     this.#expected = this.heads[this.#next & this.#mask]!;
@@ -345,6 +350,14 @@ export class DeviceQueue {
         desc + descBytes(this.#size),
         driver + availBytes(this.#size),
         device + usedBytes(this.#size),
+      )
+      : 0;
+    this.#ringsFirst = watch ? Math.min(this.#desc, this.#avail, this.#used) : 0;
+    this.#ringsLast = watch
+      ? Math.max(
+        this.#desc + descBytes(this.#size),
+        this.#avail + availBytes(this.#size),
+        this.#used + usedBytes(this.#size),
       )
       : 0;
     this.#generation = this.rings.generation;
@@ -403,12 +416,12 @@ export class DeviceQueue {
    */
   #lookAhead(kind: number): boolean {
     if (this.#next === this.#fetched && !this.#fetch()) return false;
-    const { start, end, delta } = this.region;
+    const { first, last: limit, high: upper, shift } = this.region;
     const view = this.#descView;
     const table = this.#desc;
     const mask = this.#mask;
-    const low = this.#low;
-    const high = this.#high;
+    const ringsFirst = this.#ringsFirst;
+    const ringsLast = this.#ringsLast;
     const heads = this.heads;
     const offsets = this.offsets;
     const sizes = this.sizes;
@@ -419,15 +432,13 @@ export class DeviceQueue {
       const slot = at & mask;
       if (ordered && heads[slot] !== this.#expected) break;
       const desc = table + heads[slot]! * DESC_SIZE;
-      const length = view.getUint32(desc + DESC_LEN, true);
-      let address = view.getUint32(desc + DESC_ADDR, true);
-      const upper = view.getUint32(desc + DESC_ADDR + 4, true);
-      // Addresses below 4 GiB stay integers for the engine.
-      if (upper !== 0) address += upper * HIGH;
-      if (view.getUint16(desc + DESC_FLAGS, true) !== kind || length === 0) break;
-      if (address < start || length > end - address) break;
-      if (address < high && address + length > low) break;
-      offsets[slot] = address + delta;
+      // Addresses as whole numbers would be floats for the engine: all this is done with integers.
+      const length = view.getInt32(desc + DESC_LEN, true);
+      const offset = (view.getInt32(desc + DESC_ADDR, true) + shift) | 0;
+      if (view.getUint32(desc + DESC_ADDR + 4, true) !== upper || offset < first) break;
+      if (view.getUint16(desc + DESC_FLAGS, true) !== kind || length <= 0 || length > limit - offset) break;
+      if (offset < ringsLast && offset + length > ringsFirst) break;
+      offsets[slot] = offset;
       sizes[slot] = length;
       if (ordered) this.#expected = (this.#expected + 1) & mask;
     }
@@ -448,6 +459,53 @@ export class DeviceQueue {
     this.#next = (next + 1) & 0xffff;
     this.#popped++;
     return next & this.#mask;
+  }
+
+  /** Makes the region that holds `length` bytes at `address` the present one, if it was one of the last two. */
+  recall(address: number, length: number): boolean {
+    const present = this.region;
+    if (present.holds(address, length)) return true;
+    if (!this.previousRegion.holds(address, length)) return false;
+    this.region = this.previousRegion;
+    this.previousRegion = present;
+    return true;
+  }
+
+  /** How many chains, from the next one on, {@linkcode popPlain} would take one after the other; see there. */
+  plainAhead(kind: number): number {
+    if (this.#next === this.#ahead && !this.#lookAhead(kind)) return 0;
+    return distance16(this.#ahead, this.#next);
+  }
+
+  /** Takes the next `count` chains, which {@linkcode plainAhead} has told of. */
+  takePlain(count: number): void {
+    this.#next = add16(this.#next, count);
+    this.#popped += count;
+  }
+
+  /**
+   * Takes the next `count` chains, which {@linkcode plainAhead} has told of, and gives them back.
+   *
+   * @param count How many.
+   * @param lengths What was written into them, from index `from` on.
+   * @param from Where the lengths begin.
+   * @param more How many bytes more were written into each.
+   */
+  giveBack(count: number, lengths: Int32Array, from: number, more: number): void {
+    const mask = this.#mask;
+    const heads = this.heads;
+    const usedHeads = this.#usedHeads;
+    const usedLengths = this.#usedLengths;
+    const used = this.#usedIndex;
+    const next = this.#next;
+    for (let i = 0; i < count; i++) {
+      const slot = (used + i) & mask;
+      usedHeads[slot] = heads[(next + i) & mask]!;
+      usedLengths[slot] = lengths[from + i]! + more;
+    }
+    this.#usedIndex = add16(used, count);
+    this.#next = add16(next, count);
+    this.#popped += count;
   }
 
   /** How many chains are known to be available. */

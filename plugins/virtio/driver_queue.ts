@@ -139,8 +139,8 @@ export class DriverQueue {
   #lastUsed = 0;
   #taken = 0;
   /** Heads and lengths of used elements read, by slot. */
-  readonly #usedHeads: Uint16Array;
-  readonly #usedLengths: Uint32Array;
+  readonly usedHeads: Uint16Array;
+  readonly usedLengths: Uint32Array;
   #chains = 0;
   #descriptors = 0;
   #indirectTables = 0;
@@ -172,8 +172,8 @@ export class DriverQueue {
     this.#links = Uint16Array.from({ length: size }, (_, i) => (i + 1) & this.#mask);
     this.#lengths = new Uint16Array(size);
     this.#out = new Uint8Array(size);
-    this.#usedHeads = new Uint16Array(size);
-    this.#usedLengths = new Uint32Array(size);
+    this.usedHeads = new Uint16Array(size);
+    this.usedLengths = new Uint32Array(size);
     this.#writable = new Uint32Array(size);
     this.#order = new Uint16Array(this.inOrder ? size : 0);
   }
@@ -422,7 +422,7 @@ export class DriverQueue {
   releaseUsed(): number {
     let chains = 0;
     while (this.#taken !== this.#lastUsed || this.#collect()) {
-      const heads = this.#usedHeads;
+      const heads = this.usedHeads;
       const lengths = this.#lengths;
       const links = this.#links;
       const mask = this.#mask;
@@ -486,6 +486,22 @@ export class DriverQueue {
     return distance16(this.#lastUsed, this.#taken);
   }
 
+  /** How many used chains, from index {@linkcode takenIndex} on, stand in `usedHeads` and `usedLengths`. */
+  usedAhead(): number {
+    if (this.#taken === this.#lastUsed && !this.#collect()) return 0;
+    return distance16(this.#lastUsed, this.#taken);
+  }
+
+  /** Index of the next used chain to take. */
+  get takenIndex(): number {
+    return this.#taken;
+  }
+
+  /** Takes the next `count` used chains. */
+  take(count: number): void {
+    this.#taken = add16(this.#taken, count);
+  }
+
   /**
    * Takes the next used chain: its head and length stand in `usedHead` and `usedLength`.
    *
@@ -496,8 +512,8 @@ export class DriverQueue {
     const taken = this.#taken;
     if (taken === this.#lastUsed && !this.#collect()) return false;
     const slot = taken & this.#mask;
-    this.usedHead = this.#usedHeads[slot]!;
-    this.usedLength = this.#usedLengths[slot]!;
+    this.usedHead = this.usedHeads[slot]!;
+    this.usedLength = this.usedLengths[slot]!;
     this.#taken = (taken + 1) & 0xffff;
     return true;
   }
@@ -515,8 +531,8 @@ export class DriverQueue {
     const mask = this.#mask;
     const size = this.size;
     const out = this.#out;
-    const heads = this.#usedHeads;
-    const lengths = this.#usedLengths;
+    const heads = this.usedHeads;
+    const lengths = this.usedLengths;
     for (let index = last; index !== idx; index = (index + 1) & 0xffff) {
       const slot = index & mask;
       const at = ring + slot * USED_STRIDE;
@@ -545,8 +561,8 @@ export class DriverQueue {
     while (this.#order[index & mask] !== id) {
       const head = this.#order[index & mask]!;
       this.#out[head] = 0;
-      this.#usedHeads[index & mask] = head;
-      this.#usedLengths[index & mask] = this.#writable[head]!;
+      this.usedHeads[index & mask] = head;
+      this.usedLengths[index & mask] = this.#writable[head]!;
       index = add16(index, 1);
       if (index === end) this.fault("used-out-of-order", { id, expected: head });
     }

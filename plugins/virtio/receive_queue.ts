@@ -120,7 +120,7 @@ export class ReceiveQueue {
   /** Gathers frames, and hands over those that make a batch full or lie in several buffers. */
   #gather(sink: FrameSink): void {
     const { queue } = this;
-    while (queue.nextUsed()) {
+    while (this.#takePlain(sink) && queue.nextUsed()) {
       const head = queue.usedHead;
       const buffers = this.#buffersOf(head, queue.usedLength);
       this.frames++;
@@ -137,6 +137,44 @@ export class ReceiveQueue {
       batch.lengths[batch.count] = queue.usedLength - headerLength;
       if (++batch.count === BATCH_SIZE) this.#deliverBatch(sink);
     }
+  }
+
+  /** Takes frames of one buffer whose header says nothing, in one loop. Returns whether something else may follow. */
+  #takePlain(sink: FrameSink): boolean {
+    const { queue } = this;
+    const { headerLength, mergeable, hashReport } = this.#shape;
+    if (hashReport) return true;
+    const bytes = this.#bytes;
+    const view = this.#view;
+    const buffers = this.#offsets;
+    const heads = this.#heads;
+    const batch = this.#batch;
+    const { offsets, lengths } = batch;
+    for (let ahead = 0; (ahead = Math.min(queue.usedAhead(), BATCH_SIZE)) > 0;) {
+      this.#deliverBatch(sink);
+      const { usedHeads, usedLengths } = queue;
+      const mask = queue.size - 1;
+      const first = queue.takenIndex;
+      let count = 0;
+      for (; count < ahead; count++) {
+        const slot = (first + count) & mask;
+        const head = usedHeads[slot]!;
+        const length = usedLengths[slot]!;
+        const at = buffers[head]!;
+        if (length < headerLength || (bytes[at + HDR_FLAGS]! | bytes[at + HDR_GSO_TYPE]!) !== 0) break;
+        if (mergeable && view.getUint16(at + NUM_BUFFERS, true) !== 1) break;
+        heads[count] = head;
+        offsets[count] = at + headerLength;
+        lengths[count] = length - headerLength;
+      }
+      queue.take(count);
+      batch.count = count;
+      this.frames += count;
+      this.buffers += count;
+      this.#deliverBatch(sink);
+      if (count < ahead) return true;
+    }
+    return false;
   }
 
   /** How many buffers the frame fills whose first one came back, after a look at its header. */

@@ -63,6 +63,21 @@ Deno.test("Region.offsetOf and addressOf turn addresses into offsets and back, a
   }
 });
 
+Deno.test("Region.high and shift find an offset from the halves of an address, unless a region crosses 4 GiB", () => {
+  const memory = new Memory(0x400);
+  for (const start of [0x1000, 0xffff_ff00, 0x9000_0000, 0x1_0000_0000, 0x12_f456_7000]) {
+    const region = new AddressSpace().map(start, memory, 0x123, 0x100, READ);
+    assertEquals([region.first, region.last], [0x123, 0x223]);
+    for (const at of [0, 0x7f, 0xff]) {
+      const low = (start + at) % 2 ** 32;
+      assertEquals(region.high, Math.floor((start + at) / 2 ** 32));
+      assertEquals((low + region.shift) | 0, 0x123 + at);
+      assertEquals(((low | 0) + region.shift) | 0, 0x123 + at);
+    }
+  }
+  assertEquals(new AddressSpace().map(0xffff_ff01, memory, 0, 0x100, READ).high, -1);
+});
+
 Deno.test("AddressSpace.map refuses what overlaps, on either side, within and around", () => {
   const space = new AddressSpace();
   const memory = new Memory(0x10000);
