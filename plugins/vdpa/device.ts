@@ -19,11 +19,11 @@ import { brokenDependency, featureMask, hasFeature } from "../virtio/features.ts
 import { virtio_net_config } from "../virtio/layout.ts";
 import { STATUS } from "../virtio/transport.ts";
 import { VDPA_RESET_F_CLEAN_MAP, type VdpaConfigOps } from "./config_ops.ts";
-import { DeviceSpace } from "./device_space.ts";
+import type { DeviceSpace } from "./device_space.ts";
+import { DeviceSpaces } from "./device_spaces.ts";
 import { explainFault } from "./explain_fault.ts";
 import { backendMask, ERRNO } from "./ioctls.ts";
-import { type IotlbEntry, LAST_ADDRESS } from "./iotlb.ts";
-import { VHOST_ACCESS } from "./layout.ts";
+import type { IotlbEntry } from "./iotlb.ts";
 import type { VdpaModel } from "./models.ts";
 import type { ProcessMemory } from "./process_memory.ts";
 
@@ -89,11 +89,7 @@ export class VdpaDevice implements VdpaConfigOps, DeviceHalf {
   readonly #model: VdpaModel;
   readonly #process: ProcessMemory;
   readonly #queues: QueueState[];
-  readonly #asidOf: Uint32Array;
-  /** The address spaces that were ever used. */
-  readonly #spaces: Map<number, DeviceSpace> = new Map();
-  /** Address spaces that still map every address to itself. */
-  readonly #identity: Set<number> = new Set();
+  readonly #spaces: DeviceSpaces;
   readonly #backendFeatures: bigint;
   #status = 0;
   #features = 0n;
@@ -108,7 +104,7 @@ export class VdpaDevice implements VdpaConfigOps, DeviceHalf {
     this.nvqs = queues;
     this.ngroups = options.groups ?? model.groups;
     this.nas = options.asids ?? model.asids;
-    this.#asidOf = new Uint32Array(this.ngroups);
+    this.#spaces = new DeviceSpaces(model.identity, this.ngroups, process);
     const { space } = this.space(0);
     this.net = new VirtioNetDevice({
       features: options.features | featureMask("ACCESS_PLATFORM"),
@@ -147,16 +143,21 @@ export class VdpaDevice implements VdpaConfigOps, DeviceHalf {
       this.set_map = (asid, entries) => this.#setMap(asid, entries);
     } else {
       this.dma_map = (asid, iova, size, pa, perm) => {
-        this.#withoutIdentity(asid).map({ start: iova, last: iova + size - 1n, addr: pa, perm });
+        this.#spaces.changing(asid).map({ start: iova, last: iova + size - 1n, addr: pa, perm });
         return 0;
       };
       this.dma_unmap = (asid, iova, size) => {
-        this.#withoutIdentity(asid).unmap(iova, iova + size - 1n);
+        this.#spaces.changing(asid).unmap(iova, iova + size - 1n);
         return 0;
       };
     }
     // Whether mappings can outlive a reset is told by this operation being there.
-    if (model.persist && persist) this.reset_map = (asid) => this.#resetMap(asid);
+    if (model.persist && persist) {
+      this.reset_map = (asid) => {
+        this.#spaces.refresh(asid);
+        return 0;
+      };
+    }
   }
 
   get_device_id(): number {
@@ -209,7 +210,7 @@ export class VdpaDevice implements VdpaConfigOps, DeviceHalf {
       queue.ready = false;
       queue.availIndex = 0;
     }
-    this.#asidOf.fill(0);
+    this.#spaces.unbind();
     this.#bind();
     return 0;
   }
@@ -218,7 +219,7 @@ export class VdpaDevice implements VdpaConfigOps, DeviceHalf {
   compat_reset(flags: number): number {
     this.reset();
     if ((flags & VDPA_RESET_F_CLEAN_MAP) === 0) return 0;
-    for (const asid of this.#spaces.keys()) this.#resetMap(asid);
+    for (const { asid } of this.#spaces.used) this.#spaces.refresh(asid);
     return 0;
   }
 
@@ -319,25 +320,19 @@ export class VdpaDevice implements VdpaConfigOps, DeviceHalf {
   set_group_asid(group: number, asid: number): number {
     if (this.#status & STATUS.DRIVER_OK) return -ERRNO.EBUSY;
     if (group >= this.ngroups || asid >= this.nas) return -ERRNO.EINVAL;
-    this.#asidOf[group] = asid;
+    this.#spaces.bind(group, asid);
     this.#bind();
     return 0;
   }
 
   /** An address space by number. */
   space(asid: number): DeviceSpace {
-    let space = this.#spaces.get(asid);
-    if (!space) {
-      space = new DeviceSpace(asid, this.#process);
-      this.#spaces.set(asid, space);
-      this.#mapIdentity(space);
-    }
-    return space;
+    return this.#spaces.space(asid);
   }
 
   /** Space through which a group translates. */
   spaceOf(group: number): DeviceSpace {
-    return this.space(this.#asidOf[group]!);
+    return this.#spaces.of(group);
   }
 
   /** Group of a queue's descriptor table and rings. */
@@ -370,30 +365,8 @@ export class VdpaDevice implements VdpaConfigOps, DeviceHalf {
 
   #setMap(asid: number, entries: readonly IotlbEntry[]): number {
     this.setMapCalls++;
-    this.#withoutIdentity(asid).replace(entries);
+    this.#spaces.changing(asid).replace(entries);
     return 0;
-  }
-
-  #resetMap(asid: number): number {
-    const space = this.space(asid);
-    space.clear();
-    this.#mapIdentity(space);
-    return 0;
-  }
-
-  /** What a fresh device maps, if anything: each address to itself, in two halves as the size overflows 64 bits. */
-  #mapIdentity(space: DeviceSpace): void {
-    const { identity } = this.#model;
-    if (identity === "none" || (identity === "first" && space.asid > 0)) return;
-    this.#identity.add(space.asid);
-    space.map({ start: 0n, last: LAST_ADDRESS, addr: 0n, perm: VHOST_ACCESS.RW });
-  }
-
-  /** A space about to be changed: the first change ends its mapping each address to itself. */
-  #withoutIdentity(asid: number): DeviceSpace {
-    const space = this.space(asid);
-    if (this.#identity.delete(asid)) space.clear();
-    return space;
   }
 
   /** Works off what was made available. */
@@ -445,7 +418,7 @@ export class VdpaDevice implements VdpaConfigOps, DeviceHalf {
     return explainFault(
       error,
       { group, space: this.spaceOf(group), needed },
-      [...this.#spaces.values()],
+      this.#spaces.used,
       this.#process,
     );
   }
@@ -460,8 +433,8 @@ export class VdpaDevice implements VdpaConfigOps, DeviceHalf {
     return {
       status: this.#status,
       suspended: this.#suspended,
-      groups: Array.from(this.#asidOf, (asid, group) => ({ group, asid })),
-      spaces: [...this.#spaces.values()].map(({ asid, table }) => ({ asid, entries: table.entries.length })),
+      groups: this.#spaces.bindings.map((asid, group) => ({ group, asid })),
+      spaces: this.#spaces.used.map(({ asid, table }) => ({ asid, entries: table.entries.length })),
       ...this.net.inspect(),
     };
   }

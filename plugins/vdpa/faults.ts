@@ -22,7 +22,6 @@ export const VDPA_GUEST_FAULTS = {
   "shadow-untranslatable": "a guest's buffer lies outside the guest's memory",
   "shadow-out-of-order":
     "the device used buffers in another order, so the others cannot go back to the guest",
-  "control-without-ack": "a control command has no writable byte for the ack",
   "control-unanswered": "the device did not answer a control command",
   "control-replay": "the device refused a control command that it had accepted before the switch",
 } as const satisfies Readonly<Record<string, string>>;

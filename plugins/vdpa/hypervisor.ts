@@ -9,7 +9,7 @@ import { RingFault } from "../../core/fault.ts";
 import type { Frame } from "../../core/frame.ts";
 import type { FrameBatch } from "../../core/frame_batch.ts";
 import type { DeviceHalf, Wire } from "../../core/plugin.ts";
-import { brokenDependency, featureMask } from "../virtio/features.ts";
+import { brokenDependency, featureMask, hasFeature } from "../virtio/features.ts";
 import type { RingAddresses } from "../virtio/ring_areas.ts";
 import { STATUS, type VirtioTransport } from "../virtio/transport.ts";
 import type { VdpaDevice } from "./device.ts";
@@ -131,12 +131,17 @@ export class Hypervisor implements VirtioTransport, DeviceHalf {
       return;
     }
     const added = status & ~this.#status;
-    if (added & STATUS.FEATURES_OK && brokenDependency(this.#features)) status &= ~STATUS.FEATURES_OK;
+    if (added & STATUS.FEATURES_OK && !this.#accepts(this.#features)) status &= ~STATUS.FEATURES_OK;
     this.#status = status;
     if (added & STATUS.DRIVER_OK) {
       const path = this.#shadow ? this.migration.shadowPath : "passthrough";
       this.migration.start(this.#features, this.#queues, path);
     }
+  }
+
+  #accepts(features: bigint): boolean {
+    return (features & ~this.getFeatures()) === 0n && hasFeature(features, "VERSION_1") &&
+      brokenDependency(features) === undefined;
   }
 
   /** The guest's memory needs no translation of its own, whatever the device needs. */

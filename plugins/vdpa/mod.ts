@@ -13,6 +13,7 @@ import { faultSpecs } from "../../core/fault.ts";
 import { OptionError, type OptionValues } from "../../core/options.ts";
 import type { Host, Link, Plugin } from "../../core/plugin.ts";
 import { VirtioNetDriver } from "../virtio/driver.ts";
+import { DEVICE_FAULTS, DRIVER_FAULTS } from "../virtio/faults.ts";
 import { counters } from "./counters.ts";
 import { VdpaDevice } from "./device.ts";
 import { VDPA_DEVICE_FAULTS, VDPA_GUEST_FAULTS } from "./faults.ts";
@@ -111,7 +112,12 @@ const plugin: Plugin = {
   options,
   counters,
   structures,
-  faults: [...faultSpecs(VDPA_DEVICE_FAULTS, "device"), ...faultSpecs(VDPA_GUEST_FAULTS, "device")],
+  faults: [
+    ...faultSpecs(VDPA_DEVICE_FAULTS, "device"),
+    ...faultSpecs(VDPA_GUEST_FAULTS, "device"),
+    ...faultSpecs(DRIVER_FAULTS, "driver"),
+    ...faultSpecs(DEVICE_FAULTS, "device"),
+  ],
   open,
 };
 

@@ -111,7 +111,7 @@ export class ShadowControl {
 
   #relay(): void {
     const { guest, record } = this.#options;
-    if (guest.writableBytes === 0) this.#fault("control-without-ack", guest.availIndex, {});
+    if (guest.writableBytes === 0) guest.fault("control-without-ack", guest.availIndex);
     const command = this.#read();
     const ack = command ? this.#execute(command) : VIRTIO_NET_ERR;
     if (command && ack === VIRTIO_NET_OK) record.add(command);

@@ -1,0 +1,253 @@
+/**
+ * The steps of a switch, in the order in which a kernel sees them.
+ *
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+import { LocalHost } from "../../core/host.ts";
+import { type Feature, featureMask, featureNames } from "../../plugins/virtio/features.ts";
+import { VdpaDevice, type VdpaDeviceOptions } from "../../plugins/vdpa/device.ts";
+import { GuestMemory } from "../../plugins/vdpa/guest_memory.ts";
+import { Hypervisor } from "../../plugins/vdpa/hypervisor.ts";
+import { errnoName, ioctlName, VHOST } from "../../plugins/vdpa/ioctls.ts";
+import { vhost_msg_v2, vhost_vring_state } from "../../plugins/vdpa/layout.ts";
+import { MODELS, type VdpaModel } from "../../plugins/vdpa/models.ts";
+import { ProcessMemory } from "../../plugins/vdpa/process_memory.ts";
+import { VhostVdpa } from "../../plugins/vdpa/vhost.ts";
+import { HandRing } from "./hand_ring.ts";
+
+const SIZE = 8;
+const FEATURES: readonly Feature[] = ["VERSION_1", "MRG_RXBUF", "CTRL_VQ", "EVENT_IDX", "INDIRECT_DESC"];
+
+/** A vhost-vdpa file that notes what is asked of it. */
+class Traced extends VhostVdpa {
+  readonly trace: string[] = [];
+
+  override ioctl(request: number, argument?: Uint8Array): number {
+    const result = super.ioctl(request, argument);
+    const name = ioctlName(request).replace(/^VHOST_(VDPA_)?/, "");
+    let detail = "";
+    if (request === VHOST.VDPA_SET_STATUS) detail = ` ${argument![0]}`;
+    if (request === VHOST.VDPA_SET_GROUP_ASID || /VRING_BASE|VRING_ENABLE/.test(name)) {
+      const { index, num } = vhost_vring_state.decode(argument!, 0, 8);
+      detail = ` ${index}:${num}`;
+    }
+    this.trace.push(name + detail + (result < 0 ? ` ${errnoName(result)}` : ""));
+    return result;
+  }
+
+  override write(message: Uint8Array): number {
+    const values = vhost_msg_v2.decode(message);
+    const type = ["", "MISS", "MAP", "UNMAP", "FAIL", "BEGIN", "END"][Number(values["iotlb.type"])];
+    this.trace.push(`${type} ${values.asid}`);
+    return super.write(message);
+  }
+}
+
+class Bench {
+  readonly host = new LocalHost();
+  readonly device: VdpaDevice;
+  readonly file: Traced;
+  readonly hypervisor: Hypervisor;
+  readonly rings: HandRing[] = [];
+
+  constructor(model: VdpaModel, options: Partial<VdpaDeviceOptions> = {}) {
+    const process = new ProcessMemory();
+    const guest = new GuestMemory(2 ** 32, this.host.space, process);
+    const queues = options.queues ?? 3;
+    const features = featureMask(...FEATURES.filter((name) => queues % 2 === 1 || name !== "CTRL_VQ"));
+    this.device = new VdpaDevice({ model, queues, features, maxQueueSize: SIZE, process, ...options });
+    this.file = new Traced(this.device, process);
+    this.hypervisor = new Hypervisor({
+      device: this.device,
+      file: this.file,
+      process,
+      guest,
+      pageSize: 4096,
+      batch: true,
+      shadow: false,
+      switches: [],
+    });
+    this.hypervisor.setStatus(3);
+    this.hypervisor.setFeatures(features);
+    this.hypervisor.setStatus(11);
+    for (let index = 0; index < queues; index++) {
+      const ring = new HandRing(this.host.memory, 0x4000 * index, SIZE);
+      this.rings.push(ring);
+      this.hypervisor.startQueue(index, SIZE, ring.areas(this.host.dma.region.start));
+    }
+    this.hypervisor.setStatus(15);
+  }
+
+  /** What a switch asks of the device, less the reading of features and status and the sizes and eventfds of queues. */
+  toggle(): string[] {
+    this.file.trace.length = 0;
+    this.hypervisor.migration.toggle();
+    return this.file.trace.filter((step) => !/^(GET_STATUS|SET_VRING_(NUM|KICK|CALL|ADDR))/.test(step));
+  }
+
+  /** Has the guest send frames of one byte, and the device pass them on. */
+  send(count: number): number {
+    let sent = 0;
+    const base = this.host.dma.region.start;
+    for (let i = 0; i < count; i++) {
+      this.rings[1]!.descriptor(i, base + 0x100000, 13);
+      this.rings[1]!.offer(i);
+    }
+    this.hypervisor.kick(1);
+    this.hypervisor.service({
+      transmit: () => {
+        sent++;
+        return true;
+      },
+      drop: () => {},
+    });
+    return sent;
+  }
+}
+
+Deno.test("a switch suspends, notes positions, resets, rebinds, maps, sets positions and runs, in this order", () => {
+  const bench = new Bench(MODELS.mlx5);
+  assertEquals(bench.send(3), 3);
+  assertEquals(bench.toggle(), [
+    "SUSPEND",
+    "GET_VRING_BASE 0:0",
+    "GET_VRING_BASE 1:3",
+    "SET_STATUS 0",
+    "SET_STATUS 1",
+    "SET_STATUS 3",
+    "SET_FEATURES",
+    "SET_STATUS 11",
+    "SET_GROUP_ASID 2:1",
+    "SET_GROUP_ASID 1:1",
+    "BEGIN 1",
+    "MAP 1",
+    "MAP 1",
+    "MAP 1",
+    "MAP 1",
+    "END 1",
+    "SET_VRING_BASE 0:0",
+    "SET_VRING_BASE 1:0",
+    "SET_VRING_BASE 2:0",
+    "SET_VRING_ENABLE 2:1",
+    "SET_STATUS 15",
+    "SET_VRING_ENABLE 0:1",
+    "SET_VRING_ENABLE 1:1",
+  ]);
+  assertEquals(bench.send(2), 2);
+  assertEquals(bench.toggle(), [
+    "SUSPEND",
+    "SET_STATUS 0",
+    "SET_STATUS 1",
+    "SET_STATUS 3",
+    "SET_FEATURES",
+    "SET_STATUS 11",
+    "SET_GROUP_ASID 1:1",
+    "BEGIN 1",
+    "UNMAP 1",
+    "UNMAP 1",
+    "UNMAP 1",
+    "UNMAP 1",
+    "END 1",
+    "SET_VRING_BASE 0:0",
+    "SET_VRING_BASE 1:5",
+    "SET_VRING_BASE 2:0",
+    "SET_VRING_ENABLE 2:1",
+    "SET_STATUS 15",
+    "SET_VRING_ENABLE 0:1",
+    "SET_VRING_ENABLE 1:1",
+  ]);
+  assertEquals(bench.send(1), 1);
+});
+
+Deno.test("a device that cannot be suspended is reset at once, and what it used is what it took", () => {
+  const bench = new Bench(MODELS.plain, { queues: 2 });
+  bench.send(3);
+  const trace = bench.toggle();
+  assertEquals(trace.slice(0, 2), ["SET_STATUS 0", "SET_STATUS 1"]);
+  assertEquals(trace.filter((step) => step.startsWith("SET_STATUS 0")).length, 1);
+  assertEquals(trace.filter((step) => step.startsWith("GET_VRING_BASE")), []);
+  assertEquals(bench.toggle().filter((step) => step.startsWith("SET_VRING_BASE")), [
+    "SET_VRING_BASE 0:0",
+    "SET_VRING_BASE 1:3",
+  ]);
+});
+
+Deno.test("data queues that cannot be enabled late are enabled before DRIVER_OK", () => {
+  const trace = new Bench(MODELS.vduse).toggle();
+  assertEquals(trace.slice(trace.indexOf("SET_VRING_ENABLE 2:1")), [
+    "SET_VRING_ENABLE 2:1",
+    "SET_VRING_ENABLE 0:1",
+    "SET_VRING_ENABLE 1:1",
+    "SET_STATUS 15",
+  ]);
+});
+
+Deno.test("a shadow ring keeps EVENT_IDX of the ring's features, and needs VERSION_1 and ACCESS_PLATFORM", () => {
+  const bench = new Bench(MODELS.mlx5);
+  const names = () => featureNames(bench.device.get_driver_features()).sort();
+  const all = [...FEATURES, "ACCESS_PLATFORM"].sort();
+  assertEquals(names(), all);
+  bench.toggle();
+  assertEquals(names(), all.filter((name) => name !== "INDIRECT_DESC"));
+  bench.toggle();
+  assertEquals(names(), all);
+});
+
+Deno.test("without a descriptor group the guest's memory moves to other addresses, and everything is in space 0", () => {
+  const bench = new Bench(MODELS.mlx5, { descGroup: false });
+  const before = bench.device.space(0).table.entries.map(({ start }) => start);
+  const trace = bench.toggle();
+  assertEquals(trace.filter((step) => step.startsWith("SET_GROUP_ASID")), []);
+  const after = bench.device.space(0).table.entries.map(({ start }) => start);
+  assertEquals(before, [0n, 2n ** 32n]);
+  assertEquals(after.slice(0, 2), [0x1000n, 0x80001000n]);
+  // Guest memory, two regions for each of three rings, two command pages.
+  assertEquals(after.length, 2 + 3 * 2 + 2);
+  assertEquals(bench.device.space(1).table.entries.length, 0);
+  assertEquals(bench.send(2), 2);
+});
+
+Deno.test("with a descriptor group the guest's memory stays, and shadow rings have space 1", () => {
+  const bench = new Bench(MODELS.mlx5);
+  bench.toggle();
+  assertEquals(bench.device.space(0).table.entries.map(({ start }) => start), [0n, 2n ** 32n]);
+  assertEquals(bench.device.space(1).table.entries.map(({ perm }) => perm), [1, 3, 1, 3, 1, 3, 1, 3]);
+  const { rings, buffers } = bench.device.net.queues[1]!;
+  assert(rings === bench.device.space(1).space && buffers === bench.device.space(0).space);
+});
+
+Deno.test("a guest that resets its device leaves nothing mapped, and can start again", () => {
+  const bench = new Bench(MODELS.mlx5);
+  bench.toggle();
+  bench.hypervisor.setStatus(0);
+  assertEquals(bench.file.tables.table(0)!.entries.length + bench.file.tables.table(1)!.entries.length, 0);
+  assertEquals(bench.hypervisor.getStatus(), 0);
+  bench.hypervisor.setStatus(3);
+  bench.hypervisor.setFeatures(featureMask("VERSION_1", "MRG_RXBUF"));
+  bench.hypervisor.setStatus(11);
+  const base = bench.host.dma.region.start;
+  for (const index of [0, 1]) {
+    bench.rings[index] = new HandRing(bench.host.memory, 0x80000 + 0x4000 * index, SIZE);
+    bench.hypervisor.startQueue(index, SIZE, bench.rings[index]!.areas(base));
+  }
+  bench.hypervisor.setStatus(15);
+  assertEquals(bench.send(2), 2);
+});
+
+Deno.test("a guest hears that its features are not accepted", () => {
+  const bench = new Bench(MODELS.mlx5);
+  for (
+    const features of [
+      featureMask("MRG_RXBUF"),
+      featureMask("VERSION_1", "MQ"),
+      featureMask("VERSION_1", "IN_ORDER"),
+    ]
+  ) {
+    bench.hypervisor.setStatus(0);
+    bench.hypervisor.setStatus(3);
+    bench.hypervisor.setFeatures(features);
+    bench.hypervisor.setStatus(11);
+    assertEquals(bench.hypervisor.getStatus(), 3);
+  }
+});
