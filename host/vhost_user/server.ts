@@ -108,7 +108,6 @@ export class VhostUserServer {
   readonly #poller = new Poller();
   #backend: Backend | undefined;
   #stopping = false;
-  #burst = 0;
   #frontEnds = 0;
 
   /** Makes a device that nobody is connected to. */
@@ -127,6 +126,7 @@ export class VhostUserServer {
       shared: true,
     });
     this.device.polling = true;
+    this.device.burst = BURST;
     this.device.interrupt = (queue) => this.#backend?.call(queue);
     this.device.onFault = (fault) => this.#broke(fault);
     this.#offload = new OffloadPort(this.device, options.port, options.segment ?? true);
@@ -250,7 +250,6 @@ export class VhostUserServer {
     let moved = 0;
     for (let index = 1; index < 2 * device.queuePairs; index += 2) device.notify(index);
     try {
-      this.#burst = 0;
       this.#offload.flush();
       moved += device.service(this.#wire);
       const fed = this.#port.feed(device);
@@ -263,10 +262,9 @@ export class VhostUserServer {
     return moved;
   }
 
-  /** Between the device and the offloads: ends a burst, and throws away what a disabled ring sends. */
+  /** Between the device and the offloads: throws away what a disabled ring sends. */
   readonly #wire: Wire = {
     transmit: (frame: Frame, pair: number): boolean => {
-      if (this.#burst++ >= BURST) return false;
       if (!this.#backend!.discards(pair)) return this.#offload.transmit(frame, pair);
       this.#port.drop(pair, "ring-disabled");
       return true;
