@@ -6,7 +6,6 @@
 import { Frame } from "../../core/frame.ts";
 import { Memory } from "../../core/memory.ts";
 import type { Wire } from "../../core/plugin.ts";
-import type { VirtioNetDevice } from "../../plugins/virtio/device.ts";
 import { virtio_net_hdr_v1 } from "../../plugins/virtio/layout.ts";
 import { finishFrame, GSO_NONE, Segmenter } from "../../plugins/virtio/offload.ts";
 
@@ -22,12 +21,18 @@ const LONGEST_FRAME = 0x11000;
 /** Longest result: a driver that asks for tiny segments makes many headers. */
 const LONGEST_RESULT = 0x100000;
 
+/** Whoever has read the net header of the frame that comes: a `VirtioNetDevice`. */
+export interface HeaderSource {
+  /** The net header. */
+  readonly header: Memory;
+}
+
 /**
  * A wire in front of another one. Frames that ask for nothing go straight through; others are copied, because the
  * driver's buffer stays the driver's, and finished.
  */
 export class OffloadPort implements Wire {
-  readonly #device: VirtioNetDevice;
+  readonly #device: HeaderSource;
   readonly #next: Wire;
   readonly #segment: boolean;
   readonly #segmenter = new Segmenter();
@@ -46,7 +51,7 @@ export class OffloadPort implements Wire {
    * @param next Where they go.
    * @param segment Whether large frames are cut; else they go on as they came, checksum unfinished.
    */
-  constructor(device: VirtioNetDevice, next: Wire, segment: boolean) {
+  constructor(device: HeaderSource, next: Wire, segment: boolean) {
     this.#device = device;
     this.#next = next;
     this.#segment = segment;

@@ -134,6 +134,7 @@ export class VirtioNetDevice implements DeviceHalf {
   /** Takes over the negotiated features. To be called before queues are started. */
   setFeatures(features: bigint): void {
     this.#features = features;
+    this.header.bytes.fill(0);
     this.#headerLength = netHeaderLength(features);
     this.#mergeable = hasFeature(features, "MRG_RXBUF");
     this.#hashReport = hasFeature(features, "HASH_REPORT");

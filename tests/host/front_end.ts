@@ -200,10 +200,11 @@ export class FrontEnd implements Disposable {
     ring.kick.signal();
   }
 
-  /** Sends a frame. */
-  transmit(frame: Uint8Array): void {
+  /** Sends a frame behind a net header, all zeros if not given. */
+  transmit(frame: Uint8Array, header: readonly number[] = []): void {
     const at = this.#buffer(1, this.rings[1]!.avail % 16);
     this.memory.bytes.fill(0, at, at + NET_HEADER);
+    this.memory.bytes.set(header, at);
     this.memory.bytes.set(frame, at + NET_HEADER);
     this.put(1, NET_HEADER + frame.length, 0);
   }

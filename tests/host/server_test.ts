@@ -199,3 +199,23 @@ serverTest("VhostUserServer does not wait for ever for the rest of a message", a
   front.socket.close();
   await until(() => served.lines.some((line) => line.includes("stopped in the middle of a header")));
 });
+
+serverTest("VhostUserServer finishes checksums for those alone who asked for it", async (served) => {
+  const unfinished = frame(1, 60);
+  // NEEDS_CSUM, over all from byte 34 on, to byte 40.
+  const header = [1, 0, 0, 0, 0, 0, 34, 0, 6, 0];
+  {
+    using front = new FrontEnd(served.path);
+    front.setUp(VERSION_1 | 1n);
+    front.transmit(unfinished, header);
+    await until(() => served.port.frames.length === 1);
+  }
+  using front = new FrontEnd(served.path);
+  front.setUp(VERSION_1);
+  front.transmit(unfinished);
+  await until(() => served.port.frames.length === 2);
+  assert(served.port.frames[0]!.some((byte, i) => byte !== unfinished[i]));
+  assertEquals(served.port.frames[1], unfinished);
+  front.transmit(unfinished, header);
+  await until(() => served.lines.some((line) => line.includes("header-not-negotiated")));
+}, { features: VERSION_1 | 1n });
