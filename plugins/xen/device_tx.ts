@@ -11,23 +11,11 @@ import type { Memory } from "../../core/memory.ts";
 import type { Wire } from "../../core/plugin.ts";
 import type { GrantTable } from "./grant_table.ts";
 import { GNTMAP, GNTST } from "./hypervisor_layout.ts";
-import {
-  netif_extra_info_gso,
-  netif_extra_info_mcast_add,
-  NETIF_RSP,
-  netif_tx_request,
-  netif_tx_response,
-  NETTXF,
-  PAGE_SIZE,
-  XEN_NETIF_EXTRA_FLAG_MORE,
-  XEN_NETIF_EXTRA_TYPE,
-  XEN_NETIF_EXTRA_TYPE_MAX,
-  XEN_NETIF_GSO_TYPE,
-  XEN_NETIF_NR_SLOTS_MIN,
-} from "./layout.ts";
+import { NETIF_RSP, netif_tx_request, netif_tx_response, NETTXF, PAGE_SIZE } from "./layout.ts";
 import type { MulticastFilter } from "./multicast.ts";
 import type { BackRing } from "./shared_ring.ts";
 import type { StaticGrants } from "./static_grants.ts";
+import { ETHERNET_HEADER, MOST_SLOTS, TxPacket } from "./tx_packet.ts";
 
 const GREF = netif_tx_request.offsetOf("gref");
 const OFFSET = netif_tx_request.offsetOf("offset");
@@ -36,11 +24,6 @@ const ID = netif_tx_request.offsetOf("id");
 const SIZE = netif_tx_request.offsetOf("size");
 const RSP_ID = netif_tx_response.offsetOf("id");
 const RSP_STATUS = netif_tx_response.offsetOf("status");
-const EXTRA_TYPE = netif_extra_info_gso.offsetOf("type");
-const EXTRA_FLAGS = netif_extra_info_gso.offsetOf("flags");
-const GSO_SIZE = netif_extra_info_gso.offsetOf("size");
-const GSO_TYPE = netif_extra_info_gso.offsetOf("gso_type");
-const MCAST_ADDR = netif_extra_info_mcast_add.offsetOf("addr");
 const SLOT = netif_tx_request.size;
 const MORE_DATA = NETTXF.more_data;
 const EXTRA_INFO = NETTXF.extra_info;
@@ -51,12 +34,10 @@ const MAP_READONLY = GNTMAP.host_map | GNTMAP.readonly;
 const HEAD = 128;
 /** With this many slots behind the first, Linux copies the first slot whole, so that the mapped ones fit an skb. */
 const CROWDED = 17;
-/** Slots behind the first that are still accepted. One more and the packet is dropped. `XEN_NETBK_LEGACY_SLOTS_MAX`. */
-const MOST_MORE_SLOTS = XEN_NETIF_NR_SLOTS_MIN;
-/** Slots behind the first that are read at most: the frontend that sends more is taken for hostile. `fatal_skb_slots`. */
-const FATAL_MORE_SLOTS = 20;
-/** Shorter first slots are dropped by Linux. */
-const ETHERNET_HEADER = 14;
+/** A slot that is no static grant. */
+const NO_ENTRY = -1;
+/** A slot whose bytes could not be got at. */
+const BAD_GRANT = -2;
 /** Packets whose grant operations Linux gathers into one hypercall of each kind. */
 const BATCH = 64;
 
@@ -110,26 +91,18 @@ export class TxBack {
   readonly #number: number;
   readonly #grants: GrantTable;
   readonly #statics: StaticGrants;
-  readonly #multicast: MulticastFilter;
   readonly #settings: TxBackSettings;
   /** The backend's own pages: one per slot of a packet, or the first alone for a head. */
   readonly #own: Memory;
   readonly #ownOffset: number;
-  /** The packet now being worked on: its slots... */
-  #count = 0;
-  readonly #gref = new Uint32Array(FATAL_MORE_SLOTS + 1);
-  readonly #offset = new Uint16Array(FATAL_MORE_SLOTS + 1);
-  readonly #size = new Uint16Array(FATAL_MORE_SLOTS + 1);
-  readonly #id = new Uint16Array(FATAL_MORE_SLOTS + 1);
-  /** ...what was done for each: entry of the static table or -1, handle of the mapping + 1 or 0... */
-  readonly #entry = new Int32Array(FATAL_MORE_SLOTS + 1);
-  readonly #handle = new Uint32Array(FATAL_MORE_SLOTS + 1);
-  /** ...and how many extra infos it had. */
-  #packetExtras = 0;
+  /** The packet now being worked on. */
+  readonly #packet: TxPacket;
+  /** What was done for each of its slots: entry of the static table, or {@linkcode NO_ENTRY} or {@linkcode BAD_GRANT}. */
+  readonly #entry = new Int32Array(MOST_SLOTS);
+  /** Handle of each slot's mapping + 1, or 0. */
+  readonly #handle = new Uint32Array(MOST_SLOTS);
   /** The wire did not take the frame: it is kept as it is. */
   #held = false;
-  /** Whether the multicast message among the extras is carried out; -1 if there is none. */
-  #multicastStatus = -1;
   /** Responses that wait for the unmap at the end of a batch. */
   readonly #waitingId: Uint16Array;
   readonly #waitingExtras: Uint16Array;
@@ -157,7 +130,7 @@ export class TxBack {
     this.ring = ring;
     this.#grants = grants;
     this.#statics = statics;
-    this.#multicast = multicast;
+    this.#packet = new TxPacket(this.#name, ring, multicast, settings.linux);
     this.#own = own.memory;
     this.#ownOffset = own.offset;
     this.#settings = settings;
@@ -167,7 +140,7 @@ export class TxBack {
   }
 
   /** How many bytes of its own memory a queue needs. */
-  static readonly ownSize: number = (FATAL_MORE_SLOTS + 1) * PAGE_SIZE;
+  static readonly ownSize: number = MOST_SLOTS * PAGE_SIZE;
 
   /**
    * Hands what the frontend has sent to the wire. Responses are written, not yet published.
@@ -260,139 +233,52 @@ export class TxBack {
     return this.#held;
   }
 
-  /** Reads and judges one packet and gets at its bytes. False if it ended here. */
+  /** Reads one packet and gets at its bytes. False if it ended here. */
   #takePacket(producer: number, wire: Wire): boolean {
-    const ring = this.ring;
-    const slot = ring.slot(ring.reqCons);
-    const view = ring.memory.view;
-    // Each field is read once, into private memory, and judged there (XSA-155).
-    this.#gref[0] = view.getUint32(slot + GREF, true);
-    const offset = this.#offset[0] = view.getUint16(slot + OFFSET, true);
-    const flags = view.getUint16(slot + FLAGS, true);
-    this.#id[0] = view.getUint16(slot + ID, true);
-    const total = view.getUint16(slot + SIZE, true);
-    ring.reqCons = (ring.reqCons + 1) >>> 0;
-    this.#packetExtras = 0;
-    this.#count = 1;
+    const packet = this.#packet;
+    const verdict = packet.take(producer);
+    this.extras += packet.extras;
+    if (verdict !== undefined) {
+      if (verdict === "multicast") this.#respond(packet.id[0]!, packet.multicastStatus, packet.extras);
+      else this.#drop(wire, verdict);
+      return false;
+    }
     const frame = this.frame;
     frame.clear();
-    let first = total;
-    if ((flags & (MORE_DATA | EXTRA_INFO)) !== 0) {
-      first = this.#takeLong(producer, flags, total);
-      if (this.#multicastStatus >= 0) return this.#answerMulticast();
-      if (first < 0) return this.#drop(wire, first === -1 ? "slots" : "size");
-    } else {
-      frame.gsoType = 0;
-    }
-    if (this.#settings.linux && first < ETHERNET_HEADER) {
-      return this.#drop(wire, total < ETHERNET_HEADER ? "runt" : "first-slot");
-    }
-    if (offset + first > PAGE_SIZE) this.#fault("tx-cross-page", { offset, size: first });
-    this.#size[0] = first;
-    this.slots += this.#count;
-    return this.#gather(total) || this.#dropBadGrant(wire);
-  }
-
-  /**
-   * The extra infos and further slots of a packet.
-   *
-   * @returns The first slot's own bytes; -1 if there are too many slots, -2 if their sizes exceed the packet's.
-   */
-  #takeLong(producer: number, firstFlags: number, total: number): number {
-    const ring = this.ring;
-    const view = ring.memory.view;
-    this.#multicastStatus = -1;
-    this.frame.gsoType = 0;
-    if ((firstFlags & EXTRA_INFO) !== 0) this.#takeExtras(producer);
-    if (this.#multicastStatus >= 0) return 0;
-    let first = total;
-    let problem = 0;
-    for (let more = (firstFlags & MORE_DATA) !== 0; more; this.#count++) {
-      const count = this.#count;
-      if (ring.reqCons === producer) this.#fault("tx-missing-slots", { slots: count });
-      if (count > FATAL_MORE_SLOTS) this.#fault("tx-too-many-slots", { most: FATAL_MORE_SLOTS + 1 });
-      if (problem === 0 && count > MOST_MORE_SLOTS) problem = -1;
-      const slot = ring.slot(ring.reqCons);
-      this.#gref[count] = view.getUint32(slot + GREF, true);
-      const offset = this.#offset[count] = view.getUint16(slot + OFFSET, true);
-      const flags = view.getUint16(slot + FLAGS, true);
-      this.#id[count] = view.getUint16(slot + ID, true);
-      const size = this.#size[count] = view.getUint16(slot + SIZE, true);
-      ring.reqCons = (ring.reqCons + 1) >>> 0;
-      // A packet of 64 KiB or more wraps its 16-bit total: then a slot seems larger than what is left.
-      if (problem === 0 && size > first) problem = -2;
-      first -= size;
-      if (offset + size > PAGE_SIZE) this.#fault("tx-cross-page", { offset, size });
-      more = (flags & MORE_DATA) !== 0;
-    }
-    return problem === 0 ? first : problem;
-  }
-
-  #takeExtras(producer: number): void {
-    const ring = this.ring;
-    const view = ring.memory.view;
-    for (let more = true; more;) {
-      if (ring.reqCons === producer) this.#fault("tx-missing-extra", { extras: this.#packetExtras });
-      const slot = ring.slot(ring.reqCons);
-      const type = view.getUint8(slot + EXTRA_TYPE);
-      more = (view.getUint8(slot + EXTRA_FLAGS) & XEN_NETIF_EXTRA_FLAG_MORE) !== 0;
-      ring.reqCons = (ring.reqCons + 1) >>> 0;
-      if (type === XEN_NETIF_EXTRA_TYPE.NONE || type >= XEN_NETIF_EXTRA_TYPE_MAX) {
-        this.#fault("tx-extra-type", { type });
-      }
-      this.#packetExtras++;
-      this.extras++;
-      if (type === XEN_NETIF_EXTRA_TYPE.GSO) {
-        const gsoType = view.getUint8(slot + GSO_TYPE);
-        const size = view.getUint16(slot + GSO_SIZE, true);
-        const known = gsoType === XEN_NETIF_GSO_TYPE.TCPV4 || gsoType === XEN_NETIF_GSO_TYPE.TCPV6;
-        if (!known || size === 0) this.#fault("tx-gso", { type: gsoType, size });
-        this.frame.gsoType = gsoType;
-        this.frame.gsoSize = size;
-      } else if (type !== XEN_NETIF_EXTRA_TYPE.HASH) {
-        const add = type === XEN_NETIF_EXTRA_TYPE.MCAST_ADD;
-        this.#multicastStatus = this.#multicast.change(ring.memory.bytes, slot + MCAST_ADDR, add) ? 1 : 0;
-      }
-    }
-  }
-
-  /** A packet with a multicast message ends with it: it carries no frame. */
-  #answerMulticast(): false {
-    this.#respond(this.#id[0]!, this.#multicastStatus === 1 ? OKAY : ERROR, this.#packetExtras);
-    this.#multicastStatus = -1;
-    return false;
+    frame.gsoType = packet.gsoType;
+    frame.gsoSize = packet.gsoSize;
+    this.slots += packet.count;
+    return this.#gather(packet.total) || this.#dropBadGrant(wire);
   }
 
   /** Answers all slots of a packet with an error. */
-  #drop(wire: Wire, reason: string): false {
-    for (let i = 0; i < this.#count; i++) {
-      this.#respond(this.#id[i]!, ERROR, i === 0 ? this.#packetExtras : 0);
-    }
+  #drop(wire: Wire, reason: string): void {
+    const { count, id, extras } = this.#packet;
+    for (let i = 0; i < count; i++) this.#respond(id[i]!, ERROR, i === 0 ? extras : 0);
     wire.drop(this.#number, reason);
-    return false;
   }
 
   /** Gets at the bytes of all slots. False if a grant is bad; the packet's mappings and hits are then still there. */
   #gather(total: number): boolean {
     const { policy } = this.#settings;
-    const count = this.#count;
+    const { count, size: sizes } = this.#packet;
     let head = total;
     if (policy === "linux") {
       head = Math.min(HEAD, total);
       // With so many slots to map, the first one must not need a mapping of its own.
-      if (count > CROWDED && head < this.#size[0]!) head = this.#size[0]!;
+      if (count > CROWDED && head < sizes[0]!) head = sizes[0]!;
     }
     let position = 0;
     let okay = true;
     for (let i = 0; i < count; i++) {
       this.#handle[i] = 0;
-      this.#entry[i] = -1;
-      const size = this.#size[i]!;
+      this.#entry[i] = NO_ENTRY;
+      const size = sizes[i]!;
       if (size === 0) continue;
       const part = Math.min(size, Math.max(head - position, 0));
       const target = policy === "linux" ? position : i * PAGE_SIZE;
       if (!this.#access(i, size, part, target)) {
-        this.#entry[i] = -2;
+        this.#entry[i] = BAD_GRANT;
         okay = false;
       }
       position += size;
@@ -404,8 +290,8 @@ export class TxBack {
   #access(i: number, size: number, part: number, target: number): boolean {
     const statics = this.#statics;
     const frame = this.frame;
-    const ref = this.#gref[i]!;
-    const offset = this.#offset[i]!;
+    const ref = this.#packet.gref[i]!;
+    const offset = this.#packet.offset[i]!;
     if (statics.size > 0) {
       const entry = statics.find(ref);
       if (entry >= 0) {
@@ -458,7 +344,7 @@ export class TxBack {
 
   /** Counts the packet's static grants as used, or no longer. */
   #hold(by: number): void {
-    for (let i = 0; i < this.#count; i++) {
+    for (let i = 0; i < this.#packet.count; i++) {
       const entry = this.#entry[i]!;
       if (entry >= 0) this.#statics.uses[entry]! += by;
     }
@@ -466,14 +352,15 @@ export class TxBack {
 
   /** Answers the packet's slots: at once if all bytes were copied or static, after the unmap if they were mapped. */
   #answer(): void {
-    for (let i = 0; i < this.#count; i++) {
-      const extras = i === 0 ? this.#packetExtras : 0;
+    const { count, id } = this.#packet;
+    for (let i = 0; i < count; i++) {
+      const extras = i === 0 ? this.#packet.extras : 0;
       const handle = this.#handle[i]!;
       if (handle === 0) {
-        this.#respond(this.#id[i]!, this.#entry[i] === -2 ? ERROR : OKAY, extras);
+        this.#respond(id[i]!, this.#entry[i] === BAD_GRANT ? ERROR : OKAY, extras);
       } else {
         const at = this.#waiting++;
-        this.#waitingId[at] = this.#id[i]!;
+        this.#waitingId[at] = id[i]!;
         this.#waitingExtras[at] = extras;
         this.#waitingHandle[at] = handle - 1;
       }

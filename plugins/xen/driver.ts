@@ -16,6 +16,7 @@ import { driverCounters } from "./driver_counters.ts";
 import { RxFront } from "./driver_rx.ts";
 import { TxFront } from "./driver_tx.ts";
 import { type EventPorts, EventThrottle } from "./event_channel.ts";
+import { type FrontendOptions, packetPages } from "./frontend_options.ts";
 import { GrantEntries } from "./grant_entries.ts";
 import { HASH_FLAGS, HASH_MAPPING_SIZE, HashConfiguration } from "./hash.ts";
 import {
@@ -26,9 +27,8 @@ import {
   XEN_NETIF_GSO_TYPE,
   XEN_NETIF_MAX_TX_SIZE,
 } from "./layout.ts";
-import { initSharedRing, ringSize } from "./shared_ring.ts";
+import { initSharedRing } from "./shared_ring.ts";
 import { addPools, ask, deletePools, MessagePage } from "./static_pool.ts";
-import { netif_rx_request, netif_tx_request } from "./layout.ts";
 import {
   BACKEND_DOMID,
   type BackendFeatures,
@@ -46,38 +46,9 @@ const ETHERNET_HEADER = 14;
 /** Largest frame of a network whose MTU is 1500; a larger TCP frame is one to be segmented. */
 const LARGEST_SEGMENT = 1514;
 const LARGEST_MTU = 1500;
-const TX_SLOTS = ringSize(netif_tx_request.size);
-const RX_SLOTS = ringSize(netif_rx_request.size);
 /** References beside those of packet pages: a queue's two rings, the control ring, a page for messages. */
 const RING_REFS = 2;
 const CONTROL_REFS = 2;
-
-/** What a frontend does with its pool. */
-export type PoolUse = "fixed" | "recycle" | "copy";
-
-/** How a frontend is to work. */
-export interface FrontendOptions {
-  /** Queues wanted. */
-  readonly queues: number;
-  /** Version of the grant table. */
-  readonly grantVersion: 1 | 2;
-  /** Pages per queue to be granted once; 0 for none. Half of them are for each direction. */
-  readonly pool: number;
-  /** What the pool is used for. */
-  readonly poolUse: PoolUse;
-  /** Longest frame that is copied into the pool, with `copy`. */
-  readonly copybreak: number;
-  /** Where in its first page a frame starts. */
-  readonly txOffset: number;
-  /** Whether packets may have several slots. */
-  readonly sg: boolean;
-  /** Whether large TCP frames are marked as such. */
-  readonly gso: boolean;
-  /** Whether the two rings of a queue have a port each. */
-  readonly splitEventChannels: boolean;
-  /** Whether it does what Linux does where the header leaves a choice. */
-  readonly linux: boolean;
-}
 
 /** What a frontend needs around it. */
 export interface FrontendSetup {
@@ -412,14 +383,4 @@ function newRing(dma: DmaMemory): number {
   const { offset } = dma.allocate(PAGE_SIZE, PAGE_SIZE);
   initSharedRing(dma.memory, offset);
   return offset;
-}
-
-/** How many pages of which kind a queue has in each direction. */
-function packetPages(options: FrontendOptions) {
-  const rxPool = Math.min(Math.ceil(options.pool / 2), RX_SLOTS);
-  const txPool = Math.min(options.pool - rxPool, TX_SLOTS);
-  if (options.poolUse === "fixed" && options.pool > 0) {
-    return { txPool, rxPool, txOrdinary: 0, rxOrdinary: 0 };
-  }
-  return { txPool, rxPool, txOrdinary: TX_SLOTS, rxOrdinary: RX_SLOTS - rxPool };
 }
