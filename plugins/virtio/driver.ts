@@ -27,6 +27,8 @@ const LONGEST_CONTROL_CHAIN = 3;
 const CONTROL_QUEUE_SIZE = 64;
 /** What a frame is longer than the MTU says. */
 const ETHERNET_HEADER = 14;
+/** Most queue pairs a device may have: virtio 1.4, 5.1.4. */
+const MOST_PAIRS = 0x8000;
 
 /** How the driver sets itself up. */
 export interface VirtioNetDriverOptions {
@@ -57,7 +59,12 @@ export class VirtioNetDriver implements DriverHalf {
   readonly #transport: VirtioTransport;
   readonly #tx: TransmitQueue[] = [];
   readonly #rx: ReceiveQueue[] = [];
-  readonly #longestFrame: number;
+  readonly #options: VirtioNetDriverOptions;
+  /** Longest frame that the device's MTU allows. */
+  readonly #mtuFrame: number;
+  #longestFrame = 0;
+  /** What queues did that are no more. */
+  readonly #past: Counters = {};
   readonly #flow = new FlowParser();
   readonly #key = new ToeplitzKey(MICROSOFT_RSS_KEY);
 
@@ -68,6 +75,7 @@ export class VirtioNetDriver implements DriverHalf {
    */
   constructor(transport: VirtioTransport, options: VirtioNetDriverOptions) {
     this.#transport = transport;
+    this.#options = options;
     transport.setStatus(0);
     transport.setStatus(STATUS.ACKNOWLEDGE);
     transport.setStatus(STATUS.ACKNOWLEDGE | STATUS.DRIVER);
@@ -75,8 +83,9 @@ export class VirtioNetDriver implements DriverHalf {
     const config = virtio_net_config.decode(transport.readConfig(virtio_net_config.size));
     this.mac = config.mac as number[];
     const most = hasFeature(this.features, "MQ") ? config.max_virtqueue_pairs as number : 1;
+    if (most < 1 || most > MOST_PAIRS) this.#giveUp("max_virtqueue_pairs out of range", BigInt(most));
     const pairs = Math.min(options.queuePairs ?? 1, most);
-    for (let pair = 0; pair < pairs; pair++) this.#startPair(pair, options);
+    for (let pair = 0; pair < pairs; pair++) this.#startPair(pair, options.queueSize, options.rxQueueSize);
     const control = hasFeature(this.features, "CTRL_VQ")
       ? new DriverControl(
         this.#startQueue("ctrl", 2 * most, CONTROL_QUEUE_SIZE, LONGEST_CONTROL_CHAIN, options.dma),
@@ -84,8 +93,8 @@ export class VirtioNetDriver implements DriverHalf {
         transport,
       )
       : undefined;
-    const mtu = hasFeature(this.features, "MTU") ? config.mtu as number + ETHERNET_HEADER : Infinity;
-    this.#longestFrame = Math.min(mtu, ...this.#rx.map((queue) => queue.longestFrame));
+    this.#mtuFrame = hasFeature(this.features, "MTU") ? config.mtu as number + ETHERNET_HEADER : Infinity;
+    this.#measure();
     transport.setStatus(transport.getStatus() | STATUS.DRIVER_OK);
     for (const { queue } of this.#rx) this.#kick(queue);
     if (hasFeature(this.features, "HASH_REPORT")) {
@@ -110,16 +119,53 @@ export class VirtioNetDriver implements DriverHalf {
     return accepted;
   }
 
-  #giveUp(reason: string, features: bigint): never {
+  #giveUp(reason: string, value: bigint): never {
     this.#transport.setStatus(this.#transport.getStatus() | STATUS.FAILED);
-    throw new RingFault("driver", "features", "bring-up", 0, { reason, features });
+    throw new RingFault("driver", "features", "bring-up", 0, { reason, value });
   }
 
-  #startPair(pair: number, options: VirtioNetDriverOptions): void {
-    const { dma, space, rxBuffer } = options;
+  /**
+   * Gives the two queues of a pair other sizes while the device runs: takes them back from it (RING_RESET, virtio 1.4,
+   * 2.6.1) and starts them anew. Rings and receive buffers are allocated afresh, the old ones are not used again.
+   *
+   * @param pair The pair.
+   * @param queueSize Size of the transmit queue, or smaller if the device's largest is.
+   * @param rxQueueSize Size of the receive queue, likewise.
+   * @param sink Takes what the device had delivered.
+   * @throws {RangeError} If RING_RESET was not negotiated, or transmitted frames are still with the device.
+   * @throws {RingFault} If the device does not behave as it must.
+   */
+  resize(pair: number, queueSize: number, rxQueueSize: number, sink: FrameSink): void {
+    const tx = this.#tx[pair]!;
+    const rx = this.#rx[pair]!;
+    if (!hasFeature(this.features, "RING_RESET")) {
+      throw new RangeError("Cannot resize queues as RING_RESET was not negotiated");
+    }
+    tx.reclaim();
+    if (tx.queue.outstanding > 0) {
+      throw new RangeError(`Cannot resize queues as the device has ${tx.queue.outstanding} frames`);
+    }
+    for (const { index } of [rx.queue, tx.queue]) this.#transport.resetQueue(index);
+    // Until the reset the device may have delivered.
+    rx.receive(sink);
+    for (const [name, value] of Object.entries(flowCounters(tx, rx))) {
+      this.#past[name] = (this.#past[name] ?? 0) + value;
+    }
+    this.#startPair(pair, queueSize, rxQueueSize);
+    this.#measure();
+    this.#kick(this.#rx[pair]!.queue);
+  }
+
+  /** Finds out how long frames may be now. */
+  #measure(): void {
+    this.#longestFrame = Math.min(this.#mtuFrame, ...this.#rx.map((queue) => queue.longestFrame));
+  }
+
+  #startPair(pair: number, queueSize: number, rxQueueSize: number): void {
+    const { dma, space, rxBuffer } = this.#options;
     const mergeable = hasFeature(this.features, "MRG_RXBUF");
     const headerLength = netHeaderLength(this.features);
-    const rxSize = Math.min(options.rxQueueSize, this.#transport.maxQueueSize(2 * pair));
+    const rxSize = Math.min(rxQueueSize, this.#transport.maxQueueSize(2 * pair));
     // A chain must not be longer than the ring, not even in an indirect table (2.7.5.3.1).
     const bytes = Math.max(
       headerLength,
@@ -127,11 +173,11 @@ export class VirtioNetDriver implements DriverHalf {
     );
     const rx = this.#startQueue(`rx${pair}`, 2 * pair, rxSize, receiveChain(bytes, mergeable), dma);
     const hashReport = hasFeature(this.features, "HASH_REPORT");
-    this.#rx.push(new ReceiveQueue(rx, pair, dma, { bytes, mergeable, headerLength, hashReport }));
+    this.#rx[pair] = new ReceiveQueue(rx, pair, dma, { bytes, mergeable, headerLength, hashReport });
     rx.enableInterrupts();
-    const tx = this.#startQueue(`tx${pair}`, 2 * pair + 1, options.queueSize, LONGEST_TRANSMIT_CHAIN, dma);
+    const tx = this.#startQueue(`tx${pair}`, 2 * pair + 1, queueSize, LONGEST_TRANSMIT_CHAIN, dma);
     tx.disableInterrupts();
-    this.#tx.push(new TransmitQueue(tx, pair, dma, space, headerLength));
+    this.#tx[pair] = new TransmitQueue(tx, pair, dma, space, headerLength);
   }
 
   #startQueue(
@@ -208,32 +254,17 @@ export class VirtioNetDriver implements DriverHalf {
 
   /** Counters, documented in `counters.ts`. */
   counters(): Counters {
-    const result: Counters = { "driver.interrupts": this.interrupts };
+    const result: Counters = { "driver.interrupts": this.interrupts, ...this.#past };
     const add = (name: string, value: number) => result[name] = (result[name] ?? 0) + value;
-    const addQueue = (direction: string, queue: DriverQueue) => {
-      const { counters } = queue;
-      const footprint = ringFootprint(queue.size);
-      add(`${direction}.chains`, counters.chains);
-      add(`${direction}.descriptors`, counters.descriptors);
-      add(`${direction}.indirect_tables`, counters.indirectTables);
-      add(`${direction}.kicks`, counters.kicks);
-      add(`${direction}.kicks_suppressed`, counters.kicksSuppressed);
-      add("ring.bytes", footprint.bytes);
-      add("ring.padding.flexible", footprint.flexiblePadding);
-      add("ring.padding.legacy", footprint.legacyPadding);
-    };
-    for (const tx of this.#tx) {
-      addQueue("tx", tx.queue);
-      add("tx.dma_maps", tx.maps);
-      add("tx.bounce_bytes", tx.bounceBytes);
-      add("tx.full", tx.stalls);
-    }
-    for (const rx of this.#rx) {
-      addQueue("rx", rx.queue);
-      add("rx.dma_maps", rx.posted);
-      add("rx.frames", rx.frames);
-      add("rx.buffers", rx.buffers);
-      add("rx.hashed", rx.hashed);
+    for (const [pair, tx] of this.#tx.entries()) {
+      const rx = this.#rx[pair]!;
+      for (const [name, value] of Object.entries(flowCounters(tx, rx))) add(name, value);
+      for (const { size } of [tx.queue, rx.queue]) {
+        const footprint = ringFootprint(size);
+        add("ring.bytes", footprint.bytes);
+        add("ring.padding.flexible", footprint.flexiblePadding);
+        add("ring.padding.legacy", footprint.legacyPadding);
+      }
     }
     return result;
   }
@@ -254,4 +285,26 @@ export class VirtioNetDriver implements DriverHalf {
       })),
     };
   }
+}
+
+/** What went through the queues of a pair. */
+function flowCounters(tx: TransmitQueue, rx: ReceiveQueue): Counters {
+  const queue = (direction: string, { counters }: DriverQueue): Counters => ({
+    [`${direction}.chains`]: counters.chains,
+    [`${direction}.descriptors`]: counters.descriptors,
+    [`${direction}.indirect_tables`]: counters.indirectTables,
+    [`${direction}.kicks`]: counters.kicks,
+    [`${direction}.kicks_suppressed`]: counters.kicksSuppressed,
+  });
+  return {
+    ...queue("tx", tx.queue),
+    "tx.dma_maps": tx.maps,
+    "tx.bounce_bytes": tx.bounceBytes,
+    "tx.full": tx.stalls,
+    ...queue("rx", rx.queue),
+    "rx.dma_maps": rx.posted,
+    "rx.frames": rx.frames,
+    "rx.buffers": rx.buffers,
+    "rx.hashed": rx.hashed,
+  };
 }
