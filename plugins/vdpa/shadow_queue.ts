@@ -7,9 +7,11 @@
  *
  * @module
  */
+import { NO_REGION } from "../../core/address_space.ts";
 import { RingFault } from "../../core/fault.ts";
 import type { DeviceQueue } from "../virtio/device_queue.ts";
 import type { DriverQueue } from "../virtio/driver_queue.ts";
+import { VRING_DESC_F_WRITE } from "../virtio/layout.ts";
 import type { VdpaGuestFaultCode } from "./faults.ts";
 import type { Translation } from "./translation.ts";
 
@@ -76,6 +78,10 @@ export class ShadowQueue {
   /** Number of the chain with this head, in the order in which the guest made them available. */
   readonly #numbers: Int32Array;
   #number = 0;
+  /** Flags of the chains that {@linkcode DeviceQueue.popPlain} is asked for. */
+  #kind = 0;
+  /** What makes a device address of one of theirs. */
+  #shift = 0;
   #parked = false;
   #parkings = 0;
   #rewound = 0;
@@ -98,15 +104,14 @@ export class ShadowQueue {
    */
   forward(): void {
     const guest = this.#guest;
-    const ring = this.#ring;
     guest.refresh();
     guest.disableNotify();
     this.#parked = false;
     do {
-      while (guest.pop()) {
-        const head = guest.count === 1 && this.#translation === undefined && ring.free > 0
-          ? ring.add(guest.addresses[0]!, guest.lengths[0]!, guest.readable === 0)
-          : this.#relay();
+      for (;;) {
+        this.#relayPlain();
+        if (!guest.pop()) break;
+        const head = this.#relay();
         if (head < 0) {
           guest.unpop(1);
           this.#parked = true;
@@ -114,12 +119,32 @@ export class ShadowQueue {
           this.#publish();
           return;
         }
-        this.#guestHeads[head] = guest.head;
-        this.#numbers[head] = this.#number;
-        this.#number = (this.#number + 1) & NUMBER_MASK;
+        this.#note(head, guest.head);
       }
     } while (guest.enableNotify());
     this.#publish();
+  }
+
+  /** Relays chains in one loop, as long as they are one buffer each of the kind that came last, and there is room. */
+  #relayPlain(): void {
+    const guest = this.#guest;
+    const ring = this.#ring;
+    const { region, heads, offsets, sizes } = guest;
+    const kind = this.#kind;
+    const shift = this.#shift - region.delta;
+    const write = kind !== 0;
+    while (ring.free > 0) {
+      const slot = guest.popPlain(kind);
+      if (slot < 0) return;
+      this.#note(ring.add(offsets[slot]! + shift, sizes[slot]!, write), heads[slot]!);
+    }
+  }
+
+  /** Remembers which chain of the guest the one with this head in the shadow ring stands for. */
+  #note(head: number, guestHead: number): void {
+    this.#guestHeads[head] = guestHead;
+    this.#numbers[head] = this.#number;
+    this.#number = (this.#number + 1) & NUMBER_MASK;
   }
 
   #publish(): void {
@@ -129,8 +154,15 @@ export class ShadowQueue {
   /** Writes the chain just popped, whatever it looks like, into the shadow ring. Negative if it has no room now. */
   #relay(): number {
     const translation = this.#translation;
-    if (translation === undefined) return this.#add(this.#guest);
-    const { addresses, lengths, count, readable, availIndex } = this.#guest;
+    const guest = this.#guest;
+    const { addresses, lengths, count, readable, availIndex } = guest;
+    // Most likely the next ones are like this one.
+    const region = guest.buffers.find(addresses[0]!, 0) ?? NO_REGION;
+    const shift = translation === undefined ? 0 : translation.shiftOf(region);
+    guest.region = shift === undefined ? NO_REGION : region;
+    this.#kind = readable === 0 ? VRING_DESC_F_WRITE : 0;
+    this.#shift = shift ?? 0;
+    if (translation === undefined) return this.#add(guest);
     if (!translation.chain(addresses, lengths, count, readable)) {
       this.#fault("shadow-untranslatable", availIndex, { address: translation.failed });
     }

@@ -5,6 +5,8 @@
  * @module
  */
 
+import type { Region } from "../../core/address_space.ts";
+
 /** A section of guest memory and where the device sees it. */
 export interface TranslatedSection {
   /** First guest address. */
@@ -45,6 +47,12 @@ export class Translation {
     }
     if (readable === 0) this.readable = 0;
     return true;
+  }
+
+  /** What makes device addresses of a region's addresses, if one section holds it whole. */
+  shiftOf({ start, end }: Region): number | undefined {
+    const section = this.#find(start);
+    return section && end <= section.gpa + section.size ? section.iova - section.gpa : undefined;
   }
 
   #buffer(address: number, length: number): boolean {
