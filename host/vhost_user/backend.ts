@@ -164,7 +164,6 @@ export class Backend {
   #protocolFeatures = 0n;
   #status = 0;
   #changes = 0;
-  #warned = false;
 
   /** Takes the device's queues, stopped, for one connection. */
   constructor(options: BackendOptions) {
@@ -389,8 +388,8 @@ export class Backend {
       mapping.close();
       throw error;
     }
-    if (!mapping.sealed && !this.#warned) {
-      this.#warned = true;
+    if (!mapping.sealed && !this.memory.unsealed) {
+      this.memory.unsealed = true;
       this.#log("the front end's memory is not sealed: should its file be cut short, this process dies");
     }
   }

@@ -41,16 +41,13 @@ export class MemoryTable {
   readonly buffers: AddressSpace = new AddressSpace();
   /** Memory by address of the front end's process: for ring parts. */
   readonly rings: AddressSpace = new AddressSpace();
+  /** Whether a file was ever mapped that can shrink: of that is warned once. */
+  unsealed = false;
   #entries: Entry[] = [];
 
   /** How many regions there are. */
   get size(): number {
     return this.#entries.length;
-  }
-
-  /** Whether every file is sealed against shrinking. */
-  get sealed(): boolean {
-    return this.#entries.every(({ mapping }) => mapping.sealed);
   }
 
   /**

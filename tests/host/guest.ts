@@ -49,7 +49,12 @@ export class Guest implements AsyncDisposable {
       ["-object", "memory-backend-memfd,id=mem,size=384M,share=on"],
       ["-display", "none", "-serial", "stdio", "-no-reboot", "-nic", "none"],
       ["-monitor", `unix:${this.#monitor},server=on,wait=off`],
-      ["-chardev", `socket,id=c0,path=${socket}`, "-netdev", `vhost-user,id=n0,chardev=c0${netdev}`],
+      [
+        "-chardev",
+        `socket,id=c0,path=${socket},reconnect=1`,
+        "-netdev",
+        `vhost-user,id=n0,chardev=c0${netdev}`,
+      ],
       // Without vectors=0 (so with MSI-X) QEMU 7.2 of Debian 12 crashes as an emulator with vhost-user.
       ["-device", `virtio-net-pci,id=nic,netdev=n0,mac=02:00:00:00:00:02,vectors=0${device}`],
       ["-kernel", kernel.image, "-initrd", buildInitramfs(kernel, script, directory)],

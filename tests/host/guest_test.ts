@@ -191,3 +191,30 @@ Deno.test({
     assert(counters["device.tx.chains"]! < booted.stack.report.frames);
   },
 });
+
+Deno.test({
+  ...peers(),
+  name: "Linux goes on with the next back end when ours ends in the middle of traffic",
+  async fn() {
+    const directory = Deno.makeTempDirSync({ prefix: "ringpipe-guest-" });
+    const path = `${directory}/socket`;
+    const features = featureMask("VERSION_1", ...RING);
+    const ping = (count: number) => `ping -q -A -c ${count} -W 5 10.0.0.1`;
+    const script = `${UP}
+${ping(50)}
+echo RUNNING
+ping -q -c 20 -i 0.1 -W 5 10.0.0.1 > /dev/null
+${ping(50)}
+`;
+    const first = new Served({ path, features, port: new TinyStack() });
+    await using guest = new Guest({ directory, socket: path, script });
+    await guest.line(/RUNNING/);
+    await first[Symbol.asyncDispose]();
+    const stack = new TinyStack();
+    await using _second = new Served({ path, features, port: stack });
+    assertPings(await guest.end(), 2);
+    assert(stack.report.pings >= 50);
+    assertEquals(stack.report.bad, 0);
+    Deno.removeSync(directory, { recursive: true });
+  },
+});
