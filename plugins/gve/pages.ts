@@ -29,6 +29,10 @@ export class PagePool {
   readonly offsets: Uint32Array;
   /** The device's address of each page. */
   readonly addresses: Float64Array;
+  /** Lower half of each page's address: an offset in the page is added without a carry. */
+  readonly low: Uint32Array;
+  /** Upper half of each page's address. */
+  readonly high: Uint32Array;
   /** References to each page: the driver's bias and one for each fragment the stack holds. */
   readonly counts: Int32Array;
   readonly #source: PageSource;
@@ -44,6 +48,8 @@ export class PagePool {
     this.memory = source.memory;
     this.offsets = new Uint32Array(limit);
     this.addresses = new Float64Array(limit);
+    this.low = new Uint32Array(limit);
+    this.high = new Uint32Array(limit);
     this.counts = new Int32Array(limit);
   }
 
@@ -98,6 +104,8 @@ export class PagePool {
     const { offset, address } = this.#source.allocate(this.pageSize, this.pageSize);
     this.offsets[this.#pages] = offset;
     this.addresses[this.#pages] = address;
+    this.low[this.#pages] = address % 4294967296;
+    this.high[this.#pages] = Math.floor(address / 4294967296);
     return this.#pages++;
   }
 }

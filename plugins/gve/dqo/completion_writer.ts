@@ -11,8 +11,7 @@ const COMPLETION = gve_tx_compl_desc.size;
 const ID = gve_tx_compl_desc.offsetOf("id");
 const TYPE_SHIFT = gve_tx_compl_desc.shiftOf("type");
 const GENERATION_SHIFT = gve_tx_compl_desc.shiftOf("generation");
-const TAG = gve_tx_compl_desc.offsetOf("completion_tag");
-const RESERVED1 = gve_tx_compl_desc.offsetOf("reserved1");
+const TAG_SHIFT = (gve_tx_compl_desc.offsetOf("completion_tag") - ID) * 8;
 
 const { MISS, PACKET, REINJECTION, DESCRIPTOR } = DQO_COMPLETION;
 
@@ -130,10 +129,9 @@ export class CompletionWriter {
 
   #write(type: number, value: number): void {
     const at = this.#ring + this.#index * COMPLETION;
-    this.#view.setUint16(at + TAG, value, true);
-    this.#view.setUint32(at + RESERVED1, 0, true);
-    const word = this.#queue | (type << TYPE_SHIFT) | (this.#generation << GENERATION_SHIFT);
-    this.#view.setUint16(at + ID, word, true);
+    // One store makes it valid; what is reserved behind it is zero since the driver cleared the ring.
+    const id = this.#queue | (type << TYPE_SHIFT) | (this.#generation << GENERATION_SHIFT);
+    this.#view.setUint32(at + ID, id | (value << TAG_SHIFT), true);
     this.#index = (this.#index + 1) & this.#mask;
     if (this.#index === 0) this.#generation ^= 1;
     this.#counters.txCompletions++;

@@ -20,10 +20,10 @@ const DESC_ADDR = gve_rx_desc_dqo.offsetOf("buf_addr");
 const DESC_HEADER = gve_rx_desc_dqo.offsetOf("header_buf_addr");
 const COMPLETION = gve_rx_compl_desc_dqo.size;
 const RXDID = gve_rx_compl_desc_dqo.offsetOf("rxdid");
-const TYPE = gve_rx_compl_desc_dqo.offsetOf("packet_type");
+const TYPE_SHIFT = (gve_rx_compl_desc_dqo.offsetOf("packet_type") - RXDID) * 8;
 const LENGTH = gve_rx_compl_desc_dqo.offsetOf("packet_len");
 const GENERATION_SHIFT = gve_rx_compl_desc_dqo.shiftOf("generation");
-const HEADER = gve_rx_compl_desc_dqo.offsetOf("header_len");
+const HEADER_SHIFT = (gve_rx_compl_desc_dqo.offsetOf("header_len") - LENGTH) * 8;
 const SPLIT_HEADER = gve_rx_compl_desc_dqo.maskOf("split_header");
 const STATUS = gve_rx_compl_desc_dqo.offsetOf("descriptor_done");
 const DONE = gve_rx_compl_desc_dqo.maskOf("descriptor_done");
@@ -31,8 +31,6 @@ const END_OF_PACKET = gve_rx_compl_desc_dqo.maskOf("end_of_packet");
 const OVERFLOW = gve_rx_compl_desc_dqo.maskOf("header_buffer_overflow");
 const BUF_ID = gve_rx_compl_desc_dqo.offsetOf("buf_id");
 const HASH = gve_rx_compl_desc_dqo.offsetOf("hash");
-const RESERVED6 = gve_rx_compl_desc_dqo.offsetOf("reserved6");
-const RESERVED7 = gve_rx_compl_desc_dqo.offsetOf("reserved7");
 /** The one kind of receive descriptor. */
 const RXDID_VALUE = 1;
 /** Room for every buffer id. */
@@ -105,7 +103,7 @@ export class DqoRxDevice {
   /** Completions written but for their length and generation, which make them valid. */
   #held = 0;
   /** What those words will be, by completion. */
-  readonly #words: Uint16Array;
+  readonly #words: Int32Array;
   #random: number;
   /** The buffer taken last. */
   #id = 0;
@@ -121,7 +119,7 @@ export class DqoRxDevice {
     this.word = options.word;
     this.#mask = options.size - 1;
     this.#completionMask = options.completionSize - 1;
-    this.#words = new Uint16Array(options.completionSize);
+    this.#words = new Int32Array(options.completionSize);
     this.#writer = writer(context.space);
     this.#random = (options.seed ^ Math.imul(options.queue + 1, 0x85ebca6b)) | 1;
     this.#attach();
@@ -193,7 +191,7 @@ export class DqoRxDevice {
     const view = this.#view;
     for (let back = 1; back <= this.#held; back++) {
       const at = (this.#index - back) & this.#completionMask;
-      view.setUint16(this.#completions + at * COMPLETION + LENGTH, this.#words[at]!, true);
+      view.setUint32(this.#completions + at * COMPLETION + LENGTH, this.#words[at]!, true);
     }
     this.#held = 0;
   }
@@ -279,16 +277,13 @@ export class DqoRxDevice {
     const view = this.#view;
     const index = this.#index;
     const at = this.#completions + index * COMPLETION;
-    view.setUint16(at + RXDID, RXDID_VALUE, true);
-    view.setUint16(at + TYPE, steering.packetType, true);
-    view.setUint16(at + HEADER, header > 0 ? header | SPLIT_HEADER : 0, true);
+    // What is reserved is zero since the driver cleared the ring.
+    view.setUint32(at + RXDID, RXDID_VALUE | (steering.packetType << TYPE_SHIFT), true);
     view.setUint32(at + STATUS, status, true);
     view.setUint32(at + BUF_ID, this.#id, true);
     view.setUint32(at + HASH, steering.hash, true);
-    view.setUint32(at + RESERVED6, 0, true);
-    view.setUint32(at + RESERVED7, 0, true);
-    view.setUint32(at + RESERVED7 + 4, 0, true);
-    this.#words[index] = length | (this.#generation << GENERATION_SHIFT);
+    const headerWord = header > 0 ? header | SPLIT_HEADER : 0;
+    this.#words[index] = length | (this.#generation << GENERATION_SHIFT) | (headerWord << HEADER_SHIFT);
     this.#ids[this.#id] = this.#announced;
     this.#index = (index + 1) & this.#completionMask;
     if (this.#index === 0) this.#generation ^= 1;

@@ -25,7 +25,7 @@ const PACKET_TYPE = gve_rx_compl_desc_dqo.maskOf("packet_type");
 const LENGTH = gve_rx_compl_desc_dqo.offsetOf("packet_len");
 const PACKET_LEN = gve_rx_compl_desc_dqo.maskOf("packet_len");
 const GENERATION_SHIFT = gve_rx_compl_desc_dqo.shiftOf("generation");
-const HEADER = gve_rx_compl_desc_dqo.offsetOf("header_len");
+const HEADER_SHIFT = (gve_rx_compl_desc_dqo.offsetOf("header_len") - LENGTH) * 8;
 const HEADER_LEN = gve_rx_compl_desc_dqo.maskOf("header_len");
 const RSC = gve_rx_compl_desc_dqo.maskOf("rsc");
 const SPLIT_HEADER = gve_rx_compl_desc_dqo.maskOf("split_header");
@@ -140,15 +140,9 @@ export class DqoRxDriver {
     let moved = 0;
     while (moved <= this.#mask) {
       const at = ring + this.#completionHead * COMPLETION;
-      const length = view.getUint16(at + LENGTH, true);
-      if (((length >>> GENERATION_SHIFT) & 1) !== this.#generation) break;
-      this.#completion(
-        sink,
-        at,
-        view.getUint16(at + BUF_ID, true),
-        length & PACKET_LEN,
-        view.getUint8(at + STATUS),
-      );
+      const word = view.getUint32(at + LENGTH, true);
+      if (((word >>> GENERATION_SHIFT) & 1) !== this.#generation) break;
+      this.#completion(sink, at, word);
       this.#completionHead = (this.#completionHead + 1) & this.#mask;
       if (this.#completionHead === 0) this.#generation ^= 1;
       this.#freeSlots++;
@@ -171,14 +165,16 @@ export class DqoRxDriver {
     const full = (this.#tail - this.#bufferHead) & this.#mask;
     const room = Math.min(this.#mask - full, this.#freeSlots);
     const headers = this.#headers;
+    const pool = this.#pool;
     let posted = 0;
     for (; posted < room; posted++) {
       const state = states.take();
       if (state < 0) break;
       const at = data + this.#tail * DESC;
-      const address = this.#pool.addresses[states.pages[state]!]! + states.offsets[state]!;
+      const page = states.pages[state]!;
       view.setUint32(at + DESC_BUF_ID, state, true);
-      setAddress(view, at + DESC_ADDR, address);
+      view.setUint32(at + DESC_ADDR, pool.low[page]! + states.offsets[state]!, true);
+      view.setUint32(at + DESC_ADDR + 4, pool.high[page]!, true);
       if (headers !== undefined) setAddress(view, at + DESC_HEADER, headers.address + state * headers.size);
       this.#tail = (this.#tail + 1) & this.#mask;
       this.#freeSlots--;
@@ -203,11 +199,15 @@ export class DqoRxDriver {
     this.#context.bar2.write(this.#place.doorbell, 4, this.#tail);
   }
 
-  /** Handles one completion, whose fields were read once. */
-  #completion(sink: FrameSink, at: number, id: number, length: number, status: number): void {
-    const { memory: { view }, counters, strict, syncs } = this.#context;
+  /** Handles one completion: every field is read once. `word` has length and header fields. */
+  #completion(sink: FrameSink, at: number, word: number): void {
+    const { memory, counters, strict, syncs } = this.#context;
+    const { view } = memory;
     const states = this.#states;
     const frame = this.#frame;
+    const id = view.getUint16(at + BUF_ID, true);
+    const length = word & PACKET_LEN;
+    const status = view.getUint8(at + STATUS);
     if (id >= states.size) return this.#unknown("buffer-id", `Invalid RX buffer_id=${id}`, id);
     if (!states.isPosted(id)) {
       return this.#unknown("buffer-not-posted", `RX buffer_id is not allocated: ${id}`, id);
@@ -217,7 +217,7 @@ export class DqoRxDriver {
       this.#dropped(id, last);
       return;
     }
-    const header = view.getUint16(at + HEADER, true);
+    const header = word >>> HEADER_SHIFT;
     const split = (header & SPLIT_HEADER) !== 0 && (status & OVERFLOW) === 0;
     if (strict && (length > this.#place.bufferSize || (length === 0 && !split))) {
       throw this.#fault("packet-length", { packet_len: length, buffer: this.#place.bufferSize });
@@ -231,8 +231,16 @@ export class DqoRxDriver {
     if (split && !this.#splitHeader(id, header & HEADER_LEN)) return this.#dropped(id, last);
     if (last && frame.pieces === 0 && length <= this.#copybreak) {
       counters.rxCopybreak++;
-      frame.push(start, length);
       states.recycle(id);
+      if ((header & RSC) === 0) {
+        // The one piece is the frame, and the stack gets no page.
+        counters.rxPackets++;
+        counters.rxBytes += length;
+        sink.piece(this.#place.queue, memory.bytes, start, length, false);
+        this.#stack.complete();
+        return;
+      }
+      frame.push(start, length);
     } else this.#fragment(id, page, start, length);
     if (!last) return;
     if ((header & RSC) !== 0 && !this.#coalesced(at)) {

@@ -23,10 +23,11 @@ const END_OF_PACKET = gve_tx_pkt_desc_dqo.maskOf("end_of_packet");
 const CHECKSUM = gve_tx_pkt_desc_dqo.maskOf("checksum_offload_enable");
 const REPORT_EVENT = gve_tx_pkt_desc_dqo.maskOf("report_event");
 const COMPL_TAG = gve_tx_pkt_desc_dqo.offsetOf("compl_tag");
-const BUF_SIZE = gve_tx_pkt_desc_dqo.offsetOf("buf_size");
+const TAG_MASK = gve_tx_pkt_desc_dqo.maskOf("compl_tag");
+const BUF_SIZE_SHIFT = (gve_tx_pkt_desc_dqo.offsetOf("buf_size") - COMPL_TAG) * 8;
 const BUF_SIZE_MASK = gve_tx_pkt_desc_dqo.maskOf("buf_size");
-const RESERVED0 = gve_tx_pkt_desc_dqo.offsetOf("reserved0");
-const RESERVED1 = gve_tx_pkt_desc_dqo.offsetOf("reserved1");
+/** The word at DTYPE has flags up to here, and then only reserved bits (a context has metadata there). */
+const FLAGS_MASK = 2 ** ((gve_tx_pkt_desc_dqo.offsetOf("reserved0") - DTYPE) * 8) - 1;
 const TSO_LENGTH = gve_tx_tso_context_desc_dqo.offsetOf("tso_total_len");
 const TSO_LENGTH_MASK = gve_tx_tso_context_desc_dqo.maskOf("tso_total_len");
 const TSO_MSS = gve_tx_tso_context_desc_dqo.offsetOf("mss");
@@ -179,7 +180,7 @@ export class DqoTxDevice implements TxQueueDevice {
     frame.clear();
     let index = this.#head;
     let at = this.#ring + index * DESC;
-    let flags = view.getUint8(at + DTYPE);
+    let flags = view.getUint32(at + DTYPE, true);
     let total = -1;
     let mss = 0;
     let header = 0;
@@ -191,12 +192,12 @@ export class DqoTxDevice implements TxQueueDevice {
       this.#checkTso(total, mss);
       index = this.#next(index, tail);
       at = this.#ring + index * DESC;
-      flags = view.getUint8(at + DTYPE);
+      flags = view.getUint32(at + DTYPE, true);
     }
     if ((flags & DTYPE_MASK) === GENERAL_CONTEXT) {
       index = this.#next(index, tail);
       at = this.#ring + index * DESC;
-      flags = view.getUint8(at + DTYPE);
+      flags = view.getUint32(at + DTYPE, true);
     }
     let checksum = 0;
     let tag = 0;
@@ -208,8 +209,9 @@ export class DqoTxDevice implements TxQueueDevice {
         const context = dtype === GENERAL_CONTEXT || dtype === TSO_CONTEXT;
         throw this.#fault(context ? "context-order" : "descriptor-type", { dtype, index });
       }
-      const size = view.getUint16(at + BUF_SIZE, true);
-      const thisTag = view.getUint16(at + COMPL_TAG, true);
+      const word = view.getUint32(at + COMPL_TAG, true);
+      const size = word >>> BUF_SIZE_SHIFT;
+      const thisTag = word & TAG_MASK;
       this.#buffer(
         view.getUint32(at + BUF_ADDR + 4, true) * 4294967296 + view.getUint32(at + BUF_ADDR, true),
         size & BUF_SIZE_MASK,
@@ -217,11 +219,7 @@ export class DqoTxDevice implements TxQueueDevice {
       buffers++;
       checksum |= flags & CHECKSUM;
       if (strict) {
-        if (
-          size > BUF_SIZE_MASK || (view.getUint8(at + RESERVED0) | view.getUint16(at + RESERVED1, true)) !== 0
-        ) {
-          throw this.#fault("reserved-bits", { index });
-        }
+        if (size > BUF_SIZE_MASK || flags > FLAGS_MASK) throw this.#fault("reserved-bits", { index });
         if (thisTag >= ALT_MISS) throw this.#fault("tag-range", { tag: thisTag });
         // A tag on the first data descriptor stands on all; else (iPXE) on the last alone.
         if (tagged && thisTag !== tag) throw this.#fault("tag-mismatch", { tag: thisTag, first: tag });
@@ -234,7 +232,7 @@ export class DqoTxDevice implements TxQueueDevice {
       if ((flags & END_OF_PACKET) !== 0) break;
       index = this.#next(index, tail);
       at = this.#ring + index * DESC;
-      flags = view.getUint8(at + DTYPE);
+      flags = view.getUint32(at + DTYPE, true);
     }
     if (strict && this.#position < this.#tags[tag]!) throw this.#fault("tag-in-flight", { tag });
     const next = (index + 1) & this.#mask;

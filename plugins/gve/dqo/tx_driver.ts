@@ -53,7 +53,7 @@ const PATH_HASH_SHIFT = gve_tx_metadata_dqo.offsetOf("path_hash") * 8;
 const PATH_HASH_MASK = gve_tx_metadata_dqo.maskOf("path_hash");
 const COMPLETION = gve_tx_compl_desc.size;
 const COMPLETION_ID = gve_tx_compl_desc.offsetOf("id");
-const COMPLETION_TAG = gve_tx_compl_desc.offsetOf("completion_tag");
+const TAG_SHIFT = (gve_tx_compl_desc.offsetOf("completion_tag") - COMPLETION_ID) * 8;
 const ID_MASK = gve_tx_compl_desc.maskOf("id");
 const TYPE_MASK = gve_tx_compl_desc.maskOf("type");
 const TYPE_SHIFT = gve_tx_compl_desc.shiftOf("type");
@@ -188,14 +188,13 @@ export class DqoTxDriver {
     if (tso) finishSegmentHeader(request);
     const before = this.#tail;
     this.#contexts(request, tso, header);
-    const posted = copies ? this.#copy(request, tag) : this.#point(request, tag);
+    const posted = copies ? this.#copy(request, tag) : this.#point(request, tag, data);
     if (!posted) {
       this.#tail = before;
       this.#releaseBounces(tag);
       this.#tags.give(tag);
       return this.#full();
     }
-    this.#close();
     this.#states[tag] = PENDING;
     this.#stopped = false;
     const { counters } = this.#context;
@@ -229,9 +228,9 @@ export class DqoTxDriver {
     // One lap per call is as much as can be outstanding.
     while (moved <= this.#mask) {
       const at = completions + this.#completionHead * COMPLETION;
-      const word = view.getUint16(at + COMPLETION_ID, true);
-      if (word >>> GENERATION_SHIFT !== this.#generation) break;
-      const value = view.getUint16(at + COMPLETION_TAG, true);
+      const word = view.getUint32(at + COMPLETION_ID, true);
+      if (((word >>> GENERATION_SHIFT) & 1) !== this.#generation) break;
+      const value = word >>> TAG_SHIFT;
       if (strict && (word & ID_MASK) !== this.#place.queue) {
         throw this.#fault("completion-queue", { id: word & ID_MASK });
       }
@@ -320,33 +319,29 @@ export class DqoTxDriver {
     this.#tail = (this.#tail + 1) & this.#mask;
   }
 
-  /** Writes a data descriptor; its reserved fields are 0. */
-  #data(address: number, size: number, tag: number, checksum: number): void {
+  /** Writes a data descriptor; its reserved fields are 0. The last one may ask for a report. */
+  #data(address: number, size: number, tag: number, checksum: number, last: boolean): void {
     const { view } = this.#context.memory;
-    const at = this.#place.ring + this.#tail * DESC;
+    const index = this.#tail;
+    const at = this.#place.ring + index * DESC;
+    let flags = PACKET | checksum;
+    if (last) {
+      flags |= END_OF_PACKET;
+      if (((index - this.#lastReport) & this.#mask) >= SPACING) {
+        flags |= REPORT_EVENT;
+        this.#lastReport = index;
+      }
+    }
     const high = Math.floor(address / 4294967296);
     view.setUint32(at + BUF_ADDR, address - high * 4294967296, true);
     view.setUint32(at + BUF_ADDR + 4, high, true);
-    view.setUint32(at + DTYPE, PACKET | checksum, true);
+    view.setUint32(at + DTYPE, flags, true);
     view.setUint32(at + COMPL_TAG, tag | (size << BUF_SIZE_SHIFT), true);
-    this.#tail = (this.#tail + 1) & this.#mask;
-  }
-
-  /** Marks the last descriptor, and asks for a report if the last request is long enough ago. */
-  #close(): void {
-    const { view } = this.#context.memory;
-    const last = (this.#tail - 1) & this.#mask;
-    const at = this.#place.ring + last * DESC + DTYPE;
-    let flags = view.getUint8(at) | END_OF_PACKET;
-    if (((last - this.#lastReport) & this.#mask) >= SPACING) {
-      flags |= REPORT_EVENT;
-      this.#lastReport = last;
-    }
-    view.setUint8(at, flags);
+    this.#tail = (index + 1) & this.#mask;
   }
 
   /** Points descriptors at the pieces. False if a piece had to be copied and there is no room for that now. */
-  #point(request: TransmitRequest, tag: number): boolean {
+  #point(request: TransmitRequest, tag: number, descriptors: number): boolean {
     const checksum = request.checksum || request.segmentSize > 0 ? CHECKSUM : 0;
     for (let i = 0; i < request.pieces; i++) {
       let left = request.lengths[i]!;
@@ -357,11 +352,12 @@ export class DqoTxDriver {
         if (address < 0) return false;
       }
       while (left > MAX_BUFFER) {
-        this.#data(address, MAX_BUFFER, tag, checksum);
+        this.#data(address, MAX_BUFFER, tag, checksum, false);
+        descriptors--;
         address += MAX_BUFFER;
         left -= MAX_BUFFER;
       }
-      if (left > 0) this.#data(address, left, tag, checksum);
+      if (left > 0) this.#data(address, left, tag, checksum, --descriptors === 0);
     }
     this.#context.counters.txDmaMaps += request.pieces;
     return true;
@@ -413,7 +409,7 @@ export class DqoTxDriver {
           position = 0;
         }
       }
-      this.#data(pages.addresses[page]! + offset, size, tag, checksum);
+      this.#data(pages.addresses[page]! + offset, size, tag, checksum, size === left);
       if (syncs) counters.txDmaSyncs++;
       left -= size;
     }
