@@ -3,19 +3,15 @@
  *
  * @module
  */
-import { formatOption, formatSize, optionForm, type OptionSpec } from "../core/options.ts";
+import { optionForm } from "../core/options.ts";
 import type { Plugin } from "../core/plugin.ts";
 import type { Command } from "./command.ts";
 import { DELIVERED } from "./errors.ts";
 import * as flags from "./flags.ts";
+import { defaultOf, optionRow } from "./option_row.ts";
 import { print } from "./output.ts";
 import { allBackends, findBackend } from "./plugins.ts";
 import { columns } from "./table.ts";
-
-function defaultOf(option: OptionSpec): string | undefined {
-  if (option.default === undefined) return undefined;
-  return option.type === "size" ? formatSize(option.default) : formatOption(option.default);
-}
 
 function section(title: string, rows: readonly (readonly string[])[], right: readonly number[] = []): string {
   return rows.length === 0 ? "" : `\n${title}:\n${columns(rows, right, 2)}`;
@@ -23,14 +19,7 @@ function section(title: string, rows: readonly (readonly string[])[], right: rea
 
 function describe(plugin: Plugin): string {
   return `${plugin.name}: ${plugin.summary}\n` +
-    section(
-      "Options (-o NAME=VALUE)",
-      plugin.options.map((option) => {
-        const value = defaultOf(option);
-        const note = value === undefined ? "" : ` (default ${value})`;
-        return [option.name, optionForm(option), option.meaning + note];
-      }),
-    ) +
+    section("Options (-o NAME=VALUE)", plugin.options.map(optionRow)) +
     section("Counters", plugin.counters.map(({ name, meaning }) => [name, meaning])) +
     section(
       "Faults",

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { OptionSpec } from "../core/options.ts";
 import type { Plugin } from "../core/plugin.ts";
 
 /** What a value is: decides how it is checked and how a shell completes it. */
@@ -58,6 +59,8 @@ export interface Command extends CommandBase {
   readonly flags: readonly FlagSpec[];
   /** Its operands in order. */
   readonly operands: readonly OperandSpec[];
+  /** What its `-o` sets, if not the options of the chosen backend. */
+  readonly options?: readonly OptionSpec[];
   /**
    * Does it. Errors are thrown; main turns them into one line and an exit status.
    *

@@ -38,6 +38,14 @@ export function optionChoices(option: OptionSpec): readonly string[] {
   return option.type === "flag" ? ["on", "off"] : option.type === "choice" ? option.choices : [];
 }
 
+/** The options that `-o` may set: by backend, and by command for commands with options of their own. */
+export function optionSets({ options, commands }: CompletionModel): Record<string, readonly OptionSpec[]> {
+  const own = commands.flatMap(({ path, command }) =>
+    command.options ? [[path, command.options] as const] : []
+  );
+  return { ...options, ...Object.fromEntries(own) };
+}
+
 /** Loads every command and every backend, for their names. */
 async function collect(call: Parameters<Command["execute"]>[0]): Promise<CompletionModel> {
   const loaded = await Promise.all(commandNames.map(async (name) => (await loadCommand(name))!));

@@ -4,7 +4,7 @@
  * @module
  */
 import type { FlagSpec, ValueSpec } from "./command.ts";
-import { type CompletionModel, optionChoices } from "./completions.ts";
+import { type CompletionModel, optionChoices, optionSets } from "./completions.ts";
 
 const HELP: FlagSpec = { name: "help", short: "h", meaning: "" };
 
@@ -54,17 +54,17 @@ function groupCases({ groups }: CompletionModel): string {
   return cases(Object.entries(groups).map(([name, inner]) => [name, inner.map(([word]) => word).join(" ")]));
 }
 
-function optionNameCases({ options }: CompletionModel): string {
+function optionNameCases(model: CompletionModel): string {
   return cases(
-    Object.entries(options).map((
+    Object.entries(optionSets(model)).map((
       [backend, specs],
     ) => [backend, specs.map(({ name }) => `${name}=`).join(" ")]),
   );
 }
 
-function optionValueCases({ options }: CompletionModel): string {
+function optionValueCases(model: CompletionModel): string {
   return cases(
-    Object.entries(options).flatMap(([backend, specs]) =>
+    Object.entries(optionSets(model)).flatMap(([backend, specs]) =>
       specs.filter((spec) => optionChoices(spec).length > 0).map((spec): [string, string] => [
         `"${backend} ${spec.name}"`,
         optionChoices(spec).join(" "),
@@ -164,6 +164,7 @@ _ringpipe() {
       ;;
     words*) COMPREPLY=($(compgen -W "\${kind#words }" -- "$cur")) ;;
     option)
+      [[ -n $(_ringpipe_option_names "$path") ]] && backend=$path
       if [[ $cur == *=* ]]; then
         COMPREPLY=($(compgen -W "$(_ringpipe_option_values "$backend \${cur%%=*}")" -- "\${cur#*=}"))
       else

@@ -4,7 +4,7 @@
  * @module
  */
 import type { FlagSpec, ValueSpec } from "./command.ts";
-import { type CompletionModel, optionChoices } from "./completions.ts";
+import { type CompletionModel, optionChoices, optionSets } from "./completions.ts";
 
 /** Text between single quotes, where fish reads the backslash. */
 function quoted(text: string): string {
@@ -12,16 +12,17 @@ function quoted(text: string): string {
 }
 
 /** How a value is completed: files if nothing else is said. */
-function valueArguments({ kind = "text", choices }: ValueSpec): string {
+function valueArguments({ kind = "text", choices }: ValueSpec, own = ""): string {
   if (choices) return ` -x -a ${quoted(choices.join(" "))}`;
   switch (kind) {
     case "file":
     case "module":
       return " -r -F";
     case "backend":
-    case "option":
     case "struct":
       return ` -x -a '(__ringpipe_${kind}s)'`;
+    case "option":
+      return ` -x -a '(__ringpipe_options ${own})'`;
     case "command":
       return " -x -a '(__ringpipe_commands)'";
     default:
@@ -29,9 +30,9 @@ function valueArguments({ kind = "text", choices }: ValueSpec): string {
   }
 }
 
-function flagLine(condition: string, flag: FlagSpec): string {
+function flagLine(condition: string, flag: FlagSpec, own?: string): string {
   const short = flag.short ? ` -s ${flag.short}` : "";
-  const value = flag.value ? valueArguments(flag) : "";
+  const value = flag.value ? valueArguments(flag, own) : "";
   return `complete -c ringpipe -n ${quoted(condition)}${short} -l ${flag.name}${value} -d ${
     quoted(flag.meaning)
   }\n`;
@@ -43,8 +44,8 @@ function wordLines(condition: string, words: readonly (readonly [string, string]
   ).join("");
 }
 
-function optionCases({ options }: CompletionModel): string {
-  return Object.entries(options).map(([backend, specs]) => {
+function optionCases(model: CompletionModel): string {
+  return Object.entries(optionSets(model)).map(([backend, specs]) => {
     const lines = specs.flatMap((spec) => {
       const choices = optionChoices(spec);
       const words = choices.length > 0
@@ -72,7 +73,8 @@ export function fishScript(model: CompletionModel): string {
         valueArguments(operand)
       }\n`;
     });
-    return command.flags.map((flag) => flagLine(at, flag)).join("") +
+    const own = command.options && path;
+    return command.flags.map((flag) => flagLine(at, flag, own)).join("") +
       flagLine(at, { name: "help", short: "h", meaning: "Prints help" }) + operands.join("");
   });
   const groups = Object.entries(model.groups).map(([name, words]) =>
@@ -125,14 +127,14 @@ function __ringpipe_operand
   test $number = $wanted; or begin; test $more = 1; and test $number -gt $wanted; end
 end
 function __ringpipe_options
-  set -l backend
+  set -l backend $argv
   set -l words (commandline -opc)
   for i in (seq (count $words))
     switch $words[$i]
       case -b --backend
-        set backend $words[(math $i + 1)]
+        test -z "$argv"; and set backend $words[(math $i + 1)]
       case '--backend=*'
-        set backend (string replace -- --backend= '' $words[$i])
+        test -z "$argv"; and set backend (string replace -- --backend= '' $words[$i])
     end
   end
   switch "$backend"

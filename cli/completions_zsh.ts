@@ -4,7 +4,7 @@
  * @module
  */
 import type { Command, FlagSpec, OperandSpec, ValueSpec } from "./command.ts";
-import { type CompletionModel, optionChoices } from "./completions.ts";
+import { type CompletionModel, optionChoices, optionSets } from "./completions.ts";
 
 /** Text between single quotes. */
 function quoted(text: string): string {
@@ -17,14 +17,15 @@ function escaped(text: string): string {
 }
 
 /** The action of `_arguments` that completes such a value. */
-function action({ kind = "text", choices }: ValueSpec): string {
+function action({ kind = "text", choices }: ValueSpec, own = ""): string {
   if (choices) return `(${choices.join(" ")})`;
   switch (kind) {
     case "file":
     case "module":
       return "_files";
-    case "backend":
     case "option":
+      return ` __ringpipe_options ${own}`;
+    case "backend":
     case "struct":
     case "command":
       return `__ringpipe_${kind}s`;
@@ -33,11 +34,11 @@ function action({ kind = "text", choices }: ValueSpec): string {
   }
 }
 
-function flagArgument(flag: FlagSpec): string {
+function flagArgument(flag: FlagSpec, own?: string): string {
   const { name, short, value, repeat } = flag;
   const forms = [...short ? [`-${short}`] : [], `--${name}`];
   const excluded = repeat ? "*" : `(${forms.join(" ")})`;
-  const behind = `[${escaped(flag.meaning)}]${value ? `:${escaped(value)}:${action(flag)}` : ""}`;
+  const behind = `[${escaped(flag.meaning)}]${value ? `:${escaped(value)}:${action(flag, own)}` : ""}`;
   // -o VALUE, -oVALUE; --name VALUE, --name=VALUE.
   const specs = forms.map((form) => `${form}${value ? form.startsWith("--") ? "=" : "+" : ""}`);
   return specs.map((spec) => `    ${quoted(excluded + spec + behind)} \\\n`).join("");
@@ -49,8 +50,8 @@ function operandArgument(operand: OperandSpec, index: number): string {
   return `    ${quoted(`${place}${colons}${escaped(operand.name)}:${action(operand)}`)} \\\n`;
 }
 
-function argumentsOf(command: Command): string {
-  const specs = command.flags.map(flagArgument).join("") +
+function argumentsOf(path: string, command: Command): string {
+  const specs = command.flags.map((flag) => flagArgument(flag, command.options && path)).join("") +
     `    '(-h --help)'{-h,--help}'[Prints help]' \\\n` +
     command.operands.map(operandArgument).join("");
   return `  _arguments -s \\\n${specs.replace(/ \\\n$/, "\n")}`;
@@ -81,8 +82,8 @@ ${describeWords(words)}  )
 `;
 }
 
-function optionCases({ options }: CompletionModel): string {
-  return Object.entries(options).map(([backend, specs]) => {
+function optionCases(model: CompletionModel): string {
+  return Object.entries(optionSets(model)).map(([backend, specs]) => {
     const names = specs.map(({ name, meaning }) => quoted(`${name}:${escaped(meaning)}`)).join(" ");
     const values = specs.filter((spec) => optionChoices(spec).length > 0).map((spec) =>
       `        ${spec.name}=*) values=(${optionChoices(spec).join(" ")}) ;;\n`
@@ -99,7 +100,7 @@ ${values}      esac
 /** Writes the script. */
 export function zshScript(model: CompletionModel): string {
   const commands = model.commands.map(({ path, command }) =>
-    `${functionName(path)}() {\n${argumentsOf(command)}}\n`
+    `${functionName(path)}() {\n${argumentsOf(path, command)}}\n`
   );
   const groups = Object.entries(model.groups).map(([name, words]) => dispatcher(name, words));
   return `#compdef ringpipe
@@ -115,7 +116,7 @@ __ringpipe_commands() {
 }
 __ringpipe_options() {
   local -a names values
-  local backend=\${opt_args[-b]:-\${opt_args[--backend]}}
+  local backend=\${1:-\${opt_args[-b]:-\${opt_args[--backend]}}}
   case $backend in
 ${optionCases(model)}  esac
   if compset -P '*='; then

@@ -8,6 +8,7 @@ import type { Command, CommandGroup, FlagSpec } from "./command.ts";
 import { commandNames, loadCommand } from "./commands.ts";
 import { DELIVERED, UsageError } from "./errors.ts";
 import { print } from "./output.ts";
+import { optionRow } from "./option_row.ts";
 import { columns, LINE_WIDTH, wrap } from "./table.ts";
 
 const OVERVIEW = `ringpipe moves packets through real NIC rings, byte for byte.
@@ -49,7 +50,8 @@ function flagRows(flags: readonly FlagSpec[]): string[][] {
 
 function commandHelp(title: string, command: Command): string {
   return `Usage: ringpipe ${title}${command.usage && ` ${command.usage}`}\n\n${paragraphs(command)}\n` +
-    `Flags:\n${columns(flagRows([...command.flags, HELP]), [], 2)}`;
+    `Flags:\n${columns(flagRows([...command.flags, HELP]), [], 2)}` +
+    (command.options ? `\nOptions (-o NAME=VALUE):\n${columns(command.options.map(optionRow), [], 2)}` : "");
 }
 
 function groupHelp(group: CommandGroup): string {

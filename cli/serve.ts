@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { formatOption, type OptionSpec, type OptionValues } from "../core/options.ts";
+import type { OptionValues } from "../core/options.ts";
 import { LiveWriter } from "../pcap/live_writer.ts";
 import type { Profile } from "../plugins/virtio/faults.ts";
 import type { Call, Command } from "./command.ts";
@@ -183,10 +183,6 @@ async function tellStatistics(call: Call, statistics: ReturnType<typeof statisti
   else if (file !== undefined) Deno.writeTextFileSync(file, statisticsJson(statistics));
 }
 
-function explainOption(option: OptionSpec): string {
-  return `${option.name}=${formatOption(option.default!)} (${option.meaning})`;
-}
-
 /** The command. */
 export const command: Command = {
   name: "serve",
@@ -196,10 +192,10 @@ export const command: Command = {
     "of day; `-w - | tcpdump -r -` shows it. Frames of INPUT are sent to the driver.",
     "When a front end has gone, the next is waited for. SIGINT ends; the capture is whole.",
     "It takes Linux and --allow-ffi. A front end that cuts its memory short kills this process: serve those you trust.",
-    `Options, with their defaults: ${SERVE_OPTIONS.map(explainOption).join("; ")}.`,
   ],
   usage: "-b virtio --vhost-user SOCKET [-o NAME=VALUE]... [-w OUTPUT] [-r INPUT | --echo | --drop]",
   operands: [],
+  options: SERVE_OPTIONS,
   flags: [
     { ...flags.BACKEND, meaning: "The device: virtio, which is also the default" },
     { ...flags.OPTION, meaning: "Sets an option, or several with commas between them: csum=on,tso=on" },

@@ -165,6 +165,7 @@ function parseOption(spec: OptionSpec, given: OptionValue): OptionValue {
 export class OptionValues {
   #values = new Map<string, OptionValue>();
   #given = new Set<string>();
+  readonly #order: readonly string[];
 
   /**
    * Checks what was given against the definitions.
@@ -175,6 +176,7 @@ export class OptionValues {
    */
   constructor(specs: readonly OptionSpec[], given: Readonly<Record<string, OptionValue>> = {}) {
     const byName = new Map(specs.map((spec) => [spec.name, spec]));
+    this.#order = [...byName.keys()];
     for (const spec of specs) if (spec.default !== undefined) this.#values.set(spec.name, spec.default);
     for (const [name, value] of Object.entries(given)) {
       const spec = byName.get(name);
@@ -225,8 +227,9 @@ export class OptionValues {
     return value;
   }
 
-  /** All values as typed on the command line, for the statistics. */
+  /** All values as typed on the command line, in the order of their definitions, for the statistics. */
   toJSON(): Record<string, string> {
-    return Object.fromEntries([...this.#values].map(([name, value]) => [name, formatOption(value)]));
+    const known = this.#order.filter((name) => this.#values.has(name));
+    return Object.fromEntries(known.map((name) => [name, formatOption(this.#values.get(name)!)]));
   }
 }

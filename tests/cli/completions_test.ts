@@ -16,6 +16,8 @@ const CASES: readonly (readonly [string, readonly string[], readonly string[]])[
   ["ringpipe run -b virtio -o layout=legacy -o indirect=", ["on", "off"], ["legacy"]],
   ["ringpipe run -b virtio -w ", ["deno.json"], ["virtio"]],
   ["ringpipe run --stats den", ["deno.json"], []],
+  ["ringpipe serve -o queue-p", ["queue-pairs"], ["slots"]],
+  ["ringpipe serve -b virtio -o gso=", ["segment", "keep"], ["on"]],
   ["ringpipe struct ", ["list", "show", "decode", "encode", "verify"], ["run"]],
   ["ringpipe struct show vring_d", ["vring_desc", "vring_desc@be"], ["vring_used"]],
   ["ringpipe struct show --json mail", ["mailbox_slot"], ["vring_desc"]],
