@@ -10,7 +10,7 @@ import { CaptureError } from "./capture_error.ts";
 /** Bytes of compressed input handed over at a time. */
 const INPUT_SIZE = 64 * 1024;
 /** Bytes of output asked for at a time. */
-const CHUNK_SIZE = 256 * 1024;
+const CHUNK_SIZE = 128 * 1024;
 
 /** Something was heard from a stream. */
 class Bell {
