@@ -192,58 +192,6 @@ Deno.test("run reports a full disk with status 1", async () => {
   assertEquals(stderr.split("\n").length, 2);
 });
 
-Deno.test("run ends silently with 141 when the reader of its output is gone", async () => {
-  const script =
-    `(exec "$0" run --quiet cli/main.ts run -b virtio) < <(for i in {1..20}; do cat "$1" ; done) | true; ` +
-    "echo ${PIPESTATUS[0]}";
-  const { stdout, stderr } = await new Deno.Command("bash", {
-    args: ["-c", script, Deno.execPath(), WEB],
-    cwd: inRoot("."),
-  }).output();
-  assertEquals([new TextDecoder().decode(stdout), new TextDecoder().decode(stderr)], ["141\n", ""]);
-});
-
-/** Starts a run from a pipe that stays open, and waits until its first packet has come out. */
-async function startLive(first: Uint8Array<ArrayBuffer>): Promise<{
-  child: Deno.ChildProcess;
-  input: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
-  output: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
-}> {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--quiet", "--config", inRoot("deno.json"), inRoot("cli/main.ts"), ...RUN, "-q"],
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "null",
-  }).spawn();
-  const input = child.stdin.getWriter();
-  const output = child.stdout.getReader();
-  await input.write(first);
-  for (let length = 0; length < first.length;) length += (await output.read()).value!.length;
-  return { child, input, output };
-}
-
-Deno.test("run leaves the first interrupt to the producer upstream", async () => {
-  const all = capture(60, 61);
-  const { child, input, output } = await startLive(all.slice(0, 100));
-  child.kill("SIGINT");
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  await input.write(all.slice(100));
-  await input.close();
-  let length = 0;
-  for (let next = await output.read(); !next.done; next = await output.read()) length += next.value.length;
-  assertEquals([(await child.status).code, length], [0, all.length - 100]);
-});
-
-Deno.test("run ends with 130 at the second interrupt, although its input is still open", async () => {
-  const { child, input, output } = await startLive(capture(60));
-  child.kill("SIGINT");
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  child.kill("SIGINT");
-  assertEquals((await child.status).code, 130);
-  await input.abort();
-  await output.cancel();
-});
-
 Deno.test({
   ...needPeers("script"),
   name: "run refuses to read from or write to a terminal",
