@@ -26,9 +26,9 @@ function device(prefix: string, what: string): CounterSpec[] {
     { name: `${prefix}.chains`, meaning: `Chains that the device took from ${what} queues` },
     {
       name: `${prefix}.descriptors`,
-      meaning: `Descriptors that it read for them, those of indirect tables included`,
+      meaning: `Buffers of those chains: a descriptor that says where an indirect table is does not count`,
     },
-    { name: `${prefix}.indirect_tables`, meaning: `Indirect tables that it followed` },
+    { name: `${prefix}.indirect_tables`, meaning: `Indirect tables that it followed for them` },
     { name: `${prefix}.interrupts`, meaning: `Interrupts that it sent for ${what} queues` },
     {
       name: `${prefix}.interrupts_suppressed`,
@@ -58,7 +58,7 @@ export const counters: readonly CounterSpec[] = [
   },
   { name: "rx.hashed", meaning: "Frames received with a hash report" },
   { name: "driver.interrupts", meaning: "Interrupts that reached the driver" },
-  { name: "ring.bytes", meaning: "Bytes of all descriptor tables, available and used rings" },
+  { name: "ring.bytes", meaning: "Bytes of the three parts of all transmit and receive rings" },
   { name: "ring.padding.flexible", meaning: "Padding between them in the flexible three-part layout" },
   {
     name: "ring.padding.legacy",
