@@ -42,8 +42,8 @@ const OKAY = NETIF_RSP.OKAY;
 const NULL = NETIF_RSP.NULL;
 
 const NO_PAGE = 0xffff;
-/** Frames taken in one go: with more, a frame's pages leave the nearest cache before the backend reads them. */
-const MOST_AT_ONCE = 64;
+/** Frames taken in one go: with many more, their pages leave the nearest caches before the backend reads them. */
+const MOST_AT_ONCE = 128;
 
 /** How a frontend lays out what it sends. */
 export interface TxSettings {

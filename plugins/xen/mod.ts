@@ -53,8 +53,8 @@ export * from "./xenbus.ts";
 const MOST_QUEUES = 16;
 /** Static grants that the backend of the pipe keeps for each queue: both rings. */
 const STATIC_CAPACITY = 512;
-/** Frames transmitted before the backend works: what Linux's polls with. `NAPI_POLL_WEIGHT`. */
-const BATCH = 64;
+/** Frames transmitted before the backend works: half of what a transmit ring holds. */
+const BATCH = 128;
 
 /** What the backend of the pipe offers. */
 const FEATURES: BackendFeatures = {
