@@ -5,7 +5,7 @@
  */
 import { LocalHost } from "../core/host.ts";
 import type { Memory } from "../core/memory.ts";
-import type { Link } from "../core/plugin.ts";
+import { type Link, openLink } from "../core/plugin.ts";
 import type { ByteSink } from "../pcap/byte_source.ts";
 import { CaptureError, ConversionError } from "../pcap/capture_error.ts";
 import type { Rewriter } from "../pcap/rewriter.ts";
@@ -56,7 +56,7 @@ export class PipeRun {
     this.#input = input;
     const host = new LocalHost({ captureSize: INTAKE_SIZE, privateSize: OUTLET_SIZE });
     this.#memory = host.memory;
-    this.#link = options.plugin.open(options.options, host);
+    this.#link = openLink(options.plugin, options.options, host);
     this.#intake = new Intake(input, host.memory, host.captureOffset);
     this.#outlet = new Outlet(sink, host.memory, host.privateOffset);
     this.#carrier = new Carrier(

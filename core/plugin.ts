@@ -207,3 +207,31 @@ export function validatePlugin(value: unknown): Plugin {
   }
   return value as Plugin;
 }
+
+/** What the halves of a link must be able to do. */
+const METHODS: Readonly<Record<"driver" | "device", readonly string[]>> = {
+  driver: ["transmit", "flush", "receive", "counters", "inspect"],
+  device: ["service", "deliver", "counters", "inspect"],
+};
+
+/**
+ * Opens a plugin, and checks what it has opened: modules are loaded without a look at their types.
+ *
+ * @param plugin The ring.
+ * @param options Its options.
+ * @param host Memory, address space and clock.
+ * @throws {OptionError} If the options do not go together.
+ * @throws {TypeError} If the link is not complete; the message says what is missing.
+ */
+export function openLink(plugin: Plugin, options: OptionValues, host: Host): Link {
+  const link = plugin.open(options, host);
+  for (const half of ["driver", "device"] as const) {
+    const methods = link?.[half] as unknown as Record<string, unknown> | undefined;
+    const missing = METHODS[half].find((name) => typeof methods?.[name] !== "function");
+    if (missing) {
+      throw new TypeError(`Plugin ${plugin.name} opened no whole link: ${half}.${missing} is missing`);
+    }
+  }
+  if (Number.isInteger(link.batch) && link.batch > 0) return link;
+  throw new TypeError(`Plugin ${plugin.name} opened no whole link: batch must be a whole number from 1`);
+}

@@ -9,7 +9,7 @@ import type { Frame } from "./frame.ts";
 import { LocalHost, type LocalHostOptions } from "./host.ts";
 import type { Struct, Values } from "./layout.ts";
 import { type OptionValue, OptionValues } from "./options.ts";
-import { FULL, type Link, OVERSIZE, type Plugin, REFUSALS, type Wire } from "./plugin.ts";
+import { FULL, type Link, openLink, OVERSIZE, type Plugin, REFUSALS, type Wire } from "./plugin.ts";
 
 /**
  * A driver half and a device half over memory of their own, the device looping back. The steps are the caller's:
@@ -50,7 +50,7 @@ export class RingPair {
   ) {
     this.options = new OptionValues(plugin.options, options);
     this.host = new LocalHost(host);
-    this.link = plugin.open(this.options, this.host);
+    this.link = openLink(plugin, this.options, this.host);
   }
 
   /**

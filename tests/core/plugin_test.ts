@@ -1,5 +1,6 @@
 import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
-import { type Plugin, validatePlugin } from "../../mod.ts";
+import { LocalHost, openLink, OptionValues, type Plugin, validatePlugin } from "../../mod.ts";
+import { fakeLink } from "./fake_link.ts";
 
 const plugin: Plugin = {
   api: 1,
@@ -52,4 +53,24 @@ Deno.test("validatePlugin takes an instance of a class", () => {
     }
   }
   assertEquals(validatePlugin(new Ring()).name, "ring");
+});
+
+Deno.test("openLink says which part of a link is missing", () => {
+  const host = new LocalHost({ dmaSize: 4096 });
+  const whole = fakeLink({ capacity: 1, buffers: 1, pieces: 1 });
+  const opened = (link: unknown) =>
+    openLink({ ...plugin, open: () => link as never }, new OptionValues([]), host);
+  assertStrictEquals(opened(whole), whole);
+  const noFlush = { ...whole.driver, flush: undefined };
+  const wrong: readonly (readonly [unknown, string])[] = [
+    [undefined, "driver.transmit is missing"],
+    [{}, "driver.transmit is missing"],
+    [{ ...whole, driver: noFlush }, "driver.flush is missing"],
+    [{ ...whole, device: undefined }, "device.service is missing"],
+    [{ ...whole, batch: 0 }, "batch must be a whole number from 1"],
+    [{ ...whole, batch: undefined }, "batch must be a whole number from 1"],
+  ];
+  for (const [link, message] of wrong) {
+    assertThrows(() => opened(link), TypeError, `Plugin my-ring2 opened no whole link: ${message}`);
+  }
 });
