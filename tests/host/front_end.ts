@@ -74,7 +74,7 @@ export function message(request: number, payload: Uint8Array, flags = 1): Uint8A
 
 /** Waits until something is so. */
 export async function until(condition: () => boolean, what = "nothing happened"): Promise<void> {
-  for (let i = 0; i < 2000; i++) {
+  for (let i = 0; i < 20_000; i++) {
     if (condition()) return;
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
