@@ -43,6 +43,7 @@ export const counterSpecs: readonly CounterSpec[] = [
   },
   { name: "hypercalls.unmap", meaning: "Hypercalls for the packets' grant unmaps, likewise" },
   { name: "tlb.flushes", meaning: "TLB flushes: one per hypercall that unmapped packets" },
+  { name: "grant.refs", meaning: "Grant references that the frontend took: rings, pages, messages" },
   { name: "grant.guest.grants", meaning: "Grant entries that the frontend wrote to permit access" },
   { name: "grant.guest.ends", meaning: "Grant entries that the frontend ended" },
   {

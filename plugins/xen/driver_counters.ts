@@ -30,6 +30,7 @@ export function driverCounters(tally: DriverTally): Counters {
   const tx = (of: (side: TxFront) => number) => queues.reduce((sum, queue) => sum + of(queue.tx), 0);
   const rx = (of: (side: RxFront) => number) => queues.reduce((sum, queue) => sum + of(queue.rx), 0);
   return {
+    "grant.refs": grants.taken,
     "grant.guest.grants": grants.grants,
     "grant.guest.ends": grants.ends,
     "memcpy.front.bytes": tx((side) => side.memcpyBytes) + rx((side) => side.memcpyBytes),

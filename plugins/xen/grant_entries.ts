@@ -75,6 +75,11 @@ export class GrantEntries {
     this.#permit = GTF_TYPE.permit_access + domid * 2 ** (8 * V1_DOMID);
   }
 
+  /** How many references were given out. */
+  get taken(): number {
+    return this.#next - GNTTAB_NR_RESERVED_ENTRIES;
+  }
+
   /**
    * Gives out references that follow each other.
    *

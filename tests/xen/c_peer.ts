@@ -87,8 +87,10 @@ export class PacketSource {
 
   /** Makes the next packet: `length` bytes at `offset` of the block. */
   advance(): void {
-    const large = this.#next() % 10 >= 7;
-    this.length = this.#next() % (large ? 65536 : 1515);
+    const kind = this.#next() % 1000;
+    this.length = this.#next() % (kind < 300 ? 65536 : 1515);
+    if (kind === 998) this.length = 0;
+    if (kind === 999) this.length = 65535;
     this.offset = this.#next() % 65536;
   }
 

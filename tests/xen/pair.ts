@@ -1,5 +1,6 @@
 /** Both halves over memory of their own, with all that stands between them open to tests. */
 import type { Frame } from "../../core/frame.ts";
+import type { FrameBatch } from "../../core/frame_batch.ts";
 import { LocalHost } from "../../core/host.ts";
 import { type OptionValue, OptionValues } from "../../core/options.ts";
 import type { Wire } from "../../core/plugin.ts";
@@ -57,6 +58,9 @@ export function openPair(options: Readonly<Record<string, OptionValue>> = {}): T
       refuse: false,
       transmit(frame: Frame) {
         return !this.refuse && device.deliver(frame) >= 0;
+      },
+      transmitBatch(frames: FrameBatch) {
+        return this.refuse ? 0 : device.deliverBatch(frames, 0);
       },
       drop: (_queue, reason) => void dropped.push(reason),
     },

@@ -58,8 +58,10 @@ struct packet { uint32_t length, offset; };
 static struct packet next_packet(void)
 {
     struct packet p;
-    int large = next() % 10 >= 7;
-    p.length = next() % (large ? 65536 : 1515);
+    uint32_t kind = next() % 1000;
+    p.length = next() % (kind < 300 ? 65536 : 1515);
+    if (kind == 998) p.length = 0;
+    if (kind == 999) p.length = 65535;
     p.offset = next() % 65536;
     return p;
 }
