@@ -10,7 +10,7 @@ import { CaptureError } from "./capture_error.ts";
 /** Bytes of compressed input handed over at a time. */
 const INPUT_SIZE = 64 * 1024;
 /** Bytes of output asked for at a time. */
-const CHUNK_SIZE = 128 * 1024;
+const CHUNK_SIZE = 256 * 1024;
 
 /** Something was heard from a stream. */
 class Bell {
@@ -24,6 +24,18 @@ class Bell {
   /** Waits for the next ring. */
   wait(): Promise<void> {
     return new Promise((resolve) => this.#ring = resolve);
+  }
+}
+
+/**
+ * Gives the memory of a used chunk back at once, as the collector would let tens of megabytes gather. Only the last
+ * chunk of a buffer does that: what is before it the stream may still be filling.
+ */
+function release({ buffer, byteOffset, length }: Uint8Array): void {
+  if (
+    buffer instanceof ArrayBuffer && buffer.byteLength === CHUNK_SIZE && byteOffset + length === CHUNK_SIZE
+  ) {
+    buffer.transfer(0);
   }
 }
 
@@ -67,6 +79,7 @@ export class DecompressedSource implements ByteSource {
     target.set(length === chunk.length ? chunk : chunk.subarray(0, length));
     this.#rest = length === chunk.length ? null : chunk.subarray(length);
     this.#given += length;
+    if (this.#rest === null) release(chunk);
     return length;
   }
 

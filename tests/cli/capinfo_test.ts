@@ -92,9 +92,12 @@ Deno.test("capinfo goes on behind a bad capture, says so and exits 1", async () 
 Deno.test("capinfo prints a table for a person", async () => {
   const { text, status } = await ringpipe(["capinfo", "fixtures/web.pcap"]);
   assertEquals(status, 0);
-  assertMatch(text, /^fixtures\/web\.pcap:\n  format +pcap, little endian\n  link types +1 \(Ethernet\)\n/);
-  assertMatch(text, /\n  packets +733\n/);
-  assertMatch(text, /\n  whole +yes\n$/);
+  assertMatch(
+    text,
+    /^fixtures\/web\.pcap:\n {2}format +pcap, little endian\n {2}link types +1 \(Ethernet\)\n/,
+  );
+  assertMatch(text, /\n {2}packets +733\n/);
+  assertMatch(text, /\n {2}whole +yes\n$/);
 });
 
 Deno.test({
