@@ -79,7 +79,7 @@ export class VirtioNetDevice implements DeviceHalf {
    */
   polling = false;
   /** How many chains of a transmit queue one `service` takes at most, so that a polling host shows used chains early. */
-  burst = Infinity;
+  burst: number = Infinity;
   /** Hash of the frame delivered last, with HASH_REPORT or several pairs. */
   readonly hash: ReceiveHash = new ReceiveHash();
 

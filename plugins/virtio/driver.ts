@@ -32,8 +32,10 @@ const MOST_PAIRS = 0x8000;
 
 /** How the driver sets itself up. */
 export interface VirtioNetDriverOptions {
-  /** Its memory. */
+  /** Its memory for buffers and indirect tables. */
   readonly dma: DmaMemory;
+  /** Its memory for rings, which the device may see in another address space; `dma` if not given. */
+  readonly ringDma?: DmaMemory;
   /** Where the device finds the frames that are transmitted. */
   readonly space: AddressSpace;
   /** Features it accepts when offered; VERSION_1 always is. */
@@ -88,7 +90,7 @@ export class VirtioNetDriver implements DriverHalf {
     for (let pair = 0; pair < pairs; pair++) this.#startPair(pair, options.queueSize, options.rxQueueSize);
     const control = hasFeature(this.features, "CTRL_VQ")
       ? new DriverControl(
-        this.#startQueue("ctrl", 2 * most, CONTROL_QUEUE_SIZE, LONGEST_CONTROL_CHAIN, options.dma),
+        this.#startQueue("ctrl", 2 * most, CONTROL_QUEUE_SIZE, LONGEST_CONTROL_CHAIN),
         options.dma,
         transport,
       )
@@ -171,11 +173,11 @@ export class VirtioNetDriver implements DriverHalf {
       headerLength,
       mergeable || rxBuffer <= 4096 ? rxBuffer : Math.min(rxBuffer, rxSize * 4096),
     );
-    const rx = this.#startQueue(`rx${pair}`, 2 * pair, rxSize, receiveChain(bytes, mergeable), dma);
+    const rx = this.#startQueue(`rx${pair}`, 2 * pair, rxSize, receiveChain(bytes, mergeable));
     const hashReport = hasFeature(this.features, "HASH_REPORT");
     this.#rx[pair] = new ReceiveQueue(rx, pair, dma, { bytes, mergeable, headerLength, hashReport });
     rx.enableInterrupts();
-    const tx = this.#startQueue(`tx${pair}`, 2 * pair + 1, queueSize, LONGEST_TRANSMIT_CHAIN, dma);
+    const tx = this.#startQueue(`tx${pair}`, 2 * pair + 1, queueSize, LONGEST_TRANSMIT_CHAIN);
     tx.disableInterrupts();
     this.#tx[pair] = new TransmitQueue(tx, pair, dma, space, headerLength);
   }
@@ -185,14 +187,15 @@ export class VirtioNetDriver implements DriverHalf {
     index: number,
     wanted: number,
     longestChain: number,
-    dma: DmaMemory,
   ): DriverQueue {
     const { legacy } = this.#transport;
+    const { dma, ringDma = dma } = this.#options;
     const most = this.#transport.maxQueueSize(index);
     if (most === 0) throw new RingFault("driver", name, "bring-up", index, { queue_size: 0 });
     const size = legacy ? most : Math.min(wanted, most);
     const chain = Math.min(longestChain, size);
-    const queue = new DriverQueue(name, index, dma, {
+    const queue = new DriverQueue(name, index, ringDma, {
+      tables: dma,
       size,
       legacy,
       features: this.features,

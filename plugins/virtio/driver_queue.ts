@@ -85,6 +85,8 @@ export interface DriverQueueOptions {
   readonly features: bigint;
   /** Longest chain that will be added: decides how long indirect tables are. */
   readonly longestChain: number;
+  /** Where indirect tables go: they count among the buffers. The ring's own memory if not given. */
+  readonly tables?: DmaMemory;
   /** Alignment of the used ring, if more than it must have: a page, where the device may write to nothing else. */
   readonly usedAlign?: number;
 }
@@ -119,6 +121,7 @@ export class DriverQueue {
   /** Entries per indirect table; 0 without the feature. */
   readonly #tableEntries: number;
   /** Offset and address of the first indirect table: one per descriptor. */
+  readonly #tableView: DataView;
   readonly #tables: number;
   readonly #tablesAddress: number;
   /** The free list and the links of chains: the driver's own copy of `next`. */
@@ -149,7 +152,8 @@ export class DriverQueue {
 
   /** Allocates and zeroes the ring parts. */
   constructor(name: string, index: number, dma: DmaMemory, options: DriverQueueOptions) {
-    const { size, legacy, features, longestChain, usedAlign = USED_ALIGN } = options;
+    const { size, legacy, features, longestChain, usedAlign = USED_ALIGN, tables: tableMemory = dma } =
+      options;
     this.name = name;
     this.index = index;
     this.size = this.free = size;
@@ -165,8 +169,9 @@ export class DriverQueue {
     this.#usedEvent = this.#avail + availBytes(size) + USED_EVENT;
     this.#availEvent = this.#used + usedBytes(size) + AVAIL_EVENT;
     const tables = this.#tableEntries > 0
-      ? dma.allocate(descBytes(this.#tableEntries) * size, DESC_ALIGN)
+      ? tableMemory.allocate(descBytes(this.#tableEntries) * size, DESC_ALIGN)
       : undefined;
+    this.#tableView = tableMemory.memory.view;
     this.#tables = tables?.offset ?? 0;
     this.#tablesAddress = tables?.address ?? 0;
     this.#links = Uint16Array.from({ length: size }, (_, i) => (i + 1) & this.#mask);
@@ -215,7 +220,7 @@ export class DriverQueue {
   add(address: number, length: number, write: boolean): number {
     const head = this.#freeHead;
     const next = this.#links[head]!;
-    this.#write(this.#desc + head * DESC_SIZE, address, length, write ? WRITE : 0, next);
+    this.#write(this.#view, this.#desc + head * DESC_SIZE, address, length, write ? WRITE : 0, next);
     this.#freeHead = next;
     this.free--;
     this.#lengths[head] = 1;
@@ -304,13 +309,15 @@ export class DriverQueue {
     let writable = 0;
     for (let i = 0; i < count; i++) {
       const flags = (i < readable ? 0 : WRITE) | (i < count - 1 ? NEXT : 0);
+      const view = indirect ? this.#tableView : this.#view;
       const at = indirect ? this.#tables + table + i * DESC_SIZE : this.#desc + slot * DESC_SIZE;
-      this.#write(at, addresses[i]!, lengths[i]!, flags, indirect ? i + 1 : this.#links[slot]!);
+      this.#write(view, at, addresses[i]!, lengths[i]!, flags, indirect ? i + 1 : this.#links[slot]!);
       if (i >= readable) writable += lengths[i]!;
       if (i < count - 1 && !indirect) slot = this.#links[slot]!;
     }
     if (indirect) {
       this.#write(
+        this.#view,
         this.#desc + head * DESC_SIZE,
         this.#tablesAddress + table,
         count * DESC_SIZE,
@@ -323,8 +330,14 @@ export class DriverQueue {
     return head;
   }
 
-  #write(at: number, address: number, length: number, flags: number, next: number): void {
-    const view = this.#view;
+  #write(
+    view: DataView,
+    at: number,
+    address: number,
+    length: number,
+    flags: number,
+    next: number,
+  ): void {
     // A DataView keeps the low 32 bits of what it is given, and cuts off fractions.
     view.setUint32(at + DESC_ADDR, address, true);
     view.setUint32(at + DESC_ADDR + 4, address * UPPER_HALF, true);

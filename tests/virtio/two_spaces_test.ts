@@ -1,0 +1,82 @@
+import { assert, assertEquals } from "@std/assert";
+import { AddressSpace } from "../../core/address_space.ts";
+import { DmaMemory } from "../../core/dma_memory.ts";
+import { Memory } from "../../core/memory.ts";
+import { RingFault } from "../../core/fault.ts";
+import { VirtioNetDevice } from "../../plugins/virtio/device.ts";
+import { VirtioNetDriver } from "../../plugins/virtio/driver.ts";
+import { type Feature, featureMask } from "../../plugins/virtio/features.ts";
+import { ModernPciDevice } from "../../plugins/virtio/pci_device.ts";
+import { ModernPciTransport } from "../../plugins/virtio/pci_driver.ts";
+
+const RINGS_AT = 0x2_0000_0000;
+const BUFFERS_AT = 0x9000_0000;
+
+/** Rings in one memory and address space, buffers and indirect tables in another. */
+function open(...names: Feature[]) {
+  const rings = new AddressSpace();
+  const buffers = new AddressSpace();
+  const ringDma = new DmaMemory(rings, new Memory(1 << 16), 0, 1 << 16, RINGS_AT);
+  const dma = new DmaMemory(buffers, new Memory(1 << 20), 0, 1 << 20, BUFFERS_AT);
+  const features = featureMask("VERSION_1", ...names);
+  const device = new VirtioNetDevice({ features, rings, buffers, maxQueueSize: 16 });
+  const pci = new ModernPciDevice(device);
+  const driver = new VirtioNetDriver(new ModernPciTransport(pci.config, pci, () => false), {
+    dma,
+    ringDma,
+    space: buffers,
+    features,
+    queueSize: 16,
+    rxQueueSize: 16,
+    rxBuffer: 5000,
+  });
+  const round = (frame: Uint8Array): Uint8Array => {
+    // The driver's own memory, where nothing precedes the frame: header and frame are two buffers.
+    const at = dma.memory.size - frame.length;
+    dma.memory.bytes.set(frame, at);
+    driver.transmit(dma.memory.bytes, at, frame.length, 0);
+    driver.flush();
+    device.service({ transmit: (piece) => device.deliver(piece) >= 0, drop: () => {} });
+    const parts: number[] = [];
+    driver.receive({
+      piece: (_queue, bytes, offset, length) => parts.push(...bytes.subarray(offset, offset + length)),
+    });
+    return Uint8Array.from(parts);
+  };
+  return { rings, buffers, device, driver, dma, ringDma, round };
+}
+
+for (
+  const names of [[], ["INDIRECT_DESC"], ["MRG_RXBUF", "EVENT_IDX"], [
+    "INDIRECT_DESC",
+    "IN_ORDER",
+  ]] as Feature[][]
+) {
+  Deno.test(`rings and buffers in two address spaces: ${names.join(", ") || "no features"}`, () => {
+    const { device, driver, round } = open(...names);
+    for (let i = 0; i < 40; i++) {
+      const frame = new Uint8Array(1 + i * 100).fill(i + 1);
+      assertEquals(round(frame), frame);
+    }
+    for (const { areas } of device.queues) assert(areas.desc >= RINGS_AT);
+    const tables = driver.counters()["tx.indirect_tables"];
+    assertEquals(tables, names.includes("INDIRECT_DESC") ? 40 : 0);
+  });
+}
+
+Deno.test("an area mapped in the wrong space faults: the other space's map does not help", () => {
+  for (const [wrong, code] of [["rings", "bad-ring-address"], ["buffers", "bad-address"]] as const) {
+    const { round, rings, buffers, ringDma, dma } = open("INDIRECT_DESC");
+    const [space, other, { region }] = wrong === "rings" ? [rings, buffers, ringDma] : [buffers, rings, dma];
+    space.unmap(region);
+    other.map(region.start, region.memory, 0, region.end - region.start, region.access);
+    let fault: unknown;
+    try {
+      round(new Uint8Array(100));
+    } catch (error) {
+      fault = error;
+    }
+    assert(fault instanceof RingFault, `${fault ?? "no fault"}`);
+    assertEquals([fault.half, fault.code], ["device", code]);
+  }
+});
