@@ -29,7 +29,6 @@ const SYMBOLS = {
   unlink: { parameters: ["buffer"], result: "i32" },
   read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
-  dup: { parameters: ["i32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
   poll: { parameters: ["buffer", "u64", "i32"], result: "i32" },
   poll_blocking: {
@@ -62,8 +61,6 @@ export const libc: Libc = open();
 export const EAGAIN: number = 11;
 /** A call was interrupted by a signal. */
 export const EINTR: number = 4;
-/** No such file. */
-export const ENOENT: number = 2;
 /** Nobody listens. */
 export const ECONNREFUSED: number = 111;
 /** The address is taken. */

@@ -10,7 +10,6 @@ const POLLFD_SIZE = 8;
 const POLLFD_EVENTS = 4;
 const POLLFD_REVENTS = 6;
 const POLLIN = 1;
-const POLLOUT = 4;
 const POLLERR = 8;
 const POLLHUP = 16;
 const POLLNVAL = 32;
@@ -31,30 +30,22 @@ export class Poller implements Disposable {
     this.watch([]);
   }
 
-  /**
-   * Says what to wait for from now on. May not be called during a wait.
-   *
-   * @param fds Descriptors that become readable.
-   * @param writable One more that becomes writable (a connection under way), or -1.
-   */
-  watch(fds: readonly number[], writable = -1): void {
+  /** Says which descriptors are waited for from now on, to become readable. May not be called during a wait. */
+  watch(fds: readonly number[]): void {
     if (this.#waiting) throw new TypeError("Cannot change what is waited for during a wait");
     this.#fds = [this.#wake.fd, ...fds];
-    this.#table = new Uint8Array((this.#fds.length + 1) * POLLFD_SIZE);
+    this.#table = new Uint8Array(this.#fds.length * POLLFD_SIZE);
     this.#view = new DataView(this.#table.buffer);
     for (let i = 0; i < this.#fds.length; i++) {
       this.#view.setInt32(i * POLLFD_SIZE, this.#fds[i]!, true);
       this.#view.setInt16(i * POLLFD_SIZE + POLLFD_EVENTS, POLLIN, true);
     }
-    // The kernel skips negative descriptors.
-    const last = this.#fds.length * POLLFD_SIZE;
-    this.#view.setInt32(last, writable, true);
-    this.#view.setInt16(last + POLLFD_EVENTS, POLLOUT, true);
   }
 
-  /** Looks without waiting: whether anything is ready. */
-  look(): boolean {
-    return libc.poll(this.#table, BigInt(this.#fds.length + 1), 0) > 0 && this.#wasWoken();
+  /** Looks without waiting. */
+  look(): void {
+    libc.poll(this.#table, BigInt(this.#fds.length), 0);
+    this.#forgetWake();
   }
 
   /**
@@ -67,11 +58,11 @@ export class Poller implements Disposable {
     const timeout = milliseconds === Infinity ? -1 : Math.min(Math.ceil(milliseconds), 0x7fffffff);
     this.#waiting = true;
     try {
-      await libc.poll_blocking(this.#table, BigInt(this.#fds.length + 1), timeout);
+      await libc.poll_blocking(this.#table, BigInt(this.#fds.length), timeout);
     } finally {
       this.#waiting = false;
     }
-    this.#wasWoken();
+    this.#forgetWake();
   }
 
   /** Ends a wait, or keeps the next from starting. */
@@ -95,8 +86,7 @@ export class Poller implements Disposable {
     this.close();
   }
 
-  #wasWoken(): true {
+  #forgetWake(): void {
     if (this.#view.getInt16(POLLFD_REVENTS, true) & POLLIN) this.#wake.clear();
-    return true;
   }
 }

@@ -301,14 +301,20 @@ export class Backend {
   #setFeatures(features: bigint): undefined {
     const unknown = features & ~this.#offered;
     if (unknown) throw new RequestError(`features 0x${unknown.toString(16)} were not offered`);
-    if (features !== this.#features && this.#queues.some((queue) => queue.running)) {
-      throw new RequestError("features cannot change while rings run");
+    if (features !== this.#features) {
+      if (this.#queues.some((queue) => queue.running)) {
+        throw new RequestError("features cannot change while rings run");
+      }
+      this.#features = features;
+      this.#device.setFeatures(this.features);
     }
-    this.#features = features;
-    this.#device.setFeatures(this.features);
-    // Without the bit there is no SET_VRING_ENABLE, so rings are born enabled.
-    if ((features & PROTOCOL_FEATURES_BIT) === 0n) { for (const ring of this.#rings) ring.enabled = true; }
+    if (this.#bornEnabled) { for (const ring of this.#rings) ring.enabled = true; }
     return undefined;
+  }
+
+  /** Without bit 30 there is no SET_VRING_ENABLE, so rings are born enabled. */
+  get #bornEnabled(): boolean {
+    return (this.#features & PROTOCOL_FEATURES_BIT) === 0n;
   }
 
   #setProtocolFeatures(features: bigint): undefined {
@@ -331,6 +337,7 @@ export class Backend {
     for (const ring of this.#rings) {
       ring.close();
       Object.assign(ring, new Ring());
+      ring.enabled = this.#bornEnabled;
     }
     this.#status = 0;
     this.#changes++;

@@ -113,8 +113,6 @@ const FORM_BY_NUMBER = new Map<number, Form>(
 export const MAX_PAYLOAD: number = Math.max(
   ...[...FORM_BY_NUMBER.values()].map((form) => form.size + (form.stride ?? 0) * (form.most ?? 0)),
 );
-/** What a request of unknown form may bring, so that it can be read over and refused. */
-const MAX_UNKNOWN_PAYLOAD = MAX_PAYLOAD;
 
 /** A header as read. */
 export interface Header {
@@ -150,7 +148,8 @@ export function parseHeader(bytes: Uint8Array): Header {
     ? size === form.size ||
       (form.stride !== undefined && size > form.size && size <= form.size + form.stride * form.most! &&
         (size - form.size) % form.stride === 0)
-    : size <= MAX_UNKNOWN_PAYLOAD;
+    // What is not understood is read over, and then refused.
+    : size <= MAX_PAYLOAD;
   if (!fits) throw new ProtocolError(`${name} has a payload of ${size} bytes`);
   return { request, needReply: (flags & NEED_REPLY) !== 0, size };
 }
@@ -193,13 +192,6 @@ export function reply(request: number, payload: Uint8Array): Uint8Array<ArrayBuf
   const bytes = new Uint8Array(header.length + payload.length);
   bytes.set(header);
   bytes.set(payload, header.length);
-  return bytes;
-}
-
-/** A request as bytes, as a front end sends it. */
-export function request(name: RequestName, payload: Uint8Array, needReply = false): Uint8Array<ArrayBuffer> {
-  const bytes = reply(REQUESTS[name], payload);
-  viewOf(bytes).setUint32(HEADER_FLAGS, VHOST_USER_VERSION | (needReply ? NEED_REPLY : 0), true);
   return bytes;
 }
 

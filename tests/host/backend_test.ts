@@ -301,6 +301,8 @@ Deno.test("Backend gives everything back at the end, and at RESET_DEVICE what be
   bench.ask(ASK.RESET_DEVICE);
   assertEquals([bench.open.size, bench.mapped.size, bench.running()], [0, 1, [false, false]]);
   assertEquals(bench.ask(ASK.GET_STATUS), 0n);
+  bench.ring(0);
+  assertEquals(bench.running(), [true, false]);
   bench.backend.close();
   assertEquals(bench.mapped.size, 0);
 });
