@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { STATUS } from "../virtio/transport.ts";
 import { hasBackendFeature } from "./ioctls.ts";
 import type { VhostClient } from "./vhost_client.ts";
 
@@ -22,8 +23,15 @@ export class Topology {
   /** Group of the control queue, if it can be moved apart from all data queues. */
   readonly controlGroup: number | undefined;
 
-  /** Asks the device. */
+  /**
+   * Asks the device, which is reset afterwards: which queue is the control queue follows from the features, so they are
+   * negotiated for it.
+   */
   constructor(client: VhostClient, backendFeatures: bigint) {
+    client.setStatus(STATUS.ACKNOWLEDGE);
+    client.setStatus(STATUS.ACKNOWLEDGE | STATUS.DRIVER);
+    client.setFeatures(client.features);
+    client.setStatus(client.status | STATUS.FEATURES_OK);
     this.queues = client.queues;
     this.control = this.queues % 2 === 1 ? this.queues - 1 : -1;
     const data = Array.from({ length: this.queues & ~1 }, (_, index) => index);
@@ -40,5 +48,6 @@ export class Topology {
       const group = client.group(this.control);
       if (!groups.has(group) && reachable(group)) this.controlGroup = group;
     }
+    client.setStatus(0);
   }
 }

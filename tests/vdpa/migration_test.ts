@@ -160,6 +160,29 @@ Deno.test("a switch suspends, notes positions, resets, rebinds, maps, sets posit
   assertEquals(bench.send(1), 1);
 });
 
+Deno.test("groups are asked for with features negotiated, and the device is reset before it is used", () => {
+  const { trace } = new Bench(MODELS.mlx5).file;
+  const asked = trace.slice(0, trace.indexOf("SET_STATUS 0") + 1).filter((step) =>
+    !/^GET_(STATUS|.*FEAT)/.test(step)
+  );
+  assertEquals(asked, [
+    "SET_OWNER",
+    "SET_BACKEND_FEATURES",
+    "SET_STATUS 1",
+    "SET_STATUS 3",
+    "SET_FEATURES",
+    "SET_STATUS 11",
+    "GET_VQS_COUNT",
+    "GET_AS_NUM",
+    "GET_VRING_GROUP",
+    "GET_VRING_GROUP",
+    "GET_VRING_DESC_GROUP",
+    "GET_VRING_DESC_GROUP",
+    "GET_VRING_GROUP",
+    "SET_STATUS 0",
+  ]);
+});
+
 Deno.test("a device that cannot be suspended is reset at once, and what it used is what it took", () => {
   const bench = new Bench(MODELS.plain, { queues: 2 });
   bench.send(3);

@@ -105,7 +105,7 @@ function randomOptions(random: Random, device: string, switches: number, packets
 Deno.test("vdpa gives random captures back as they were under random options and many switches", async () => {
   const random = new Random(2024);
   let switches = 0;
-  for (let run = 0; run < 150; run++) {
+  for (let run = 0; run < 100; run++) {
     const packets = random.between(1, 400);
     const capture = randomCapture(random, packets, 9000);
     const options = randomOptions(random, random.pick(devices), 40, packets);
@@ -116,7 +116,7 @@ Deno.test("vdpa gives random captures back as they were under random options and
     );
     switches += result.counters["switch.count"]!;
   }
-  assert(switches > 1000);
+  assert(switches > 500);
 });
 
 for (const device of devices) {
