@@ -7,6 +7,7 @@
 import type { AddressSpace } from "../../core/address_space.ts";
 import type { Counters } from "../../core/counters.ts";
 import type { Frame } from "../../core/frame.ts";
+import type { FrameBatch } from "../../core/frame_batch.ts";
 import { type DeviceHalf, type Doorbell, NO_BUFFERS, type Registers, type Wire } from "../../core/plugin.ts";
 import { AdminDevice, doorbellWords, type RxQueue } from "./admin_device.ts";
 import { DEVICE_STATUS } from "./constants.ts";
@@ -103,6 +104,14 @@ export class GveDevice implements DeviceHalf {
     if (this.#admin.steers) queue = rx[steering.steer(frame)] ?? queue;
     if (queue === undefined || !queue.deliver(frame, steering)) return NO_BUFFERS;
     return queue.queue;
+  }
+
+  /** Puts frames into receive buffers in one loop, as far as that is possible. */
+  deliverBatch(frames: FrameBatch, from: number): number {
+    const { rx, steers } = this.#admin;
+    const [queue] = rx;
+    if (steers || !(queue instanceof DqoRxDevice) || queue.queue !== 0) return from;
+    return queue.deliverBatch(frames, from);
   }
 
   /** Brings the statistics block of REPORT_STATS up to date. */

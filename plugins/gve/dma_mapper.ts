@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AddressSpace, NO_REGION, READ } from "../../core/address_space.ts";
+import { type AddressSpace, NO_REGION, READ, type Region } from "../../core/address_space.ts";
 import type { Memory } from "../../core/memory.ts";
 
 /** Maps parts of one memory as far as an address space shows them to the device. */
@@ -29,6 +29,11 @@ export class DmaMapper {
     const region = this.#region;
     const address = offset - region.delta;
     return region.holds(address, length) ? address : this.#find(offset, length);
+  }
+
+  /** The region in which the device finds `length` bytes, or one that holds nothing. */
+  regionOf(bytes: Uint8Array, offset: number, length: number): Region {
+    return this.map(bytes, offset, length) < 0 ? NO_REGION : this.#region;
   }
 
   #find(offset: number, length: number): number {

@@ -11,6 +11,8 @@ import { flowHash, flowHashType, FlowParser } from "../../core/flow.ts";
 import { type DriverHalf, type FrameSink, OVERSIZE } from "../../core/plugin.ts";
 import { MICROSOFT_RSS_KEY, ToeplitzKey } from "../../core/toeplitz.ts";
 import { type Bringup, bringUp } from "./driver_bring_up.ts";
+import type { FrameBatch } from "../../core/frame_batch.ts";
+import { DqoTxDriver } from "./dqo/tx_driver.ts";
 import { BouncePool } from "./bounce_pool.ts";
 import { DriverCounters, driverReadings } from "./counters.ts";
 import { isDqo } from "./formats.ts";
@@ -117,6 +119,13 @@ export class GveDriver implements DriverHalf {
     return tx.length === 1
       ? tx[0]!.transmit(request)
       : tx[this.#choose(bytes, offset, length)]!.transmit(request);
+  }
+
+  /** Puts linear frames without requests on a transmit ring in one loop, as far as that is possible. */
+  transmitBatch(frames: FrameBatch, from: number, _headroom: number): number {
+    const [tx] = this.#up.tx;
+    if (!(tx instanceof DqoTxDriver) || this.#up.tx.length > 1 || this.#settings.mtu > 0) return from;
+    return tx.transmitBatch(frames, from, this.#largest);
   }
 
   /**

@@ -35,6 +35,16 @@ export class SpaceAccess {
     return true;
   }
 
+  /** The region that holds an address, or one that holds nothing. */
+  regionAt(address: number): Region {
+    if (!this.#region.holds(address, 1)) {
+      const found = this.#space.find(address, this.#access);
+      if (found === undefined) return NO_REGION;
+      this.#region = found;
+    }
+    return this.#region;
+  }
+
   /** Adds a buffer to a frame, in as many pieces as regions. False if the device cannot reach all of it. */
   gather(frame: Frame, address: number, length: number): boolean {
     let region = this.#region;

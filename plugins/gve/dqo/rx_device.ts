@@ -5,6 +5,7 @@
  */
 import { READ, WRITE } from "../../../core/address_space.ts";
 import type { Frame } from "../../../core/frame.ts";
+import type { FrameBatch } from "../../../core/frame_batch.ts";
 import type { DeviceContext, NotifyBlock } from "../device_context.ts";
 import { type DeviceFault, deviceFault } from "../faults.ts";
 import { gve_rx_compl_desc_dqo, gve_rx_desc_dqo } from "../layout_dqo.ts";
@@ -15,6 +16,7 @@ import { smallOffset } from "../offset.ts";
 
 const DESC = gve_rx_desc_dqo.size;
 const DESC_BUF_ID = gve_rx_desc_dqo.offsetOf("buf_id");
+const BUF_ID_MASK = gve_rx_desc_dqo.maskOf("buf_id");
 const DESC_RESERVED0 = gve_rx_desc_dqo.offsetOf("reserved0");
 const DESC_ADDR = gve_rx_desc_dqo.offsetOf("buf_addr");
 const DESC_HEADER = gve_rx_desc_dqo.offsetOf("header_buf_addr");
@@ -184,6 +186,73 @@ export class DqoRxDevice {
     this.block.pending = true;
     if (this.#held >= batch) this.publish();
     return true;
+  }
+
+  /**
+   * Puts frames into one buffer each in one loop, from index `from` on.
+   *
+   * @returns The index of the first frame that it did not take: {@linkcode deliver} may know more.
+   */
+  deliverBatch(frames: FrameBatch, from: number): number {
+    const { bufferSize, headerSize, batch, list, outOfOrder } = this.#options;
+    if (this.stopped || headerSize > 0 || batch > 1 || list !== undefined || outOfOrder) return from;
+    if (this.#writer.refresh()) this.#attach();
+    const { counters, doorbells, strict } = this.#context;
+    const mask = this.#mask;
+    const tail = doorbells[this.word]!;
+    if (tail > mask) return from;
+    const available = (tail - this.#head) & mask;
+    this.#announced = this.#position + available;
+    if (available === 0) return from;
+    const { bytes, offsets, lengths } = frames;
+    const end = Math.min(frames.count, from + available);
+    const buffers = this.#bufferView;
+    const ring = this.#ring;
+    const ids = this.#ids;
+    const first = ring + this.#head * DESC;
+    const region = this.#writer.regionAt(
+      buffers.getUint32(first + DESC_ADDR + 4, true) * 4294967296 +
+        buffers.getUint32(first + DESC_ADDR, true),
+    );
+    let sum = 0;
+    let i = from;
+    for (; i < end; i++) {
+      const length = lengths[i]!;
+      const at = ring + this.#head * DESC;
+      const word = buffers.getUint32(at + DESC_BUF_ID, true);
+      const id = word & BUF_ID_MASK;
+      if (length > bufferSize || length === 0) break;
+      if (strict && (word > BUF_ID_MASK || this.#position < ids[id]!)) break;
+      const target = (buffers.getUint32(at + DESC_ADDR, true) + region.shift) | 0;
+      const high = buffers.getUint32(at + DESC_ADDR + 4, true);
+      if (high !== region.high || target < region.first || target + length > region.last) break;
+      region.memory.copyFrom(target, bytes, offsets[i]!, length);
+      this.#head = (this.#head + 1) & mask;
+      this.#position++;
+      this.#completePlain(id, length);
+      sum += length;
+    }
+    const count = i - from;
+    if (count > 0) this.block.pending = true;
+    counters.rxPackets += count;
+    counters.rxBytes += sum;
+    counters.rxDescriptors += count;
+    return i;
+  }
+
+  /** Writes the completion of a frame in one buffer of which nothing is known, and makes it valid. */
+  #completePlain(id: number, length: number): void {
+    const view = this.#view;
+    const index = this.#index;
+    const at = this.#completions + index * COMPLETION;
+    view.setUint32(at + RXDID, RXDID_VALUE, true);
+    view.setUint32(at + STATUS, DONE | END_OF_PACKET, true);
+    view.setUint32(at + BUF_ID, id, true);
+    view.setUint32(at + HASH, 0, true);
+    view.setUint32(at + LENGTH, length | (this.#generation << GENERATION_SHIFT), true);
+    this.#ids[id] = this.#announced;
+    this.#index = (index + 1) & this.#completionMask;
+    if (this.#index === 0) this.#generation ^= 1;
   }
 
   /** Makes the completions written so far valid, the first one last: a frame appears as a whole. */

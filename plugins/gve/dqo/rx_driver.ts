@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { BATCH_SIZE, FrameBatch } from "../../../core/frame_batch.ts";
 import type { FrameSink } from "../../../core/plugin.ts";
 import { DQO_POST_STEP } from "../constants.ts";
 import { driverFault } from "../faults.ts";
@@ -41,6 +42,7 @@ const PTYPE_TCP = gve_ptype_entry.field("l4_type").values!["TCP"]!;
 // Bindings of this module, unlike imported ones, are constants for the engine.
 const POST_STEP = DQO_POST_STEP;
 const LONGEST = LONGEST_FRAME;
+const BATCH = BATCH_SIZE;
 
 /** Header buffers: one for each buffer state. */
 export interface HeaderBuffers {
@@ -83,6 +85,7 @@ export class DqoRxDriver {
   readonly #mask: number;
   readonly #name: string;
   readonly #frame: FrameBuilder;
+  readonly #batch = new FrameBatch();
   /** Buffer ring: behind the last buffer posted. */
   #tail = 0;
   /** Buffer ring: buffers before this were read, as far as completions prove it. */
@@ -137,18 +140,23 @@ export class DqoRxDriver {
   receive(sink: FrameSink): number {
     const { memory: { view }, counters } = this.#context;
     const { ring } = this.#place;
+    const batches = sink.batch !== undefined;
     let moved = 0;
     while (moved <= this.#mask) {
       const at = ring + this.#completionHead * COMPLETION;
       const word = view.getUint32(at + LENGTH, true);
       if (((word >>> GENERATION_SHIFT) & 1) !== this.#generation) break;
-      this.#completion(sink, at, word);
+      if (!batches || !this.#plain(at, word)) {
+        this.#handOver(sink);
+        this.#completion(sink, at, word);
+      } else if (this.#batch.count === BATCH) this.#handOver(sink);
       this.#completionHead = (this.#completionHead + 1) & this.#mask;
       if (this.#completionHead === 0) this.#generation ^= 1;
       this.#freeSlots++;
       this.#bufferHead = (this.#bufferHead + 1) & this.#mask;
       moved++;
     }
+    this.#handOver(sink);
     if (moved > 0) counters.rxDescriptors += moved;
     return moved + this.post();
   }
@@ -197,6 +205,52 @@ export class DqoRxDriver {
   #ring(): void {
     this.#context.counters.rxDoorbells++;
     this.#context.bar2.write(this.#place.doorbell, 4, this.#tail);
+  }
+
+  /**
+   * Takes a completion whose frame lies in its one buffer, and of which nothing is to be said. What was gathered is
+   * handed over before buffers are posted again or copied to, so it stays as it is until then.
+   *
+   * @returns False if it is of another kind, or breaks a rule.
+   */
+  #plain(at: number, word: number): boolean {
+    const { memory: { view }, counters, syncs } = this.#context;
+    const states = this.#states;
+    const length = word & PACKET_LEN;
+    const id = view.getUint16(at + BUF_ID, true);
+    if (
+      word >>> HEADER_SHIFT !== 0 || length === 0 || length > this.#place.bufferSize || id >= states.size ||
+      !states.isPosted(id) || this.#frame.pieces > 0 || this.#dropping ||
+      (view.getUint8(at + STATUS) & (END_OF_PACKET | OVERFLOW)) !== END_OF_PACKET ||
+      (view.getUint8(at + ERROR) & RX_ERROR) !== 0
+    ) return false;
+    const copied = length <= this.#copybreak;
+    if (!copied && states.copyOnDemand) return false;
+    const page = states.pages[id]!;
+    const batch = this.#batch;
+    batch.offsets[batch.count] = this.#pool.offsets[page]! + states.offsets[id]!;
+    batch.lengths[batch.count++] = length;
+    if (copied) {
+      counters.rxCopybreak++;
+      states.recycle(id);
+    } else {
+      this.#stack.fragment(page);
+      states.giveAway(id);
+    }
+    this.#stack.complete();
+    if (syncs) counters.rxDmaSyncs++;
+    counters.rxPackets++;
+    counters.rxBytes += length;
+    return true;
+  }
+
+  /** Hands over what was gathered. */
+  #handOver(sink: FrameSink): void {
+    const batch = this.#batch;
+    if (batch.count === 0) return;
+    batch.bytes = this.#context.memory.bytes;
+    sink.batch!(this.#place.queue, batch);
+    batch.count = 0;
   }
 
   /** Handles one completion: every field is read once. `word` has length and header fields. */

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { READ, WRITE } from "../../../core/address_space.ts";
+import { NO_REGION, READ, WRITE } from "../../../core/address_space.ts";
 import { Frame } from "../../../core/frame.ts";
+import { BATCH_SIZE, FrameBatch } from "../../../core/frame_batch.ts";
 import type { Wire } from "../../../core/plugin.ts";
 import { DQO_ALT_MISS, DQO_DTYPE, DQO_REPORT_SPACING, NIC_LIMITS } from "../constants.ts";
 import type { DeviceContext, NotifyBlock, TxQueueDevice } from "../device_context.ts";
@@ -43,6 +44,7 @@ const OUTSTANDING = Infinity;
 
 // Bindings of this module, unlike imported ones, are constants for the engine.
 const ALT_MISS = DQO_ALT_MISS;
+const BATCH = BATCH_SIZE;
 
 /** Where a DQO transmit queue lies. */
 export interface DqoTxDeviceOptions {
@@ -81,6 +83,13 @@ export class DqoTxDevice implements TxQueueDevice {
   /** Per tag: whatever was announced up to this position cannot use the tag: its completion was not out yet. */
   readonly #tags = new Float64Array(TAGS);
   readonly #tagDone: (tag: number) => void;
+  readonly #frames = new FrameBatch();
+  /** Whether batches are worth trying in the present round. */
+  #batches = false;
+  /** Tag of each packet of a batch. */
+  readonly #batchTags = new Int32Array(BATCH);
+  /** Index behind each packet of a batch; its complement if the packet asks for a report. */
+  readonly #batchEnds = new Int32Array(BATCH);
   #view!: DataView;
   #ring = 0;
   #head = 0;
@@ -138,8 +147,9 @@ export class DqoTxDevice implements TxQueueDevice {
     }
     const before = this.#position;
     this.#announced = before + ((tail - this.#head) & this.#mask);
+    this.#batches = wire.transmitBatch !== undefined && this.#plainOnly;
     while (this.#head !== tail) {
-      const count = this.#packet(wire, tail);
+      const count = (this.#batches ? this.#batch(wire, tail) : 0) || this.#packet(wire, tail);
       if (count === 0) break;
       this.#head = (this.#head + count) & this.#mask;
       this.#position += count;
@@ -170,6 +180,94 @@ export class DqoTxDevice implements TxQueueDevice {
     this.#view = descriptors.memory.view;
     this.#ring = smallOffset(ring + descriptors.delta);
     return { view: written.memory.view, offset: smallOffset(completions + written.delta) };
+  }
+
+  /** Whether packets in one buffer, without requests, can be taken in a loop of their own. */
+  get #plainOnly(): boolean {
+    return this.#writer.immediate && this.#options.list === undefined && !this.#context.nicLimits;
+  }
+
+  /**
+   * Takes plain packets from the head on: a general context or none, then one buffer, nothing asked for. Whatever else
+   * comes, and whatever breaks a rule, is left to {@linkcode #packet}. Returns the descriptors of what the wire took.
+   */
+  #batch(wire: Wire, tail: number): number {
+    const view = this.#view;
+    const mask = this.#mask;
+    const ring = this.#ring;
+    const batch = this.#frames;
+    const { offsets, lengths } = batch;
+    const tags = this.#tags;
+    const announced = this.#announced;
+    let index = this.#head;
+    let lastReport = this.#lastReport;
+    let region = NO_REGION;
+    let count = 0;
+    while (index !== tail && count < BATCH) {
+      const start = this.#position + ((index - this.#head) & mask);
+      let at = ring + index * DESC;
+      let word = view.getUint32(at + DTYPE, true);
+      if ((word & DTYPE_MASK) === GENERAL_CONTEXT) {
+        index = (index + 1) & mask;
+        if (index === tail) break;
+        at = ring + index * DESC;
+        word = view.getUint32(at + DTYPE, true);
+      }
+      if ((word & ~REPORT_EVENT) !== (PACKET | END_OF_PACKET)) break;
+      const tagAndSize = view.getUint32(at + COMPL_TAG, true);
+      const tag = tagAndSize & TAG_MASK;
+      const size = tagAndSize >>> BUF_SIZE_SHIFT;
+      if (size === 0 || size > BUF_SIZE_MASK || tag >= ALT_MISS || start < tags[tag]!) break;
+      if ((word & REPORT_EVENT) !== 0) {
+        if (((index - lastReport) & mask) < DQO_REPORT_SPACING) break;
+        lastReport = index;
+      }
+      const low = view.getUint32(at + BUF_ADDR, true);
+      const high = view.getUint32(at + BUF_ADDR + 4, true);
+      if (count === 0) region = this.#reader.regionAt(high * 4294967296 + low);
+      const offset = (low + region.shift) | 0;
+      if (high !== region.high || offset < region.first || offset + size > region.last) break;
+      tags[tag] = announced;
+      offsets[count] = offset;
+      lengths[count] = size;
+      index = (index + 1) & mask;
+      this.#batchTags[count] = tag;
+      this.#batchEnds[count] = (word & REPORT_EVENT) !== 0 ? ~index : index;
+      count++;
+    }
+    if (count === 0) return 0;
+    batch.bytes = region.memory.bytes;
+    batch.count = count;
+    const taken = wire.transmitBatch!(batch, this.queue);
+    // A wire that takes no batch now will hardly take the next one.
+    if (taken === 0) this.#batches = false;
+    // What was not taken has not been looked at.
+    for (let i = taken; i < count; i++) tags[this.#batchTags[i]!] = 0;
+    return this.#finishBatch(taken);
+  }
+
+  /** Completes the first packets of a batch. Returns their descriptors. */
+  #finishBatch(taken: number): number {
+    const { counters } = this.#context;
+    const { lengths } = this.#frames;
+    let sum = 0;
+    let end = this.#head;
+    for (let i = 0; i < taken; i++) {
+      end = this.#batchEnds[i]!;
+      if (end < 0) {
+        end = ~end;
+        this.#lastReport = (end - 1) & this.#mask;
+        this.#writer.descriptors(end);
+      }
+      this.#writer.packet(this.#batchTags[i]!);
+      sum += lengths[i]!;
+    }
+    // A batch is shorter than the ring: its end is never its start.
+    const descriptors = taken === 0 ? 0 : (end - this.#head) & this.#mask;
+    counters.txPackets += taken;
+    counters.txBytes += sum;
+    counters.txDescriptors += descriptors;
+    return descriptors;
   }
 
   /** Takes the packet at the head. Returns its descriptors, or 0 if the wire does not take it now. */
