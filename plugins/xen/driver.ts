@@ -31,7 +31,6 @@ import { initSharedRing } from "./shared_ring.ts";
 import { addPools, ask, deletePools, MessagePage } from "./static_pool.ts";
 import {
   BACKEND_DOMID,
-  type BackendFeatures,
   readBackendFeatures,
   readNumber,
   readState,
@@ -165,16 +164,16 @@ export class XenDriver implements DriverHalf {
     const features = readBackendFeatures(store, backend);
     const count = Math.min(options.queues, features.maxQueues);
     const split = options.splitEventChannels && features.splitEventChannels;
-    this.#gso = options.gso && features.gso;
+    const sg = options.sg && features.sg;
+    this.#gso = options.gso && sg && features.gso;
     const keys = Array.from({ length: count }, (_, number) => this.#makeQueue(number, split));
-    this.#longest = this.#longestFrame(features);
+    this.#longest = this.#longestFrame(sg);
     const wantsControl = (options.pool > 0 || count > 1) && features.controlRing;
     const control = wantsControl
       ? { ring: this.grants.allocate(1), port: events.allocate(), page: newRing(dma) }
       : undefined;
     if (control) this.grants.grant(control.ring, control.page, false);
-    const { sg } = options;
-    const told = { queues: keys, sg, gso: options.gso && sg, multicastControl: false };
+    const told = { queues: keys, sg: options.sg, gso: options.gso && options.sg, multicastControl: false };
     writeFrontendKeys(store, path, control ? { ...told, control } : told);
     writeState(store, path, XenbusState.Connected);
     while (readState(store, backend) !== XenbusState.Connected) yield;
@@ -227,11 +226,12 @@ export class XenDriver implements DriverHalf {
   }
 
   /** The longest frame that can pass: what one request can state, what the slots allowed and the pages there are hold. */
-  #longestFrame(features: BackendFeatures): number {
-    const { txOffset, sg } = this.#options;
+  #longestFrame(sg: boolean): number {
     const { tx, rx } = this.#queues[0]!;
-    const slots = sg && features.sg ? Math.min(tx.pages.available(true), rx.pages.available(true)) : 1;
-    return Math.min(XEN_NETIF_MAX_TX_SIZE, slots * PAGE_SIZE - txOffset);
+    // Of the pages posted for receive, extra infos may take one each: a GSO, and with several queues a hash.
+    const posted = rx.pages.available(true) - (this.#gso ? 1 : 0) - (this.#queues.length > 1 ? 1 : 0);
+    const slots = sg ? Math.min(tx.pages.available(true), posted) : 1;
+    return Math.min(XEN_NETIF_MAX_TX_SIZE, slots * PAGE_SIZE - this.#options.txOffset);
   }
 
   /** Control messages at bring-up: static grants for each queue, and with several queues how to spread over them. */

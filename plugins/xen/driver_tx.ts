@@ -18,6 +18,7 @@ import {
   NETTXF,
   PAGE_SIZE,
   XEN_NETIF_EXTRA_TYPE,
+  XEN_NETIF_MAX_TX_SIZE,
 } from "./layout.ts";
 import { PagePool } from "./page_pool.ts";
 import { FrontRing } from "./shared_ring.ts";
@@ -42,6 +43,8 @@ const OKAY = NETIF_RSP.OKAY;
 const NULL = NETIF_RSP.NULL;
 
 const NO_PAGE = 0xffff;
+/** Pages that the longest packet can touch, wherever it starts. */
+const MOST_PAGES = Math.ceil((PAGE_SIZE - 1 + XEN_NETIF_MAX_TX_SIZE) / PAGE_SIZE);
 /** Frames taken in one go: with many more, their pages leave the nearest caches before the backend reads them. */
 const MOST_AT_ONCE = 128;
 
@@ -91,7 +94,7 @@ export class TxFront {
   /** The page that an id stands for while its request is pending. */
   readonly #pageOf: Uint16Array;
   #extrasPending = 0;
-  /** The guest's own page range for `ownPages`. */
+  /** Where the guest's own pages start, for `ownPages`. */
   readonly #own: number;
 
   /** Makes the ring and its pages. */
@@ -107,7 +110,7 @@ export class TxFront {
     for (let i = 0; i < size; i++) this.#freeIds[i] = size - 1 - i;
     this.#freeIdCount = size;
     this.#pageOf = new Uint16Array(size).fill(NO_PAGE);
-    this.#own = settings.ownPages ? dma.allocate(17 * PAGE_SIZE, PAGE_SIZE).offset : 0;
+    this.#own = settings.ownPages ? dma.allocate(MOST_PAGES * PAGE_SIZE, PAGE_SIZE).offset : 0;
   }
 
   /**

@@ -51,6 +51,8 @@ export * from "./xenbus.ts";
 
 /** Queues at most. */
 const MOST_QUEUES = 16;
+/** Smallest pool: with both extra infos, two of its four receive pages are left for data. */
+const FEWEST_GRANTS = 8;
 /** Static grants that the backend of the pipe keeps for each queue: both rings. */
 const STATIC_CAPACITY = 512;
 /** Frames transmitted before the backend works: half of what a transmit ring holds. */
@@ -77,7 +79,7 @@ const options: readonly OptionSpec[] = [
     name: "grants",
     type: "integer",
     default: 512,
-    min: 2,
+    min: FEWEST_GRANTS,
     max: STATIC_CAPACITY,
     meaning: "pages in the pool of each queue, half of them for each ring",
   },

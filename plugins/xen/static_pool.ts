@@ -8,7 +8,6 @@ import { RingFault } from "../../core/fault.ts";
 import type { ControlAnswer, ControlClient } from "./control_ring.ts";
 import type { GrantEntries } from "./grant_entries.ts";
 import {
-  GREFS_PER_PAGE,
   PAGE_SIZE,
   XEN_NETIF_CTRL_STATUS,
   XEN_NETIF_CTRL_TYPE,
@@ -90,19 +89,11 @@ export function* addPools(
   if (wanted > capacity) {
     for (const pool of pools) pool.limit(Math.floor(pool.granted * capacity / wanted));
   }
-  const entries = poolEntries(pools);
-  for (let done = 0; done < entries.length; done += GREFS_PER_PAGE) {
-    const list = entries.slice(done, done + GREFS_PER_PAGE);
-    writeList(page, list);
+  const entries = writeList(page, pools);
+  if (entries > 0) {
     const type = XEN_NETIF_CTRL_TYPE.ADD_GREF_MAPPING;
-    const answer = yield* page.ask(client, type, [queue, page.ref, list.length], false);
-    if (answer.status !== SUCCESS) {
-      // What an earlier list added stays mapped: its grants could not be ended.
-      pools.forEach((pool) =>
-        pool.limit(entries.slice(0, done).filter((entry) => inPool(pool, entry)).length)
-      );
-      break;
-    }
+    const answer = yield* page.ask(client, type, [queue, page.ref, entries], false);
+    if (answer.status !== SUCCESS) pools.forEach((pool) => pool.limit(0));
   }
   return room.status !== NOT_SUPPORTED;
 }
@@ -120,50 +111,34 @@ export function* deletePools(
   queue: number,
   pools: readonly PagePool[],
 ): Generator<void, number> {
+  const entries = writeList(page, pools);
+  if (entries === 0) return 0;
+  const type = XEN_NETIF_CTRL_TYPE.DEL_GREF_MAPPING;
+  const answer = yield* page.ask(client, type, [queue, page.ref, entries], false);
+  if (answer.status !== SUCCESS) return 0;
   let removed = 0;
-  const entries = poolEntries(pools);
-  for (let done = 0; done < entries.length; done += GREFS_PER_PAGE) {
-    const list = entries.slice(done, done + GREFS_PER_PAGE);
-    writeList(page, list);
-    const type = XEN_NETIF_CTRL_TYPE.DEL_GREF_MAPPING;
-    const answer = yield* page.ask(client, type, [queue, page.ref, list.length], false);
-    if (answer.status !== SUCCESS) continue;
-    let zeros = 0;
-    for (let i = 0; i < list.length; i++) {
-      const status = page.view.getUint16(page.offset + i * ENTRY + STATUS, true);
-      if (status === SUCCESS) zeros++;
-      if ((status !== SUCCESS && status !== INVALID_PARAMETER) || zeros > answer.data) {
-        throw new RingFault("driver", "ctrl", "ctrl-del-status", i, { status, data: answer.data });
-      }
-    }
-    if (zeros !== answer.data) {
-      throw new RingFault("driver", "ctrl", "ctrl-del-status", list.length, { zeros, data: answer.data });
-    }
-    removed += zeros;
+  for (let i = 0; i < entries; i++) {
+    const status = page.view.getUint16(page.offset + i * ENTRY + STATUS, true);
+    if (status === SUCCESS) removed++;
+    else if (status !== INVALID_PARAMETER) fault(i, { status });
   }
+  if (removed !== answer.data) fault(entries, { removed, data: answer.data });
   return removed;
 }
 
-interface Entry {
-  readonly ref: number;
-  readonly readonly: boolean;
+function fault(index: number, values: Record<string, number>): never {
+  throw new RingFault("driver", "ctrl", "ctrl-del-status", index, values);
 }
 
-function poolEntries(pools: readonly PagePool[]): Entry[] {
-  return pools.flatMap((pool) =>
-    Array.from({ length: pool.granted }, (_, i) => ({ ref: pool.firstRef + i, readonly: pool.readonly }))
-  );
-}
-
-function inPool(pool: PagePool, { ref }: Entry): boolean {
-  return ref >= pool.firstRef && ref < pool.firstRef + pool.poolPages;
-}
-
-function writeList(page: MessagePage, entries: readonly Entry[]): void {
-  entries.forEach((entry, i) => {
-    const at = page.offset + i * ENTRY;
-    page.view.setUint32(at + REF, entry.ref, true);
-    page.view.setUint16(at + FLAGS, entry.readonly ? XEN_NETIF_CTRLF_GREF_readonly : 0, true);
-    page.view.setUint16(at + STATUS, 0, true);
-  });
+/** Lists the pages of the pools, which one list page can hold, with no status yet. How many entries that makes. */
+function writeList(page: MessagePage, pools: readonly PagePool[]): number {
+  let at = page.offset;
+  for (const pool of pools) {
+    for (let i = 0; i < pool.granted; i++, at += ENTRY) {
+      page.view.setUint32(at + REF, pool.firstRef + i, true);
+      page.view.setUint16(at + FLAGS, pool.readonly ? XEN_NETIF_CTRLF_GREF_readonly : 0, true);
+      page.view.setUint16(at + STATUS, 0, true);
+    }
+  }
+  return (at - page.offset) / ENTRY;
 }

@@ -106,9 +106,9 @@ Deno.test("setup costs a map per page and a map and unmap for the list; static g
 });
 
 Deno.test("hits and misses mix in one frame when the pool is short of pages", () => {
-  const pair = openPair({ pool: "recycle", grants: 4 });
-  const counters = cost(pair, 5 * 4096);
-  assertEquals(counters["static.hits"], 2 + 2);
+  const pair = openPair({ pool: "recycle", grants: 8 });
+  const counters = cost(pair, 7 * 4096);
+  assertEquals(counters["static.hits"], 4 + 4);
   assertEquals(counters["static.misses"], 3 + 3);
   assertEquals(operations(counters), [0, 3, 3, 3]);
 });
