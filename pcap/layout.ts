@@ -1,5 +1,5 @@
 /**
- * The structures of capture files, in little endian; the writer of a file chooses, so each also exists swapped.
+ * The structures of capture files, in little endian; the writer of a file chooses the byte order.
  *
  * @module
  */
@@ -212,20 +212,3 @@ export const OPTION_CODES: Readonly<Record<string, number>> = {
   if_fcslen: 13,
   if_tsoffset: 14,
 };
-
-const little = [
-  pcap_file_header,
-  pcap_pkthdr,
-  pcap_patched_pkthdr,
-  pcap_patched_pkthdr_ss990915,
-  pcapng_block,
-  pcapng_shb,
-  pcapng_idb,
-  pcapng_epb,
-  pcapng_spb,
-  pcapng_pb,
-  pcapng_option,
-];
-
-/** All structures of capture files, in both byte orders. */
-export const captureStructures: readonly Struct[] = little.flatMap((one) => [one, swapped(one)]);

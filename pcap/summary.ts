@@ -22,7 +22,7 @@ export class CaptureSummary implements CaptureTarget {
   /** Sections of a pcapng capture. */
   sections = 0;
   /** Largest limit of captured bytes that an interface states; 0 if one states none. */
-  snaplen = -1;
+  snaplen: number = -1;
   /** Link types of all interfaces. */
   readonly linkTypes: Set<number> = new Set();
   /** Earliest time. */

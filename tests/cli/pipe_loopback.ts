@@ -21,7 +21,6 @@ import {
 } from "../../core/plugin.ts";
 
 const SLOT_SIZE = 16 * 1024 * 1024;
-const RING_SIZE = 256 * 1024;
 
 const options: readonly OptionSpec[] = [
   { name: "queues", type: "integer", default: 1, min: 1, max: 8, meaning: "Queues, used in turn" },
