@@ -178,8 +178,7 @@ export class VirtioNetDevice implements DeviceHalf {
     this.#controlFault = undefined;
     if (fault) throw fault;
     try {
-      this.#serving = true;
-      for (const queue of this.queues) if (queue.running) queue.refresh();
+      this.#begin();
       for (let index = 1; index < 2 * this.queuePairs; index += 2) {
         if (this.#kicked[index] === 0) continue;
         this.#kicked[index] = 0;
@@ -187,8 +186,7 @@ export class VirtioNetDevice implements DeviceHalf {
         if (queue.running) moved += this.#transmit(queue, wire);
       }
     } catch (error) {
-      if (error instanceof RingFault) this.onFault(error);
-      throw error;
+      this.#tell(error);
     } finally {
       this.#serving = false;
       this.publish();
@@ -196,11 +194,27 @@ export class VirtioNetDevice implements DeviceHalf {
     return moved;
   }
 
+  /** From now on queues need not look at the map again. */
+  #begin(): void {
+    this.#serving = true;
+    for (const queue of this.queues) if (queue.running) queue.refresh();
+  }
+
+  /** Lets the transport know of a fault on its way to the caller. */
+  #tell(error: unknown): never {
+    if (error instanceof RingFault) this.onFault(error);
+    throw error;
+  }
+
   /** Shows the driver what was used since, and interrupts where it wants that. `service` does so at its end. */
   publish(): void {
-    for (const queue of this.queues) {
-      // What a queue did before it broke is still the driver's.
-      if ((queue.running || queue.broken) && queue.publish()) this.interrupt(queue.index);
+    try {
+      for (const queue of this.queues) {
+        // What a queue did before it broke is still the driver's.
+        if ((queue.running || queue.broken) && queue.publish()) this.interrupt(queue.index);
+      }
+    } catch (error) {
+      this.#tell(error);
     }
   }
 
@@ -339,12 +353,12 @@ export class VirtioNetDevice implements DeviceHalf {
 
   /** Puts a frame from the wire into receive buffers. */
   deliver(frame: Frame): number {
+    if (!this.#serving) return this.#deliverAlone(frame);
     const pairs = this.control.pairs;
     if (this.#hashReport || pairs > 1) this.hash.update(frame);
     const pair = pairs > 1 ? this.hash.value % pairs : 0;
     const queue = this.queues[2 * pair]!;
     if (!queue.running) return NO_BUFFERS;
-    if (!this.#serving) queue.refresh();
     const headerLength = this.#headerLength;
     const total = headerLength + frame.length;
     const slot = queue.popPlain(VRING_DESC_F_WRITE);
@@ -361,11 +375,23 @@ export class VirtioNetDevice implements DeviceHalf {
     return pair;
   }
 
+  /** Delivers a frame that no `service` call brought. */
+  #deliverAlone(frame: Frame): number {
+    try {
+      this.#begin();
+      return this.deliver(frame);
+    } catch (error) {
+      this.#tell(error);
+    } finally {
+      this.#serving = false;
+    }
+  }
+
   /** Puts frames into receive buffers of the one queue, as long as each finds a buffer that holds it. */
   deliverBatch(frames: FrameBatch, from: number): number {
     const queue = this.queues[0]!;
-    if (this.#hashReport || this.control.pairs > 1 || !queue.running) return from;
-    if (!this.#serving) queue.refresh();
+    // Frames that no `service` call brought go one by one.
+    if (!this.#serving || this.#hashReport || this.control.pairs > 1 || !queue.running) return from;
     const headerLength = this.#headerLength;
     const { bytes, offsets, lengths, count } = frames;
     let copied = 0;

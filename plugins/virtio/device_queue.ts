@@ -303,9 +303,10 @@ export class DeviceQueue {
     this.running = true;
   }
 
-  /** Stops the queue. Returns the index of the next chain it would have taken. */
+  /** Stops the queue, and forgets the fault if one did before. Returns the index of the next chain it would have taken. */
   stop(): number {
     this.running = false;
+    this.#broken = undefined;
     return this.#next;
   }
 

@@ -3,8 +3,10 @@ import { LocalHost } from "../../core/host.ts";
 import { VirtioNetDevice } from "../../plugins/virtio/device.ts";
 import { FEATURE_BITS, featureMask } from "../../plugins/virtio/features.ts";
 import { ModernPciDevice } from "../../plugins/virtio/pci_device.ts";
+import { assertFault } from "./faults.ts";
 import { COMMON, type CommonRegister, ModernRegisters, windows } from "./modern_registers.ts";
-import { RawRing } from "./raw_ring.ts";
+import { frameOf } from "./raw_net.ts";
+import { RawRing, WRITE } from "./raw_ring.ts";
 
 const BASE = 0x1000_0000;
 const FEATURES = featureMask("VERSION_1", "MAC", "STATUS", "RING_RESET", "CTRL_VQ", "CTRL_MAC_ADDR");
@@ -323,6 +325,25 @@ Deno.test("a fault sets NEEDS_RESET and the configuration interrupt; reset cures
   assertEquals([service(), frames, registers.get("device_status")], [1, [28], 15]);
 });
 
+Deno.test("a fault asks for a reset wherever it shows: with a frame from the wire, or when used chains are shown", () => {
+  const wire = open();
+  wire.registers.negotiate(FEATURES);
+  assert(wire.registers.startQueue(0, 8, BASE, BASE + 0x1000, BASE + 0x2000));
+  wire.registers.set("device_status", 15);
+  new RawRing(wire.host.memory.view, 8, 0, 0x1000, 0x2000).offer(8);
+  assertFault(() => wire.device.deliver(frameOf(new Uint8Array(10))), "device", "head-out-of-range");
+  assertEquals(wire.registers.get("device_status"), 15 | 64);
+  const flags = open();
+  flags.registers.negotiate(FEATURES);
+  const ring = flags.startTransmit();
+  flags.registers.set("device_status", 15);
+  ring.offer(ring.chain(0, { addr: BASE + 0x4000, len: 40 }));
+  ring.availFlags = 4;
+  flags.registers.ring(1);
+  assertFault(() => flags.service(), "device", "avail-flags");
+  assertEquals(flags.registers.get("device_status"), 15 | 64);
+});
+
 Deno.test("a fault before DRIVER_OK asks for a reset without a notification", () => {
   const { registers, pci } = open();
   let configInterrupts = 0;
@@ -354,6 +375,21 @@ Deno.test("reset in the midst of work stops everything and forgets what was not 
   registers.set("device_status", 0);
   assertEquals([service(), frames, ring.usedIdx], [0, [], 0]);
   assert(device.queues.every((queue) => !queue.running));
+});
+
+Deno.test("after a reset the device writes nothing, not even what a broken queue had still to show", () => {
+  const { host, registers, device } = open();
+  registers.negotiate(FEATURES);
+  assert(registers.startQueue(0, 8, BASE, BASE + 0x1000, BASE + 0x2000));
+  registers.set("device_status", 15);
+  const ring = new RawRing(host.memory.view, 8, 0, 0x1000, 0x2000);
+  ring.offer(ring.chain(0, { addr: BASE + 0x4000, len: 100, flags: WRITE }));
+  assertEquals(device.deliver(frameOf(new Uint8Array(10))), 0);
+  ring.offer(77);
+  assertFault(() => device.deliver(frameOf(new Uint8Array(10))), "device", "head-out-of-range");
+  registers.set("device_status", 0);
+  device.publish();
+  assertEquals([ring.usedIdx, device.queues[0]!.broken], [0, undefined]);
 });
 
 Deno.test("queue_reset gives one queue back, at its largest size, and the others go on", () => {
