@@ -22,6 +22,7 @@ export const VDPA_GUEST_FAULTS = {
   "shadow-untranslatable": "a guest's buffer lies outside the guest's memory",
   "shadow-out-of-order":
     "the device used buffers in another order, so the others cannot go back to the guest",
+  "queue-refused": "the device refused a queue as the guest has set it up",
   "control-unanswered": "the device did not answer a control command",
   "control-replay": "the device refused a control command that it had accepted before the switch",
 } as const satisfies Readonly<Record<string, string>>;

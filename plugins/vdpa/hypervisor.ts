@@ -13,11 +13,12 @@ import { brokenDependency, featureMask, hasFeature } from "../virtio/features.ts
 import type { RingAddresses } from "../virtio/ring_areas.ts";
 import { STATUS, type VirtioTransport } from "../virtio/transport.ts";
 import type { VdpaDevice } from "./device.ts";
+import type { VdpaGuestFaultCode } from "./faults.ts";
 import type { GuestMemory } from "./guest_memory.ts";
 import { callFd, type GuestQueue, kickFd, Migration } from "./migration.ts";
 import { OwnMemory } from "./shadow_area.ts";
 import { Topology } from "./topology.ts";
-import type { VhostVdpa } from "./vhost.ts";
+import { VhostError, type VhostVdpa } from "./vhost.ts";
 import { VhostClient } from "./vhost_client.ts";
 import type { ProcessMemory } from "./process_memory.ts";
 
@@ -119,14 +120,16 @@ export class Hypervisor implements VirtioTransport, DeviceHalf {
     return this.topology.control < 0 || this.topology.controlGroup !== undefined;
   }
 
+  /** What the device cannot go on with, the guest has to reset. */
   getStatus(): number {
-    return this.#status;
+    return this.#status | (this.#client.status & STATUS.NEEDS_RESET);
   }
 
   setStatus(status: number): void {
     if (status === 0) {
       if (this.#status & STATUS.DRIVER_OK) this.migration.stop();
       this.#status = 0;
+      this.#pending = undefined;
       this.#queues.fill(undefined);
       return;
     }
@@ -135,7 +138,8 @@ export class Hypervisor implements VirtioTransport, DeviceHalf {
     this.#status = status;
     if (added & STATUS.DRIVER_OK) {
       const path = this.#shadow ? this.migration.shadowPath : "passthrough";
-      this.migration.start(this.#features, this.#queues, path);
+      this.#guarded(() => this.migration.start(this.#features, this.#queues, path));
+      if (this.#pending) this.#status |= STATUS.NEEDS_RESET;
     }
   }
 
@@ -178,8 +182,9 @@ export class Hypervisor implements VirtioTransport, DeviceHalf {
     try {
       work();
     } catch (error) {
-      if (!(error instanceof RingFault)) throw error;
-      this.#pending ??= error;
+      if (error instanceof RingFault) this.#pending ??= error;
+      else if (error instanceof VhostError) this.#pending ??= refusal(error);
+      else throw error;
     }
   }
 
@@ -226,6 +231,12 @@ export class Hypervisor implements VirtioTransport, DeviceHalf {
   inspect(): Record<string, unknown> {
     return { hypervisor: this.migration.inspect(), device: this.#device.inspect() };
   }
+}
+
+/** What the device refused must have come from the guest: everything else the hypervisor does right. */
+function refusal(error: VhostError): RingFault {
+  const code: VdpaGuestFaultCode = "queue-refused";
+  return new RingFault("device", "vhost", code, 0, { error: error.message });
 }
 
 function ignore(): void {}

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { RingFault } from "../../core/fault.ts";
 import { LocalHost } from "../../core/host.ts";
 import { type Feature, featureMask, featureNames } from "../../plugins/virtio/features.ts";
 import { VdpaDevice, type VdpaDeviceOptions } from "../../plugins/vdpa/device.ts";
@@ -51,7 +52,7 @@ class Bench {
   readonly hypervisor: Hypervisor;
   readonly rings: HandRing[] = [];
 
-  constructor(model: VdpaModel, options: Partial<VdpaDeviceOptions> = {}) {
+  constructor(model: VdpaModel, options: Partial<VdpaDeviceOptions> = {}, shadow = false, offset = 0) {
     const process = new ProcessMemory();
     const guest = new GuestMemory(2 ** 32, this.host.space, process);
     const queues = options.queues ?? 3;
@@ -65,14 +66,14 @@ class Bench {
       guest,
       pageSize: 4096,
       batch: true,
-      shadow: false,
+      shadow,
       switches: [],
     });
     this.hypervisor.setStatus(3);
     this.hypervisor.setFeatures(features);
     this.hypervisor.setStatus(11);
     for (let index = 0; index < queues; index++) {
-      const ring = new HandRing(this.host.memory, 0x4000 * index, SIZE);
+      const ring = new HandRing(this.host.memory, 0x4000 * index + offset, SIZE);
       this.rings.push(ring);
       this.hypervisor.startQueue(index, SIZE, ring.areas(this.host.dma.region.start));
     }
@@ -272,5 +273,21 @@ Deno.test("a guest hears that its features are not accepted", () => {
     bench.hypervisor.setFeatures(features);
     bench.hypervisor.setStatus(11);
     assertEquals(bench.hypervisor.getStatus(), 3);
+  }
+});
+
+Deno.test("a guest whose rings are not aligned, or not in its memory, is told to reset, and the device says why", () => {
+  const wire = { transmit: () => true, drop: () => {} };
+  for (
+    const [offset, shadow, code] of [
+      [8, false, "queue-refused"],
+      [8, true, "misaligned-ring"],
+      [2 ** 40, true, "bad-ring-address"],
+      [2 ** 40, false, "iova-unmapped"],
+    ] as const
+  ) {
+    const bench = new Bench(MODELS.plain, { queues: 2 }, shadow, offset);
+    assertEquals(bench.hypervisor.getStatus() & 64, 64);
+    assertEquals(assertThrows(() => bench.hypervisor.service(wire), RingFault).code, code);
   }
 });
