@@ -302,3 +302,15 @@ Deno.test("a reset while busy leaves nothing of what was posted", () => {
   assertEquals(raw.deliver(new Uint8Array(60)), -1);
   assertEquals(raw.get(queue.completions, 32), new Uint8Array(32));
 });
+
+Deno.test("memory that a queue lies in stays mapped", () => {
+  for (const format of ["gqi-rda", "dqo-rda"]) {
+    const tx = transmitting({ format });
+    const rx = receiving({ format });
+    for (const { raw } of [tx, rx]) raw.host.space.clear();
+    assertDeviceFault(() => tx.raw.service(), "memory-gone");
+    assertEquals(tx.raw.service(), 0);
+    assertDeviceFault(() => rx.raw.deliver(new Uint8Array(60)), "memory-gone");
+    assertEquals(rx.raw.deliver(new Uint8Array(60)), -1);
+  }
+});

@@ -70,6 +70,18 @@ Deno.test("V10: a sequence number that skips or repeats is not a descriptor", ()
   assertEquals(queue.receive(sink), 2, "the gap ends what is taken");
 });
 
+Deno.test("V10: no more descriptors are taken than slots are posted", () => {
+  // The stack holds all pages there are, so that none can be posted again.
+  const { queue, describe, sink } = gqiRx(true, { qpl: false, hold: 1000, limit: 64 });
+  const lap = (from: number, count: number) => {
+    for (let i = from; i < from + count; i++) describe(502, i % 7 + 1);
+    queue.receive(sink);
+  };
+  lap(0, 64);
+  lap(64, 64);
+  assertDriverFault(() => lap(128, 64), "sequence");
+});
+
 Deno.test("a GQI packet with ERR is dropped to its end", () => {
   const { queue, describe, sink, around } = gqiRx(true);
   describe(2048, 1, { pkt_cont: 1 });

@@ -48,7 +48,7 @@ export function packet(length: number): TransmitRequest {
   return request;
 }
 
-function pool(around: Surroundings): PagePool {
+function pool(around: Surroundings, limit = 4096): PagePool {
   let next = PAGES;
   return new PagePool(
     {
@@ -83,9 +83,9 @@ export function gqiTx(strict: boolean, fifo: Fifo | undefined = new Fifo(4 * PAG
 }
 
 /** A GQI receive queue; its descriptors are the test's. */
-export function gqiRx(strict: boolean, { qpl = true, hold = 0, copybreak = 0 } = {}) {
+export function gqiRx(strict: boolean, { qpl = true, hold = 0, copybreak = 0, limit = 4096 } = {}) {
   const around = new Surroundings(1024 * PAGE, strict);
-  const pages = pool(around);
+  const pages = pool(around, limit);
   const stack = new HoldingStack(pages, hold, 1);
   const pageList = qpl ? Array.from({ length: SIZE }, () => pages.take()) : undefined;
   const queue = new GqiRxDriver(around.context, rxPlace(2048), { pool: pages, pageList, stack, copybreak });
