@@ -101,6 +101,8 @@ export class TxBack {
   readonly #entry = new Int32Array(MOST_SLOTS);
   /** Handle of each slot's mapping + 1, or 0. */
   readonly #handle = new Uint32Array(MOST_SLOTS);
+  /** Whether the packet's slots are still to be answered, and its mappings to be ended. */
+  #open = false;
   /** The wire did not take the frame: it is kept as it is. */
   #held = false;
   /** Responses that wait for the unmap at the end of a batch. */
@@ -248,6 +250,7 @@ export class TxBack {
     frame.gsoType = packet.gsoType;
     frame.gsoSize = packet.gsoSize;
     this.slots += packet.count;
+    this.#open = true;
     return this.#gather(packet.total) || this.#dropBadGrant(wire);
   }
 
@@ -352,6 +355,7 @@ export class TxBack {
 
   /** Answers the packet's slots: at once if all bytes were copied or static, after the unmap if they were mapped. */
   #answer(): void {
+    this.#open = false;
     const { count, id } = this.#packet;
     for (let i = 0; i < count; i++) {
       const extras = i === 0 ? this.#packet.extras : 0;
@@ -386,7 +390,7 @@ export class TxBack {
 
   /** Unmaps whatever is mapped: what a disconnect does. */
   release(): void {
-    if (this.#held) this.#answer();
+    if (this.#open) this.#answer();
     this.#held = false;
     this.#endBatch();
   }
