@@ -139,6 +139,16 @@ export const vhost_memory: Struct = struct("vhost_memory", {
   ],
 });
 
+/** Feature bits beyond 63. */
+export const vhost_features_array: Struct = struct("vhost_features_array", {
+  summary: "Feature bits in as many words as there are",
+  source: `${VHOST}, Linux 7.x`,
+  fields: [
+    u64("count", "How many words follow"),
+    array("features", "rest", u64("", "64 feature bits, the lowest ones first")),
+  ],
+});
+
 const vduse_vq_state_split: Struct = struct("vduse_vq_state_split", {
   summary: "Position in a split virtqueue",
   source: VDUSE,
@@ -356,6 +366,7 @@ export const structures: readonly Struct[] = [
   vhost_vdpa_config,
   vhost_memory_region,
   vhost_memory,
+  vhost_features_array,
   vduse_iotlb_entry,
   vduse_vq_info,
   vduse_vq_config,

@@ -24,6 +24,7 @@ import {
 } from "./ioctls.ts";
 import { LAST_ADDRESS } from "./iotlb.ts";
 import {
+  vhost_features_array,
   VHOST_IOTLB,
   VHOST_IOTLB_MSG,
   vhost_iotlb_msg,
@@ -126,6 +127,9 @@ export class VhostVdpa {
         return put64(view, ops.get_device_features());
       case VHOST.SET_FEATURES:
         return this.#setFeatures(view.getBigUint64(0, true));
+      case VHOST.GET_FEATURES_ARRAY:
+      case VHOST.SET_FEATURES_ARRAY:
+        return this.#featuresArray(view, request === VHOST.SET_FEATURES_ARRAY);
       case VHOST.VDPA_GET_DEVICE_ID:
         return put32(view, ops.get_device_id());
       case VHOST.VDPA_GET_STATUS:
@@ -199,6 +203,24 @@ export class VhostVdpa {
   #setFeatures(features: bigint): number {
     if (this.#ops.get_status() & STATUS.FEATURES_OK) return -ERRNO.EBUSY;
     return this.#ops.set_driver_features(features) < 0 ? -ERRNO.EINVAL : 0;
+  }
+
+  /** Features in any number of words, of which a vDPA device has bits in the first only. */
+  #featuresArray(view: DataView, set: boolean): number {
+    const first = vhost_features_array.offsetOf("features[]");
+    const { stride } = vhost_features_array;
+    const count = view.getBigUint64(0, true);
+    if (count > BigInt(Math.floor((view.byteLength - first) / stride))) return -ERRNO.EFAULT;
+    const words = Number(count);
+    if (!set) {
+      const features = this.#ops.get_device_features();
+      for (let i = 0; i < words; i++) view.setBigUint64(first + i * stride, i === 0 ? features : 0n, true);
+      return 0;
+    }
+    for (let i = 1; i < words; i++) {
+      if (view.getBigUint64(first + i * stride, true) !== 0n) return -ERRNO.EOPNOTSUPP;
+    }
+    return this.#setFeatures(words > 0 ? view.getBigUint64(first, true) : 0n);
   }
 
   /** Bits can be added, or all be taken away by a reset. */

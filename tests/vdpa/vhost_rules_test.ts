@@ -4,6 +4,7 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
+import { featureMask } from "../../plugins/virtio/features.ts";
 import type { VdpaConfigOps } from "../../plugins/vdpa/config_ops.ts";
 import { backendMask, VHOST } from "../../plugins/vdpa/ioctls.ts";
 import { vhost_vdpa_config } from "../../plugins/vdpa/layout.ts";
@@ -38,6 +39,13 @@ const { SET_GROUP_ASID, GET_GROUP, GET_DESC_GROUP } = {
 };
 const TOP = 2n ** 63n;
 const vduse = { kind: "vduse", groups: 6, asids: 4 } as const;
+
+/** A features array: how many words it says it has, and the words. */
+function words(count: number, ...features: bigint[]): Uint8Array {
+  const argument = new BigUint64Array(1 + count);
+  argument.set([BigInt(count), ...features]);
+  return new Uint8Array(argument.buffer);
+}
 
 function config(off: number, len: number, room = len): Uint8Array {
   const argument = new Uint8Array(vhost_vdpa_config.size + room);
@@ -485,6 +493,40 @@ const ioctls: Row[] = [
     "features without what they need are EINVAL",
     "EINVAL",
     (f) => f.features("VERSION_1", "ACCESS_PLATFORM", "CTRL_RX"),
+  ],
+  [
+    "features come in as many words as are asked for",
+    "0200000000000000" + "0000023003000000" + "0".repeat(16),
+    (f) => {
+      const argument = words(2);
+      f.ioctl(VHOST.GET_FEATURES_ARRAY, argument);
+      return argument.toHex();
+    },
+  ],
+  [
+    "features in words are accepted as others are",
+    "ok",
+    (f) => f.ioctl(VHOST.SET_FEATURES_ARRAY, words(2, featureMask(...BASIC), 0n)),
+  ],
+  [
+    "features above bit 63 are EOPNOTSUPP",
+    "EOPNOTSUPP",
+    (f) => f.ioctl(VHOST.SET_FEATURES_ARRAY, words(2, featureMask(...BASIC), 1n)),
+  ],
+  [
+    "features in words after FEATURES_OK are EBUSY",
+    "EBUSY",
+    (f) => (f.negotiate(), f.ioctl(VHOST.SET_FEATURES_ARRAY, words(1, featureMask(...BASIC)))),
+  ],
+  [
+    "fewer words than are promised are EFAULT",
+    "EFAULT",
+    (f) => f.ioctl(VHOST.SET_FEATURES_ARRAY, words(2).subarray(0, 16)),
+  ],
+  [
+    "more words than can be are EFAULT",
+    "EFAULT",
+    (f) => f.ioctl(VHOST.GET_FEATURES_ARRAY, new Uint8Array(16).fill(0xff)),
   ],
   [
     "addresses of a running queue are EINVAL",
