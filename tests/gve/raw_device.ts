@@ -62,7 +62,7 @@ function pool(around: Surroundings, limit = 4096): PagePool {
       },
     },
     PAGE,
-    4096,
+    limit,
   );
 }
 
