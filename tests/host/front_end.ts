@@ -72,13 +72,15 @@ export function message(request: number, payload: Uint8Array, flags = 1): Uint8A
   return bytes;
 }
 
+const PATIENCE_MS = 20_000;
+
 /** Waits until something is so. */
 export async function until(condition: () => boolean, what = "nothing happened"): Promise<void> {
-  for (let i = 0; i < 20_000; i++) {
-    if (condition()) return;
+  const limit = performance.now() + PATIENCE_MS;
+  while (!condition()) {
+    if (performance.now() > limit) throw new Error(`Waited in vain: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
-  throw new Error(`Waited in vain: ${what}`);
 }
 
 /** One ring as the driver keeps it. */
@@ -98,9 +100,9 @@ export class FrontEnd implements Disposable {
   readonly mapping: MappedFile = new MappedFile(this.memoryFile, 0, SIZE);
   readonly memory: Memory = this.mapping.memory;
 
-  /** Connects. */
-  constructor(path: string) {
-    this.socket = UnixSocket.connect(path)!;
+  /** Connects, or takes over a connection. */
+  constructor(to: string | UnixSocket) {
+    this.socket = typeof to === "string" ? UnixSocket.connect(to)! : to;
   }
 
   /** Sends a request. */

@@ -31,6 +31,8 @@ function pattern(number: number): Uint8Array<ArrayBuffer> {
 
 /** Sends numbered frames and compares every byte of what comes back. */
 class LoopPort extends KeepingPort {
+  /** Frames are sent from here on only: a driver may set its rings up twice, and forget what was in them. */
+  started = false;
   sent = 0;
   back = 0;
   wrong = "";
@@ -69,7 +71,7 @@ class LoopPort extends KeepingPort {
 
   override feed(device?: VirtioNetDevice): number {
     let fed = 0;
-    if (!device!.queues[0]!.running) return 0;
+    if (!this.started) return 0;
     while (fed < 64 && this.sent < this.#wanted && this.sent - this.back < UNDER_WAY) {
       const memory = this.#patterns[this.sent % PATTERNS]!;
       memory.view.setUint32(COUNTER, this.sent);
@@ -122,6 +124,8 @@ for (const [name, features, queues] of variants) {
       await using served = new Served({ features: offer(features, queues), queuePairs: queues, port });
       await using testpmd = new Testpmd({ socket: served.path, mode: "io", queues });
       await testpmd.start();
+      port.started = true;
+      served.server.wake();
       await within(60, () => port.back === FRAMES || port.wrong !== "", () => `${port.back} of ${port.sent}`);
       assertEquals(port.wrong, "");
       assertEquals(port.usedPairs, queues);
@@ -220,6 +224,8 @@ Deno.test({
     await using served = new Served({ features: offer(ALL, 1), port });
     await using testpmd = new Testpmd({ socket: served.path, mode: "rxonly" });
     await testpmd.start();
+    port.started = true;
+    served.server.wake();
     await within(60, () => port.sent === FRAMES, () => `${port.sent} sent`);
     for (let tries = 0; await testpmd.counter("RX-packets") < FRAMES && tries < 50; tries++);
     assertEquals(await testpmd.counter("RX-packets"), FRAMES);
