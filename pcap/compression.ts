@@ -10,7 +10,24 @@ import { CaptureError } from "./capture_error.ts";
 /** Bytes of compressed input handed over at a time. */
 const INPUT_SIZE = 64 * 1024;
 /** Bytes of output asked for at a time. */
-const CHUNK_SIZE = 256 * 1024;
+const CHUNK_SIZE = 64 * 1024;
+
+/** Bytes at the end of the input that are handed over one by one: a trailer, whatever follows it, and some. */
+const SINGLES = 32;
+/** What is left of a piece of input is handed over in steps of this size when it is no more than so many of them. */
+const STEP = 64;
+const STEPS = 128;
+
+/**
+ * How much of what is left of a piece of input to hand over next. A stream that finds an error forgets what it had
+ * decompressed of the bytes handed over last. So pieces are handed over in ever smaller steps, but for those that were
+ * read to the full: more follows them, and speed matters.
+ */
+function stepOf(left: number): number {
+  if (left === INPUT_SIZE || left <= 1) return left;
+  if (left <= SINGLES) return 1;
+  return left <= STEP * STEPS ? Math.min(STEP, left - SINGLES) : left >> 1;
+}
 
 /** Something was heard from a stream. */
 class Bell {
@@ -59,10 +76,13 @@ export class DecompressedSource implements ByteSource {
   constructor(format: "gzip" | "zstd", head: Uint8Array, source: ByteSource) {
     this.#format = format;
     const create = format === "gzip" ? createGunzip : createZstdDecompress as typeof createGunzip;
-    this.#stream = create({ chunkSize: CHUNK_SIZE });
+    // What has been decompressed is taken before more is, so that an error later on cannot take it along.
+    this.#stream = create(
+      { chunkSize: CHUNK_SIZE, readableHighWaterMark: 1 } as Parameters<typeof create>[0],
+    );
     this.#stream.on("readable", () => this.#bell.ring());
     this.#stream.on("end", () => this.#end());
-    this.#stream.on("error", (error: Error) => this.#end(error));
+    this.#stream.on("error", (error: Error) => this.#end(this.#explain(error)));
     this.#feed(head, source).catch((error) => this.#end(error));
   }
 
@@ -95,28 +115,25 @@ export class DecompressedSource implements ByteSource {
   }
 
   /** Hands bytes over and waits until they are used up. */
-  #put(bytes: Uint8Array): Promise<void> {
-    return new Promise((resolve) => this.#stream.write(bytes, () => resolve()));
+  async #put(bytes: Uint8Array): Promise<void> {
+    for (let done = 0; done < bytes.length && !this.#ended;) {
+      const step = stepOf(bytes.length - done);
+      const part = bytes.subarray(done, done + step);
+      await new Promise<void>((resolve) => this.#stream.write(part, () => resolve()));
+      done += step;
+    }
   }
 
   #end(error?: Error): void {
     this.#ended = true;
-    if (error) this.#error ??= this.#explain(error);
+    if (error) this.#error ??= error;
     this.#bell.ring();
   }
 
-  #explain(error: Error): Error {
-    const code = (error as { code?: unknown }).code;
-    if (typeof code !== "string" || !/^Z|ZSTD/.test(code)) return error;
-    const truncated = code === "Z_BUF_ERROR" || /unexpected end|truncated/.test(error.message);
-    const what = `${truncated ? "truncated" : "bad"} ${this.#format} data`;
-    return new CaptureError(
-      `${what} behind what decompresses`,
-      this.#given,
-      "more",
-      error.message,
-      truncated,
-    );
+  #explain(error: Error): CaptureError {
+    const truncated = /unexpected end/.test(error.message);
+    const what = `${truncated ? "truncated" : "bad"} ${this.#format} data behind what decompresses`;
+    return new CaptureError(what, this.#given, "more", error.message, truncated);
   }
 }
 

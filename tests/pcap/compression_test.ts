@@ -1,0 +1,117 @@
+import { concat } from "@std/bytes/concat";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { gunzipSync, gzipSync, zstdCompressSync } from "node:zlib";
+import { CaptureError } from "../../pcap/capture_error.ts";
+import { DecompressedSource, GzipSink } from "../../pcap/compression.ts";
+import { stepwise } from "../cli/pipe_harness.ts";
+import { Random } from "../random.ts";
+
+const DATA = (() => {
+  const random = new Random(9);
+  // Something that compresses, but not to nothing.
+  return Uint8Array.from({ length: 300000 }, () => random.below(20));
+})();
+
+interface Decompressed {
+  readonly bytes: Uint8Array;
+  readonly error: Error | undefined;
+}
+
+async function decompress(
+  bytes: Uint8Array,
+  steps: readonly number[] = [1 << 20],
+  format: "gzip" | "zstd" = "gzip",
+): Promise<Decompressed> {
+  const source = new DecompressedSource(format, bytes.slice(0, 4), stepwise(bytes.subarray(4), steps));
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  const target = new Uint8Array(70000);
+  try {
+    for (;;) {
+      const length = await source.read(target);
+      if (length === null) return { bytes: concat(parts), error: undefined };
+      parts.push(target.slice(0, length));
+    }
+  } catch (error) {
+    return { bytes: concat(parts), error: error as Error };
+  }
+}
+
+Deno.test("DecompressedSource gives back what was compressed, however it arrives", async () => {
+  const zipped = gzipSync(DATA);
+  for (const steps of [[1 << 20], [65536], [1000], [1, 50000]]) {
+    assertEquals(await decompress(zipped, steps), { bytes: DATA, error: undefined });
+  }
+  assertEquals(await decompress(zstdCompressSync(DATA), [999], "zstd"), { bytes: DATA, error: undefined });
+});
+
+Deno.test("DecompressedSource reads several members and zeros behind them", async () => {
+  const members = [0, 1, 100000].map((start, i, starts) => gzipSync(DATA.subarray(start, starts[i + 1])));
+  const { bytes, error } = await decompress(concat([...members, new Uint8Array(512)]));
+  assertEquals(error, undefined);
+  assertEquals(bytes, DATA);
+});
+
+Deno.test("DecompressedSource gives all that decompresses before it says what is bad", async () => {
+  const zipped = new Uint8Array(gzipSync(DATA));
+  const wrongSum = zipped.slice();
+  wrongSum[zipped.length - 6]! ^= 1;
+  const cases: [Uint8Array, RegExp, boolean][] = [
+    [wrongSum, /^bad gzip data behind what decompresses at byte 300000: /, false],
+    [concat([zipped, new TextEncoder().encode("garbage")]), /^bad gzip data .* at byte 300000: /, false],
+    [zipped.slice(0, -4), /^truncated gzip data behind what decompresses at byte 300000: /, true],
+  ];
+  for (const [bytes, message, truncated] of cases) {
+    const told = await decompress(bytes);
+    assertEquals(told.bytes, DATA);
+    assert(told.error instanceof CaptureError);
+    assertMatch(told.error.message, message);
+    assertEquals(told.error.truncated, truncated);
+  }
+});
+
+Deno.test("DecompressedSource gives nearly all before a cut or a bent byte", async () => {
+  const zipped = new Uint8Array(gzipSync(DATA));
+  for (const part of [0.2, 0.5, 0.9]) {
+    const at = Math.floor(zipped.length * part);
+    const cut = await decompress(zipped.slice(0, at));
+    assert(cut.error instanceof CaptureError && cut.error.truncated);
+    assert(cut.bytes.length > DATA.length * part * 0.95, `${cut.bytes.length}`);
+    assertEquals(cut.bytes, DATA.slice(0, cut.bytes.length));
+  }
+});
+
+Deno.test("DecompressedSource passes on an error of its source as it is", async () => {
+  const failing = { read: () => Promise.reject(new TypeError("no more")) };
+  const source = new DecompressedSource("gzip", gzipSync(DATA).subarray(0, 100), failing);
+  await assertRejects(
+    async () => {
+      while (await source.read(new Uint8Array(10)) !== null);
+    },
+    TypeError,
+    "no more",
+  );
+});
+
+Deno.test("GzipSink writes what gunzip reads, and hears of its sink's errors", async () => {
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  const sink = new GzipSink({
+    write(bytes) {
+      parts.push(bytes.slice(0, 1000) as Uint8Array<ArrayBuffer>);
+      return Promise.resolve(Math.min(bytes.length, 1000));
+    },
+  });
+  for (let at = 0; at < DATA.length; at += 70000) await sink.write(DATA.subarray(at, at + 70000));
+  await sink.end();
+  assertEquals(new Uint8Array(gunzipSync(concat(parts))), DATA);
+
+  const full = new GzipSink({ write: () => Promise.reject(new TypeError("full")) });
+  const random = new Random(1).bytes(100000);
+  await assertRejects(
+    async () => {
+      for (let i = 0; i < 100; i++) await full.write(random);
+      await full.end();
+    },
+    TypeError,
+    "full",
+  );
+});
