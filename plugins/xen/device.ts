@@ -128,6 +128,11 @@ export class XenDevice implements DeviceHalf {
     return this.#frontend !== undefined;
   }
 
+  /** Asks the frontend to close, as when the toolstack takes the interface away. */
+  close(): void {
+    writeState(this.#setup.store, this.#setup.path, XenbusState.Closing);
+  }
+
   /** One step of the handshake. */
   #follow(): void {
     const { store, path, options } = this.#setup;

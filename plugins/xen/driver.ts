@@ -9,7 +9,7 @@ import type { DmaMemory } from "../../core/dma_memory.ts";
 import { RingFault } from "../../core/fault.ts";
 import { FlowParser, L3_IPV4, L4_TCP } from "../../core/flow.ts";
 import type { FrameBatch } from "../../core/frame_batch.ts";
-import { type DriverHalf, type FrameSink, OVERSIZE } from "../../core/plugin.ts";
+import { type DriverHalf, type FrameSink, FULL, OVERSIZE } from "../../core/plugin.ts";
 import { MICROSOFT_RSS_KEY } from "../../core/toeplitz.ts";
 import { ControlClient } from "./control_ring.ts";
 import { driverCounters } from "./driver_counters.ts";
@@ -88,6 +88,8 @@ export class XenDriver implements DriverHalf {
   #control: ControlClient | undefined;
   #page: MessagePage | undefined;
   #connected = false;
+  /** The state of xenstore that was looked at last. */
+  #seen = 0;
   #gso = false;
   #longest = 0;
   #eventsSent = 0;
@@ -135,10 +137,23 @@ export class XenDriver implements DriverHalf {
     return this.#connected;
   }
 
-  /** Tells the backend that the interface goes down. */
+  /** Tells the backend that the interface goes down. Nothing is sent from then on. */
   disconnect(): void {
+    this.#close(XenbusState.Closing);
+  }
+
+  /** Follows the backend when it goes down, and when it has followed. */
+  #follow(): void {
+    const { store, path } = this.#setup;
+    this.#seen = store.generation;
+    const theirs = readState(store, store.read(`${path}/backend`) ?? "");
+    const down = theirs === XenbusState.Closing || theirs === XenbusState.Closed;
+    if (down && readState(store, path) !== XenbusState.Closed) this.#close(XenbusState.Closed);
+  }
+
+  #close(state: number): void {
     this.#connected = false;
-    writeState(this.#setup.store, this.#setup.path, XenbusState.Closing);
+    writeState(this.#setup.store, this.#setup.path, state);
   }
 
   /**
@@ -266,6 +281,7 @@ export class XenDriver implements DriverHalf {
   /** See {@linkcode DriverHalf.transmit}. Headroom is of no use here. */
   transmit(bytes: Uint8Array, offset: number, length: number, _headroom: number): number {
     if (this.#fault) throw this.#fault;
+    if (!this.#connected) return FULL;
     if (length > this.#longest) return OVERSIZE;
     const queues = this.#queues;
     const large = this.#gso && length > LARGEST_SEGMENT;
@@ -291,7 +307,7 @@ export class XenDriver implements DriverHalf {
   /** See {@linkcode DriverHalf.transmitBatch}. */
   transmitBatch(frames: FrameBatch, from: number, _headroom: number): number {
     if (this.#fault) throw this.#fault;
-    if (this.#queues.length > 1) return from;
+    if (this.#queues.length > 1 || !this.#connected) return from;
     const longest = this.#gso ? Math.min(this.#longest, LARGEST_SEGMENT) : this.#longest;
     return this.#queues[0]!.tx.sendBatch(frames, from, longest);
   }
@@ -307,7 +323,9 @@ export class XenDriver implements DriverHalf {
   /** See {@linkcode DriverHalf.receive}. */
   receive(sink: FrameSink): number {
     if (this.#fault) throw this.#fault;
-    const { events } = this.#setup;
+    const { events, store } = this.#setup;
+    if (this.#seen !== store.generation) this.#follow();
+    if (!this.#connected) return 0;
     let woken = false;
     for (let i = 0; i < this.#ports.length; i++) woken = events.take(this.#ports[i]!) || woken;
     if (this.#throttle.waits()) return 0;

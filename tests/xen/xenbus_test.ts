@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Frame } from "../../core/frame.ts";
-import { OVERSIZE } from "../../core/plugin.ts";
+import { FULL, OVERSIZE } from "../../core/plugin.ts";
 import {
   BACKEND_PATH,
   eventChannels,
@@ -62,6 +62,23 @@ Deno.test("a disconnect leaves no grant in use, so that the frontend can end all
   assertEquals(pair.grants.mapped, 0);
   for (let ref = 8; ref < pair.driver.grants.entries; ref++) assert(pair.driver.grants.end(ref));
 });
+
+for (const first of ["driver", "device"] as const) {
+  Deno.test(`both sides end Closed when the ${first} begins to close`, () => {
+    const pair = openPair();
+    pair.send(new Uint8Array(60));
+    if (first === "driver") pair.driver.disconnect();
+    else pair.device.close();
+    for (let turn = 0; turn < 3; turn++) {
+      pair.receive();
+      pair.device.service(pair.wire);
+    }
+    assertEquals(readState(pair.store, FRONTEND_PATH), XenbusState.Closed);
+    assertEquals(readState(pair.store, BACKEND_PATH), XenbusState.Closed);
+    assertEquals(pair.grants.mapped, 0);
+    assertEquals([pair.send(new Uint8Array(60)), pair.receive()], [FULL, []]);
+  });
+}
 
 Deno.test("releasePool has every static grant unmapped while the interface stays up", () => {
   const pair = openPair({ queues: 2, grants: 100 });
