@@ -1,7 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Counters } from "../../core/counters.ts";
+import { Frame } from "../../core/frame.ts";
 import { netif_extra_info_gso, netif_tx_request, NETTXF, sring_header } from "../../plugins/xen/mod.ts";
 import { openPair, type TestPair } from "./pair.ts";
+import { RawFrontend } from "./raw_frontend.ts";
 
 const OPERATIONS = ["grant.tx.copy", "grant.tx.map", "grant.tx.unmap", "grant.rx.copy"] as const;
 
@@ -76,13 +78,22 @@ Deno.test("an offset adds a slot, and a short first slot a copy", () => {
   assertEquals(operations(cost(short, 1514)), [2, 1, 1, 1]);
 });
 
-Deno.test("the whole first slot is copied when 17 slots follow it", () => {
-  const crowded = openPair({ "static-grants": "off", "tx-offset": 3968 });
-  // 128 bytes at the end of a page, then 16 pages: 17 slots, so the head fills the first one.
-  assertEquals(operations(cost(crowded, 65535)), [1, 16, 16, 16]);
+Deno.test("the whole first slot is copied when 17 slots follow it, and only its head when 16 do", () => {
+  for (const [slots, maps] of [[17, 17], [18, 17]] as const) {
+    const raw = new RawFrontend().connect();
+    for (let i = 0; i < slots; i++) {
+      raw.grant(20 + i, 20 + i);
+      const size = i === 0 ? 1000 + 100 * (slots - 1) : 100;
+      raw.tx({ gref: 20 + i, id: i, size, flags: i + 1 < slots ? NETTXF.more_data : 0 });
+    }
+    raw.publish("tx");
+    raw.service();
+    assertEquals(raw.frames.length, 1);
+    assertEquals(operations(raw.device.counters()), [1, maps, maps, 0], `${slots} slots`);
+  }
 });
 
-Deno.test("setup costs a map per page and a map and unmap for the list; static grants pay from 172 frames on", () => {
+Deno.test("setup costs a map per page and a map and unmap for the list; static grants pay from 129 frames there and back on", () => {
   const pair = openPair({ grants: 256 });
   const setup = pair.device.counters();
   assertEquals([setup["grant.setup.map"], setup["grant.setup.unmap"]], [256 + 1, 1]);
@@ -101,8 +112,35 @@ Deno.test("setup costs a map per page and a map and unmap for the list; static g
   const end = pair.device.counters();
   assertEquals(end["grant.setup.map"]! + end["grant.setup.unmap"]!, 514);
   assertEquals(pair.grants.mapped, 0);
-  // By direction, as the published arithmetic has it.
-  assertEquals([Math.ceil(514 / 3), Math.ceil(514 / 1)], [172, 514]);
+});
+
+Deno.test("static grants pay from 172 full-sized frames sent on, or from 514 received", () => {
+  const frames = { sent: 0, received: 0 };
+  for (const way of ["sent", "received"] as const) {
+    const raw = new RawFrontend().connect();
+    const refs = Array.from({ length: 256 }, (_, i) => 200 + i);
+    for (const ref of refs) raw.grant(ref, 20 + ref % 64);
+    raw.grant(10, 10);
+    raw.list(10, refs);
+    assertEquals(raw.ask(9, 0, 10, refs.length), [0, 0]);
+    const spent = () => {
+      const counters = raw.device.counters();
+      return counters["grant.setup.map"]! + counters["grant.setup.unmap"]! + 256;
+    };
+    const frame = new Frame();
+    frame.set(new Uint8Array(1514), 0, 1514);
+    for (; raw.device.counters()["grant.saved"]! < spent(); frames[way]++) {
+      if (way === "sent") {
+        raw.tx({ gref: 200 + frames.sent % 256, id: 1, size: 1514 });
+        raw.publish("tx");
+        raw.service();
+      } else {
+        raw.post(200 + frames.received % 256, 1);
+        assertEquals(raw.device.deliver(frame), 0);
+      }
+    }
+  }
+  assertEquals(frames, { sent: 172, received: 514 });
 });
 
 Deno.test("hits and misses mix in one frame when the pool is short of pages", () => {
