@@ -60,17 +60,18 @@ export class DeviceSpace {
 
   /** Shows the bytes of a mapping, as far as there are any. */
   #show({ start, last, addr, perm }: IotlbEntry): void {
-    for (const region of this.#process.backed.regions) {
+    for (const backing of this.#process.backings) {
       // An address of the process plus this is an address of the device.
       const shift = start - addr;
-      const first = BigInt(region.start) + shift;
-      const end = BigInt(region.end) + shift;
+      const first = BigInt(backing.start) + shift;
+      const end = BigInt(backing.end) + shift;
       const low = first > start ? first : start;
       const high = end - 1n < last ? end : last + 1n;
-      const access = region.access & perm;
+      const access = backing.access & perm;
       if (low >= high || high > REACH || access === 0) continue;
-      const offset = Number(low - shift) + region.delta;
-      this.space.map(Number(low), region.memory, offset, Number(high - low), access);
+      // Not computed from addresses: as floats, offsets would slow the queues down.
+      const offset = backing.offset + Number(low - first);
+      this.space.map(Number(low), backing.memory, offset, Number(high - low), access);
     }
   }
 }

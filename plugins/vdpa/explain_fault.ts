@@ -36,7 +36,7 @@ function diagnose(
     }
     const region = space.space.find(Number(at), 0);
     if (!region) {
-      const home = at <= REACH && process.backed.find(Number(entry.addr + at - entry.start), 0);
+      const home = at <= REACH && process.backing(Number(entry.addr + at - entry.start));
       return [home ? "iova-permission" : "iova-unbacked", at];
     }
     access &= region.access;

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { type Access, AddressSpace, type Region } from "../../core/address_space.ts";
+import type { Access } from "../../core/address_space.ts";
 import type { Memory } from "../../core/memory.ts";
 import { Iotlb, type IotlbEntry } from "./iotlb.ts";
 
@@ -14,12 +14,29 @@ import { Iotlb, type IotlbEntry } from "./iotlb.ts";
 const MODELLED = 3;
 
 /**
+ * Bytes at an address of the process. It is no `Region`: process addresses are too large for the engine's integers, and
+ * regions that share a class with those that queues use would slow these down.
+ */
+export interface Backing {
+  /** First address. */
+  readonly start: number;
+  /** First address behind it. */
+  readonly end: number;
+  /** Where the bytes are. */
+  readonly memory: Memory;
+  /** Where they start in `memory`. */
+  readonly offset: number;
+  /** What a device may do with them at most. */
+  readonly access: Access;
+}
+
+/**
  * Sections of process memory. Each is physically contiguous, two are never: where a mapping crosses from one into the
  * next, the kernel makes two entries of it.
  */
 export class ProcessMemory {
   /** Where there are bytes. */
-  readonly backed: AddressSpace = new AddressSpace();
+  readonly backings: Backing[] = [];
   readonly #sections: Iotlb = new Iotlb(0);
 
   /**
@@ -38,8 +55,18 @@ export class ProcessMemory {
    *
    * @throws {RangeError} If the range leaves the memory or overlaps other bytes.
    */
-  back(address: number, memory: Memory, offset: number, size: number, access: Access): Region {
-    return this.backed.map(address, memory, offset, size, access);
+  back(address: number, memory: Memory, offset: number, size: number, access: Access): void {
+    const end = address + size;
+    const taken = this.backings.some((other) => other.start < end && other.end > address);
+    if (taken || offset < 0 || offset + size > memory.size) {
+      throw new RangeError(`Cannot put ${size} bytes at 0x${address.toString(16)}`);
+    }
+    this.backings.push({ start: address, end, memory, offset, access });
+  }
+
+  /** The bytes that hold the one at `address`, if it has any. */
+  backing(address: number): Backing | undefined {
+    return this.backings.find(({ start, end }) => address >= start && address < end);
   }
 
   /**

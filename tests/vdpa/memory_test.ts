@@ -31,6 +31,12 @@ Deno.test("ProcessMemory.pin finds a piece in every section that a range touches
   assertEquals(pieces(0x2800n, 0x2000n), undefined);
   assertEquals(pieces(0n, 1n), undefined);
   assertThrows(() => process.addSection(0x1fff, 2), RangeError, "EEXIST");
+  const memory = new Memory(0x1000);
+  process.back(0x1000, memory, 0, 0x800, READ);
+  assertEquals(process.backing(0x17ff)?.memory, memory);
+  assertEquals(process.backing(0x1800), undefined);
+  assertThrows(() => process.back(0x17ff, memory, 0, 1, READ), RangeError, "0x17ff");
+  assertThrows(() => process.back(0x2000, memory, 0x800, 0x801, READ), RangeError, "0x2000");
 });
 
 Deno.test("DeviceSpace shows the bytes of a mapping, as far as there are any, with what both sides allow", () => {

@@ -42,9 +42,8 @@ class Bench {
     const [driver, device] = this.area.pieces;
     let iova = IOVA;
     for (const piece of [driver!, device!]) {
-      const region = this.process.backed.find(piece.uaddr, 0)!;
-      const length = Math.min(piece.size, region.end - region.start);
-      rings.map(iova, region.memory, region.offsetOf(piece.uaddr), length, piece.perm);
+      const { start, end, memory, offset } = this.process.backing(piece.uaddr)!;
+      rings.map(iova, memory, offset, Math.min(piece.size, end - start), piece.perm);
       iova += piece.size;
     }
     this.device = new DeviceQueue("device", 1, SIZE, rings, new AddressSpace(), { profile: "linux" });
