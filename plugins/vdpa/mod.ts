@@ -38,7 +38,7 @@ export * from "./ioctls.ts";
 export * from "./iotlb.ts";
 export * from "./layout.ts";
 export { type ModelName, MODELS, type VdpaModel } from "./models.ts";
-export { ProcessMemory } from "./process_memory.ts";
+export { type Backing, ProcessMemory } from "./process_memory.ts";
 export { VhostError, VhostVdpa } from "./vhost.ts";
 export { type IotlbMessage, VhostTables } from "./vhost_iotlb.ts";
 
