@@ -133,6 +133,8 @@ export class DeviceCounters {
   rxDescriptors = 0;
   /** `device.rx.no_buffers` */
   rxNoBuffers = 0;
+  /** `device.rx.runts` */
+  rxRunts = 0;
   /** `device.rx.header_splits` */
   rxHeaderSplits = 0;
   /** `device.interrupts` */
@@ -241,6 +243,7 @@ const DEVICE: readonly Row<DeviceCounters>[] = [
     "GQI: receive descriptors written; DQO: receive completions written",
   ],
   ["rxNoBuffers", "device.rx.no_buffers", "times a frame had to wait for receive buffers"],
+  ["rxRunts", "device.rx.runts", "empty frames from the wire, which end in the device"],
   ["rxHeaderSplits", "device.rx.header_splits", "frames whose headers went to a header buffer"],
   ["interrupts", "device.interrupts", "interrupts raised"],
   [

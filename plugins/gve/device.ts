@@ -8,7 +8,14 @@ import type { AddressSpace } from "../../core/address_space.ts";
 import type { Counters } from "../../core/counters.ts";
 import type { Frame } from "../../core/frame.ts";
 import type { FrameBatch } from "../../core/frame_batch.ts";
-import { type DeviceHalf, type Doorbell, NO_BUFFERS, type Registers, type Wire } from "../../core/plugin.ts";
+import {
+  type DeviceHalf,
+  type Doorbell,
+  NO_BUFFERS,
+  OVERSIZE,
+  type Registers,
+  type Wire,
+} from "../../core/plugin.ts";
 import { AdminDevice, doorbellWords, type RxQueue } from "./admin_device.ts";
 import { DEVICE_STATUS } from "./constants.ts";
 import { DeviceCounters, deviceReadings } from "./counters.ts";
@@ -102,8 +109,14 @@ export class GveDevice implements DeviceHalf {
     const { rx, steering } = this.#admin;
     let queue: RxQueue | undefined = rx[0];
     if (this.#admin.steers) queue = rx[steering.steer(frame)] ?? queue;
-    if (queue === undefined || !queue.deliver(frame, steering)) return NO_BUFFERS;
-    return queue.queue;
+    if (queue === undefined) return NO_BUFFERS;
+    if (frame.length > queue.largestFrame) return OVERSIZE;
+    if (frame.length === 0) {
+      // The hardware knows no empty buffers: such a frame ends here.
+      this.#counters.rxRunts++;
+      return queue.queue;
+    }
+    return queue.deliver(frame, steering) ? queue.queue : NO_BUFFERS;
   }
 
   /** Puts frames into receive buffers in one loop, as far as that is possible. */
@@ -170,6 +183,10 @@ export class GveDevice implements DeviceHalf {
       this.#counters.interruptsSuppressed++;
       return;
     }
+    // Completions that were held back come with the interrupt.
+    for (const queue of this.#admin.rx) {
+      if (queue instanceof DqoRxDevice && queue.block === block) queue.publish();
+    }
     block.pending = false;
     // DQO interrupts are one-shot; GQI drivers mask theirs in the handler.
     if (isDqo(this.#admin.format)) block.armed = false;
@@ -184,5 +201,7 @@ export class GveDevice implements DeviceHalf {
     if (block === undefined || block.word !== word) return;
     if (isDqo(format)) block.armed = (value & (DQO_ENABLE | DQO_NO_INTERRUPTS)) !== 0;
     else block.armed = (swap32(value) & GQI_MASK) === 0;
+    // What happened while interrupts were off is told now.
+    if (block.armed && block.pending) this.#raiseBlock(block);
   }
 }

@@ -24,7 +24,8 @@ const MAX_RING = 32768;
 const MIN_GQI_TX = 256;
 const MIN_GQI_RX = 64;
 const MIN_DQO = 64;
-const DEFAULT_RING = 512;
+/** Enough for a batch of 64 and for the longest frame; larger rings only spread buffers over more cache lines. */
+const DEFAULT_RING = 256;
 const MAX_QUEUES = 16;
 const MAX_MTU = 65521;
 const DEFAULT_MTU = 1460;

@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import type { ValuesInput } from "../../core/layout.ts";
+import { NO_BUFFERS, OVERSIZE } from "../../core/plugin.ts";
 import * as g from "../../plugins/gve/mod.ts";
 import { assertDeviceFault } from "./faults.ts";
 import { type RawDriver, type RawQueue, receiving, transmitting } from "./raw_driver.ts";
@@ -197,4 +198,14 @@ Deno.test("a frame that the wire does not take stays on the ring", () => {
   raw.open = true;
   assertEquals(raw.service(), 2);
   assertEquals(raw.frames.length, 2);
+});
+
+Deno.test("deliver() tells frames that can never fit, and ends empty ones", () => {
+  for (const format of ["gqi-rda", "dqo-rda"]) {
+    const { raw } = receiving({ format });
+    assertEquals(raw.deliver(new Uint8Array(64 * 2048 + 1)), OVERSIZE, format);
+    assertEquals(raw.deliver(new Uint8Array(60 * 2048)), NO_BUFFERS, format);
+    assertEquals(raw.deliver(new Uint8Array(0)), 0, format);
+    assertEquals(raw.device.counters()["device.rx.runts"], 1, format);
+  }
 });

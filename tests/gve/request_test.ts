@@ -197,7 +197,7 @@ Deno.test("copied bytes are counted where they are copied", () => {
     assertEquals(count(format, "tx.unmapped_bytes"), 0, format);
     assertEquals(count(format, "tx.dma_maps"), 10, format);
   }
-  assertEquals(count("gqi-qpl", "pages.registered"), 64 + 512);
-  assertEquals(count("dqo-qpl", "pages.registered"), 512 + 1024);
+  assertEquals(count("gqi-qpl", "pages.registered"), 64 + 256);
+  assertEquals(count("dqo-qpl", "pages.registered"), 512 + 512);
   assertEquals(count("dqo-rda", "pages.registered"), 0);
 });

@@ -137,6 +137,11 @@ export class DqoRxDevice {
     return this.#options.headerSize > 0;
   }
 
+  /** Longest frame that a full ring holds. */
+  get largestFrame(): number {
+    return this.#mask * this.#options.bufferSize;
+  }
+
   /**
    * Puts a frame into as many buffers as it takes.
    *

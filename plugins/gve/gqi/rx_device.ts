@@ -87,6 +87,11 @@ export class GqiRxDevice {
     return this.#options.list?.id ?? -1;
   }
 
+  /** Longest frame that a full ring holds. */
+  get largestFrame(): number {
+    return this.#options.size * this.#options.bufferSize - GQI_RX_PAD;
+  }
+
   /**
    * Puts a frame into as many slots as it takes.
    *
