@@ -44,7 +44,9 @@ export interface ControlTarget {
   readonly hash: HashConfiguration;
   /** Static grants by queue; none if the backend does not support them. */
   readonly statics: readonly StaticGrants[] | undefined;
-  /** Whether a key that is too long is INVALID_PARAMETER, as in Linux, or BUFFER_OVERFLOW, as in the header. */
+  /**
+   * Whether a key that is too long is INVALID_PARAMETER, as in Linux, or BUFFER_OVERFLOW, as in the header.
+   */
   readonly linux: boolean;
 }
 
@@ -59,7 +61,10 @@ export class ControlServer {
   readonly #ring: BackRing;
   readonly #target: ControlTarget;
   readonly #notify: (wanted: boolean) => void;
-  /** A private copy of the page under judgement: it is read once, whatever the frontend does to it meanwhile. */
+  /**
+   * A private copy of the page under judgement: it is read once, whatever the frontend does to it
+   * meanwhile.
+   */
   readonly #page = new Memory(PAGE_SIZE);
   #data = 0;
 

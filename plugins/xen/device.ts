@@ -206,7 +206,10 @@ export class XenDevice implements DeviceHalf {
     return { memory: grants.memory, offset: grants.offset };
   }
 
-  /** Maps a ring page and attaches at the frontend's response index, as Linux does when a backend is restarted. */
+  /**
+   * Maps a ring page and attaches at the frontend's response index, as Linux does when a backend is
+   * restarted.
+   */
   #mapRing(name: string, ref: number, slotSize: number): BackRing {
     const { memory, offset } = this.#mapPage(name, ref);
     const ring = new BackRing(memory, offset, slotSize, BackRing.readResponseIndex(memory, offset));

@@ -1,5 +1,6 @@
 /**
- * The backend's receive side of one queue: frames from the wire go into the pages that the frontend has posted.
+ * The backend's receive side of one queue: frames from the wire go into the pages that the frontend has
+ * posted.
  *
  * @module
  */
@@ -88,7 +89,8 @@ export class RxBack {
   /**
    * Puts a frame into posted pages, each filled to its end. Responses are written, not yet published.
    *
-   * @param frame The frame. It counts as contiguous and page-aligned: one copy per page, wherever its pieces lie.
+   * @param frame The frame. It counts as contiguous and page-aligned: one copy per page, wherever its
+   * pieces lie.
    * @param gsoType If not NONE, a GSO extra info goes with it.
    * @param gsoSize Its segment size.
    * @param hash If given and it has a hash of this frame, a HASH extra info goes with it.
@@ -165,7 +167,10 @@ export class RxBack {
     return i;
   }
 
-  /** Whether so many requests are posted; if not, asks to be notified of the next one. `xenvif_rx_ring_slots_available`. */
+  /**
+   * Whether so many requests are posted; if not, asks to be notified of the next one.
+   * `xenvif_rx_ring_slots_available`.
+   */
   #posted(wanted: number): boolean {
     const ring = this.ring;
     for (;;) {
@@ -252,7 +257,10 @@ export class RxBack {
     this.#batch = 0;
   }
 
-  /** Publishes what was delivered. Whether the frontend wants to be notified; undefined if there was nothing. */
+  /**
+   * Publishes what was delivered. Whether the frontend wants to be notified; undefined if there was
+   * nothing.
+   */
   push(): boolean | undefined {
     if (this.#batch > 0) this.#endBatch();
     const ring = this.ring;

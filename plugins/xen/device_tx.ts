@@ -32,7 +32,10 @@ const MAP_READONLY = GNTMAP.host_map | GNTMAP.readonly;
 
 /** Bytes that Linux copies from the head of a packet, mapping the rest. `XEN_NETBACK_TX_COPY_LEN`. */
 const HEAD = 128;
-/** With this many slots behind the first, Linux copies the first slot whole, so that the mapped ones fit an skb. */
+/**
+ * With this many slots behind the first, Linux copies the first slot whole, so that the mapped ones fit an
+ * skb.
+ */
 const CROWDED = 17;
 /** A slot that is no static grant. */
 const NO_ENTRY = -1;
@@ -97,7 +100,10 @@ export class TxBack {
   readonly #ownOffset: number;
   /** The packet now being worked on. */
   readonly #packet: TxPacket;
-  /** What was done for each of its slots: entry of the static table, or {@linkcode NO_ENTRY} or {@linkcode BAD_GRANT}. */
+  /**
+   * What was done for each of its slots: entry of the static table, or {@linkcode NO_ENTRY} or {@linkcode
+   * BAD_GRANT}.
+   */
   readonly #entry = new Int32Array(MOST_SLOTS);
   /** Handle of each slot's mapping + 1, or 0. */
   readonly #handle = new Uint32Array(MOST_SLOTS);
@@ -148,7 +154,8 @@ export class TxBack {
    * Hands what the frontend has sent to the wire. Responses are written, not yet published.
    *
    * @returns How many requests were consumed.
-   * @throws {RingFault} `tx-request-overrun`, `tx-missing-slots`, `tx-missing-extra`, `tx-extra-type`, `tx-gso`,
+   * @throws {RingFault} `tx-request-overrun`, `tx-missing-slots`, `tx-missing-extra`, `tx-extra-type`,
+   * `tx-gso`,
    * `tx-too-many-slots` or `tx-cross-page`.
    */
   service(wire: Wire): number {
@@ -174,7 +181,8 @@ export class TxBack {
   }
 
   /**
-   * Passes packets of one slot each that lie in static grants to the wire in one go. The first slot that is not so,
+   * Passes packets of one slot each that lie in static grants to the wire in one go. The first slot that is
+   * not so,
    * or not as it should be, ends the batch: it is read anew and judged on its own.
    *
    * @returns Whether the wire took any, or there were none.
@@ -261,7 +269,10 @@ export class TxBack {
     wire.drop(this.#number, reason);
   }
 
-  /** Gets at the bytes of all slots. False if a grant is bad; the packet's mappings and hits are then still there. */
+  /**
+   * Gets at the bytes of all slots. False if a grant is bad; the packet's mappings and hits are then still
+   * there.
+   */
   #gather(total: number): boolean {
     const { policy } = this.#settings;
     const { count, size: sizes } = this.#packet;
@@ -324,7 +335,10 @@ export class TxBack {
     return true;
   }
 
-  /** A slot's grant was bad: that slot is answered with an error, the others are not, and the packet is dropped. */
+  /**
+   * A slot's grant was bad: that slot is answered with an error, the others are not, and the packet is
+   * dropped.
+   */
   #dropBadGrant(wire: Wire): false {
     this.#answer();
     wire.drop(this.#number, "bad-grant");
@@ -353,7 +367,10 @@ export class TxBack {
     }
   }
 
-  /** Answers the packet's slots: at once if all bytes were copied or static, after the unmap if they were mapped. */
+  /**
+   * Answers the packet's slots: at once if all bytes were copied or static, after the unmap if they were
+   * mapped.
+   */
   #answer(): void {
     this.#open = false;
     const { count, id } = this.#packet;

@@ -157,7 +157,8 @@ export class XenDriver implements DriverHalf {
   }
 
   /**
-   * Has the static grants of all queues unmapped by the backend, which {@linkcode XenDriver.disconnect} alone would do
+   * Has the static grants of all queues unmapped by the backend, which {@linkcode XenDriver.disconnect}
+   * alone would do
    * as well. Step by step: let the backend work between two calls of `next`.
    *
    * @returns How many were unmapped.
@@ -224,7 +225,8 @@ export class XenDriver implements DriverHalf {
       copybreak: options.poolUse === "copy" ? options.copybreak : XEN_NETIF_MAX_TX_SIZE,
       recycle: options.poolUse === "recycle",
       ownPages: options.poolUse === "copy" && txPool > 0,
-      // Linux's backend drops a packet whose first slot is shorter than an Ethernet header, so netfront moves it.
+      // Linux's backend drops a packet whose first slot is shorter than an Ethernet header, so netfront
+      // moves it.
       txOffset: cramped ? 0 : options.txOffset,
     });
     const rx = new RxFront(`rx${number}`, dma, rxPage, this.grants, {
@@ -240,7 +242,10 @@ export class XenDriver implements DriverHalf {
     return { txRing, rxRing, txPort, rxPort };
   }
 
-  /** The longest frame that can pass: what one request can state, what the slots allowed and the pages there are hold. */
+  /**
+   * The longest frame that can pass: what one request can state, what the slots allowed and the pages there
+   * are hold.
+   */
   #longestFrame(sg: boolean): number {
     const { tx, rx } = this.#queues[0]!;
     // Of the pages posted for receive, extra infos may take one each: a GSO, and with several queues a hash.
@@ -249,7 +254,10 @@ export class XenDriver implements DriverHalf {
     return Math.min(XEN_NETIF_MAX_TX_SIZE, slots * PAGE_SIZE - this.#options.txOffset);
   }
 
-  /** Control messages at bring-up: static grants for each queue, and with several queues how to spread over them. */
+  /**
+   * Control messages at bring-up: static grants for each queue, and with several queues how to spread over
+   * them.
+   */
   *#configure(client: ControlClient, page: MessagePage): Generator<void> {
     let supported = this.#options.pool > 0;
     for (const [number, { tx, rx }] of this.#queues.entries()) {

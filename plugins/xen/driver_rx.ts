@@ -53,7 +53,9 @@ export interface RxSettings {
   readonly ordinaryPages: number;
   /** Whether received bytes are copied out of pool pages at once. */
   readonly copyOut: boolean;
-  /** Whether frames shorter than an Ethernet header are dropped, and ids of responses ignored, as in Linux. */
+  /**
+   * Whether frames shorter than an Ethernet header are dropped, and ids of responses ignored, as in Linux.
+   */
   readonly linux: boolean;
 }
 
@@ -234,7 +236,9 @@ export class RxFront {
     this.#writeRequest(page, this.pages.firstRef + page);
   }
 
-  /** A packet of several slots or with extra infos. It is judged as a whole before the sink sees any of it. */
+  /**
+   * A packet of several slots or with extra infos. It is judged as a whole before the sink sees any of it.
+   */
   #receiveLong(queue: number, sink: FrameSink, producer: number, first: number): void {
     const { ring } = this;
     const view = ring.memory.view;

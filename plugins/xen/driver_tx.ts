@@ -45,7 +45,10 @@ const NULL = NETIF_RSP.NULL;
 const NO_PAGE = 0xffff;
 /** Pages that the longest packet can touch, wherever it starts. */
 const MOST_PAGES = Math.ceil((PAGE_SIZE - 1 + XEN_NETIF_MAX_TX_SIZE) / PAGE_SIZE);
-/** Frames taken in one go: with many more, their pages leave the nearest caches before the backend reads them. */
+/**
+ * Frames taken in one go: with many more, their pages leave the nearest caches before the backend reads
+ * them.
+ */
 const MOST_AT_ONCE = 128;
 
 /** How a frontend lays out what it sends. */
@@ -56,7 +59,10 @@ export interface TxSettings {
   readonly ordinaryPages: number;
   /** Frames up to this length are put into the pool. */
   readonly copybreak: number;
-  /** Whether the guest builds its frames in pages of the pool, so that nothing is copied for the pool's sake. */
+  /**
+   * Whether the guest builds its frames in pages of the pool, so that nothing is copied for the pool's
+   * sake.
+   */
   readonly recycle: boolean;
   /** Whether frames are first laid into pages of the guest's own and copied into the pool from there. */
   readonly ownPages: boolean;

@@ -5,11 +5,16 @@
  */
 import type { Clock } from "../../core/clock.ts";
 
-/** What a half uses of event channels. Sends that meet a pending bit merge, so there can be fewer events than sends. */
+/**
+ * What a half uses of event channels. Sends that meet a pending bit merge, so there can be fewer events
+ * than sends.
+ */
 export interface EventPorts {
   /** Makes a port to which the other domain may bind. `EVTCHNOP_alloc_unbound`. */
   allocate(): number;
-  /** Binds to a port of the other domain, and makes the own port pending once. `EVTCHNOP_bind_interdomain`. */
+  /**
+   * Binds to a port of the other domain, and makes the own port pending once. `EVTCHNOP_bind_interdomain`.
+   */
   bind(remote: number): number;
   /** Notifies the other end of an own port. `EVTCHNOP_send`. */
   send(port: number): void;
@@ -87,7 +92,10 @@ const SHORTEST_WAIT = 4;
 /** The longest, in milliseconds. */
 const LONGEST_WAIT = 1000;
 
-/** Keeps a backend that sends events without work from holding up a frontend (XSA-391), as Linux's late EOI does. */
+/**
+ * Keeps a backend that sends events without work from holding up a frontend (XSA-391), as Linux's late EOI
+ * does.
+ */
 export class EventThrottle {
   readonly #clock: Clock;
   #idle = 0;

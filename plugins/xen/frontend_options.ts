@@ -48,7 +48,10 @@ export interface PacketPages {
   readonly rxOrdinary: number;
 }
 
-/** The pages of a queue: a pool serves receive first, and each direction has no more than its ring has slots. */
+/**
+ * The pages of a queue: a pool serves receive first, and each direction has no more than its ring has
+ * slots.
+ */
 export function packetPages(options: FrontendOptions): PacketPages {
   const rxPool = Math.min(Math.ceil(options.pool / 2), RX_SLOTS);
   const txPool = Math.min(options.pool - rxPool, TX_SLOTS);

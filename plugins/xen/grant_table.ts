@@ -1,8 +1,10 @@
 /**
  * The hypervisor's part of grants: map, unmap and copy, judged by the bytes of a domain's grant table.
  *
- * A domain writes entries (`grant_entries.ts`), another one names them by reference. This model stands between the two
- * as Xen does: it reads the entry's bytes, checks them, finds the page, and sets the in-use bits in the granter's
+ * A domain writes entries (`grant_entries.ts`), another one names them by reference. This model stands
+ * between the two
+ * as Xen does: it reads the entry's bytes, checks them, finds the page, and sets the in-use bits in the
+ * granter's
  * own entry. It knows neither half.
  *
  * @module
@@ -183,8 +185,10 @@ export class GrantTable {
   }
 
   /**
-   * Checks a copy into a granted page, `GNTTABOP_copy` with a reference as destination, and says where its bytes go:
-   * `memory` and `offset` are then set, and the caller moves the bytes. (A receive copy gathers them from several
+   * Checks a copy into a granted page, `GNTTABOP_copy` with a reference as destination, and says where its
+   * bytes go:
+   * `memory` and `offset` are then set, and the caller moves the bytes. (A receive copy gathers them from
+   * several
    * places; the operation stays one per page.)
    *
    * @returns `GNTST_*`. A copy of no bytes is okay whatever else it names.
@@ -198,7 +202,8 @@ export class GrantTable {
     return GNTST.okay;
   }
 
-  // The in-use bits that a copy sets and clears again cannot be seen in between, as nothing else runs: left out.
+  // The in-use bits that a copy sets and clears again cannot be seen in between, as nothing else runs: left
+  // out.
   #findForCopy(ref: number, offset: number, length: number, writable: boolean): number {
     if (offset + length > PAGE_SIZE) return GNTST.bad_copy_arg;
     if (ref >= this.#entries) return GNTST.bad_gntref;

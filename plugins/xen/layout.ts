@@ -39,7 +39,10 @@ export const NETTXF: Readonly<Record<"csum_blank" | "data_validated" | "more_dat
     extra_info: 1 << 3,
   };
 
-/** `netif_rx_response.flags`, in the header `NETRXF_*`: the two checksum bits are the other way round than in transmit. */
+/**
+ * `netif_rx_response.flags`, in the header `NETRXF_*`: the two checksum bits are the other way round than
+ * in transmit.
+ */
 export const NETRXF: Readonly<
   Record<"data_validated" | "csum_blank" | "more_data" | "extra_info" | "gso_prefix", number>
 > = {
@@ -50,7 +53,10 @@ export const NETRXF: Readonly<
   gso_prefix: 1 << 4,
 };
 
-/** Status of a response, in the header `NETIF_RSP_*`. A receive response holds a byte count instead if it is not negative. */
+/**
+ * Status of a response, in the header `NETIF_RSP_*`. A receive response holds a byte count instead if it is
+ * not negative.
+ */
 export const NETIF_RSP: Readonly<Record<"DROPPED" | "ERROR" | "OKAY" | "NULL", number>> = {
   DROPPED: -2,
   ERROR: -1,
@@ -58,7 +64,10 @@ export const NETIF_RSP: Readonly<Record<"DROPPED" | "ERROR" | "OKAY" | "NULL", n
   NULL: 1,
 };
 
-/** `netif_extra_info.type`, in the header `XEN_NETIF_EXTRA_TYPE_*`. XDP is only in Linux's copy of the header. */
+/**
+ * `netif_extra_info.type`, in the header `XEN_NETIF_EXTRA_TYPE_*`. XDP is only in Linux's copy of the
+ * header.
+ */
 export const XEN_NETIF_EXTRA_TYPE: Readonly<
   Record<"NONE" | "GSO" | "MCAST_ADD" | "MCAST_DEL" | "HASH" | "XDP", number>
 > = { NONE: 0, GSO: 1, MCAST_ADD: 2, MCAST_DEL: 3, HASH: 4, XDP: 5 };
@@ -80,7 +89,9 @@ export const XEN_NETIF_CTRL_HASH_ALGORITHM: Readonly<Record<"NONE" | "TOEPLITZ",
   TOEPLITZ: 1,
 };
 
-/** Hash types as bit numbers, as the HASH extra info carries them. Control messages take the masks `1 << n`. */
+/**
+ * Hash types as bit numbers, as the HASH extra info carries them. Control messages take the masks `1 << n`.
+ */
 export const XEN_NETIF_CTRL_HASH_TYPE: Readonly<Record<"IPV4" | "IPV4_TCP" | "IPV6" | "IPV6_TCP", number>> = {
   IPV4: 0,
   IPV4_TCP: 1,
@@ -118,7 +129,9 @@ export const XEN_NETIF_CTRL_TYPE: Readonly<
   DEL_GREF_MAPPING: 10,
 };
 
-/** Control status, in the header `XEN_NETIF_CTRL_STATUS_*`: 32 bits in a response, 16 in a `xen_netif_gref`. */
+/**
+ * Control status, in the header `XEN_NETIF_CTRL_STATUS_*`: 32 bits in a response, 16 in a `xen_netif_gref`.
+ */
 export const XEN_NETIF_CTRL_STATUS: Readonly<
   Record<"SUCCESS" | "NOT_SUPPORTED" | "INVALID_PARAMETER" | "BUFFER_OVERFLOW", number>
 > = { SUCCESS: 0, NOT_SUPPORTED: 1, INVALID_PARAMETER: 2, BUFFER_OVERFLOW: 3 };

@@ -163,7 +163,8 @@ export function frontendOptions(values: OptionValues): FrontendOptions {
 }
 
 /**
- * Where the backend of the pipe keeps its own pages: in the same buffer as everything else, so that its copies stay
+ * Where the backend of the pipe keeps its own pages: in the same buffer as everything else, so that its
+ * copies stay
  * inside one buffer. The frontend does not know them.
  */
 function ownPages(dma: DmaMemory, queues: number) {

@@ -17,7 +17,10 @@ export class PagePool {
   readonly poolPages: number;
   /** How many pages are ordinary. */
   readonly ordinaryPages: number;
-  /** Pages below this number are granted for good: the pool's size, or 0 if the backend keeps no static grants. */
+  /**
+   * Pages below this number are granted for good: the pool's size, or 0 if the backend keeps no static
+   * grants.
+   */
   granted: number;
   readonly #grants: GrantEntries;
   readonly #readonly: boolean;
@@ -66,7 +69,10 @@ export class PagePool {
     else this.#free[1][this.#freeOrdinary++] = page;
   }
 
-  /** The backend keeps static grants only for the first `keep` pages: the others are granted for each use as well. */
+  /**
+   * The backend keeps static grants only for the first `keep` pages: the others are granted for each use as
+   * well.
+   */
   limit(keep: number): void {
     for (let page = keep; page < this.granted; page++) this.#grants.end(this.firstRef + page);
     this.granted = Math.min(this.granted, keep);

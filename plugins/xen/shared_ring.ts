@@ -16,7 +16,10 @@ const RSP_PROD = sring_header.offsetOf("rsp_prod");
 const RSP_EVENT = sring_header.offsetOf("rsp_event");
 const HEADER = sring_header.size;
 
-/** Slots of a ring page, given the size of one in bytes: what fits, rounded down to a power of two. `__RING_SIZE`. */
+/**
+ * Slots of a ring page, given the size of one in bytes: what fits, rounded down to a power of two.
+ * `__RING_SIZE`.
+ */
 export function ringSize(slotSize: number): number {
   return 1 << (31 - Math.clz32(Math.floor((PAGE_SIZE - HEADER) / slotSize)));
 }
@@ -83,7 +86,10 @@ export class FrontRing extends RingEnd {
     return this.#published;
   }
 
-  /** Reads the backend's producer index. Whether it can be true is for the caller to judge: {@linkcode overflows}. */
+  /**
+   * Reads the backend's producer index. Whether it can be true is for the caller to judge: {@linkcode
+   * overflows}.
+   */
   readProducer(): number {
     return this.memory.view.getUint32(this.page + RSP_PROD, true);
   }
@@ -96,7 +102,10 @@ export class FrontRing extends RingEnd {
     return distance32(producer, this.rspCons) > distance32(this.#published, this.rspCons);
   }
 
-  /** Publishes the requests written. Whether the backend wants to be notified. `RING_PUSH_REQUESTS_AND_CHECK_NOTIFY`. */
+  /**
+   * Publishes the requests written. Whether the backend wants to be notified.
+   * `RING_PUSH_REQUESTS_AND_CHECK_NOTIFY`.
+   */
   push(): boolean {
     const old = this.#published;
     const now = this.reqProd;
@@ -141,12 +150,18 @@ export class BackRing extends RingEnd {
     return this.#published;
   }
 
-  /** Reads the frontend's producer index. Whether it can be true is for the caller to judge: {@linkcode overflows}. */
+  /**
+   * Reads the frontend's producer index. Whether it can be true is for the caller to judge: {@linkcode
+   * overflows}.
+   */
   readProducer(): number {
     return this.memory.view.getUint32(this.page + REQ_PROD, true);
   }
 
-  /** Whether a producer index that was read claims more requests than there are slots. `RING_REQUEST_PROD_OVERFLOW`. */
+  /**
+   * Whether a producer index that was read claims more requests than there are slots.
+   * `RING_REQUEST_PROD_OVERFLOW`.
+   */
   overflows(producer: number): boolean {
     return distance32(producer, this.rspProd) > this.size;
   }
@@ -163,7 +178,10 @@ export class BackRing extends RingEnd {
     return distance32(this.reqCons, this.rspProd) >= this.size;
   }
 
-  /** Publishes the responses written. Whether the frontend wants to be notified. `RING_PUSH_RESPONSES_AND_CHECK_NOTIFY`. */
+  /**
+   * Publishes the responses written. Whether the frontend wants to be notified.
+   * `RING_PUSH_RESPONSES_AND_CHECK_NOTIFY`.
+   */
   push(): boolean {
     const old = this.#published;
     const now = this.rspProd;

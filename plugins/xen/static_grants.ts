@@ -1,7 +1,8 @@
 /**
  * The backend's table of static grants: references of one queue that stay mapped.
  *
- * The data rings do not change with them. A slot whose reference is found here is read or written through the mapping;
+ * The data rings do not change with them. A slot whose reference is found here is read or written through
+ * the mapping;
  * any other goes the ordinary way.
  *
  * @module
@@ -75,7 +76,8 @@ export class StaticGrants {
    *
    * @param list A private copy of the list: nothing of it may change while it is judged.
    * @param count How many entries it has.
-   * @returns `XEN_NETIF_CTRL_STATUS_*`: INVALID_PARAMETER if there is no room for all, a reference is there already
+   * @returns `XEN_NETIF_CTRL_STATUS_*`: INVALID_PARAMETER if there is no room for all, a reference is there
+   * already
    * or twice, a flag is unknown, or a mapping fails.
    */
   add(list: Memory, count: number): number {
@@ -111,7 +113,8 @@ export class StaticGrants {
   /**
    * Unmaps the references of a list that are mapped and not in use.
    *
-   * @param list A private copy of the list; each entry's `status` is written into it: SUCCESS or INVALID_PARAMETER.
+   * @param list A private copy of the list; each entry's `status` is written into it: SUCCESS or
+   * INVALID_PARAMETER.
    * @param count How many entries it has.
    * @returns How many were unmapped.
    */

@@ -102,7 +102,8 @@ export function* addPools(
  * Has the pools of one queue unmapped.
  *
  * @returns How many entries were.
- * @throws {RingFault} `ctrl-del-status` if an entry's status is neither SUCCESS nor INVALID_PARAMETER, or their
+ * @throws {RingFault} `ctrl-del-status` if an entry's status is neither SUCCESS nor INVALID_PARAMETER, or
+ * their
  * count contradicts the answer.
  */
 export function* deletePools(
@@ -130,7 +131,10 @@ function fault(index: number, values: Record<string, number>): never {
   throw new RingFault("driver", "ctrl", "ctrl-del-status", index, values);
 }
 
-/** Lists the pages of the pools, which one list page can hold, with no status yet. How many entries that makes. */
+/**
+ * Lists the pages of the pools, which one list page can hold, with no status yet. How many entries that
+ * makes.
+ */
 function writeList(page: MessagePage, pools: readonly PagePool[]): number {
   let at = page.offset;
   for (const pool of pools) {

@@ -1,5 +1,6 @@
 /**
- * A transmitted packet as its backend reads it off the ring: slots and extra infos, judged as Linux judges them.
+ * A transmitted packet as its backend reads it off the ring: slots and extra infos, judged as Linux judges
+ * them.
  *
  * @module
  */
@@ -33,14 +34,23 @@ const MCAST_ADDR = netif_extra_info_mcast_add.offsetOf("addr");
 const MORE_DATA = NETTXF.more_data;
 const EXTRA_INFO = NETTXF.extra_info;
 
-/** Slots behind the first that are still accepted. One more and the packet is dropped. `XEN_NETBK_LEGACY_SLOTS_MAX`. */
+/**
+ * Slots behind the first that are still accepted. One more and the packet is dropped.
+ * `XEN_NETBK_LEGACY_SLOTS_MAX`.
+ */
 const MOST_MORE_SLOTS = XEN_NETIF_NR_SLOTS_MIN;
-/** Data slots that are read at most: the frontend that sends more is taken for hostile. `fatal_skb_slots` + 1. */
+/**
+ * Data slots that are read at most: the frontend that sends more is taken for hostile. `fatal_skb_slots` +
+ * 1.
+ */
 export const MOST_SLOTS: number = 21;
 /** Shorter first slots are dropped by Linux. */
 export const ETHERNET_HEADER: number = 14;
 
-/** Why a packet goes no further: the reason for which it is dropped, or that it was a message for the backend. */
+/**
+ * Why a packet goes no further: the reason for which it is dropped, or that it was a message for the
+ * backend.
+ */
 export type TxVerdict = "slots" | "size" | "runt" | "first-slot" | "multicast";
 
 /** One packet after the other. Every field is read once, into private memory, and judged there (XSA-155). */
@@ -90,7 +100,8 @@ export class TxPacket {
    *
    * @param producer The frontend's producer index. There is at least one request.
    * @returns Why the packet goes no further; undefined if it does.
-   * @throws {RingFault} `tx-missing-slots`, `tx-missing-extra`, `tx-extra-type`, `tx-gso`, `tx-too-many-slots` or
+   * @throws {RingFault} `tx-missing-slots`, `tx-missing-extra`, `tx-extra-type`, `tx-gso`,
+   * `tx-too-many-slots` or
    * `tx-cross-page`.
    */
   take(producer: number): TxVerdict | undefined {
@@ -126,7 +137,9 @@ export class TxPacket {
     return view.getUint16(slot + FLAGS, true);
   }
 
-  /** The slots behind the first. What the first one holds itself is what they leave of the packet's length. */
+  /**
+   * The slots behind the first. What the first one holds itself is what they leave of the packet's length.
+   */
   #takeSlots(producer: number): TxVerdict | undefined {
     let verdict: TxVerdict | undefined;
     let first = this.total;
@@ -147,7 +160,9 @@ export class TxPacket {
     return verdict;
   }
 
-  /** The extra infos behind the first slot. Whether there was a multicast message: the packet ends with it. */
+  /**
+   * The extra infos behind the first slot. Whether there was a multicast message: the packet ends with it.
+   */
   #takeExtras(producer: number): boolean {
     const ring = this.#ring;
     const view = ring.memory.view;

@@ -75,7 +75,8 @@ function attachDevice(memory: Memory, pair: TestPair, isStatic: boolean) {
 const one = new FrameBatch();
 
 /**
- * Sends a packet from our own frontend: as a batch if it can, so that the ways for batches and those for single frames,
+ * Sends a packet from our own frontend: as a batch if it can, so that the ways for batches and those for
+ * single frames,
  * which the device over the C program's memory goes, must come to the same bytes.
  */
 function sendOwn({ driver }: TestPair, { block, offset, length }: PacketSource): boolean {

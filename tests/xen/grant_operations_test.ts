@@ -23,7 +23,10 @@ function operations(counters: Counters): number[] {
   return OPERATIONS.map((name) => counters[name]!);
 }
 
-/** Section 2.9: bytes, slots, then copies, maps, unmaps on transmit and copies on receive under Linux's rules. */
+/**
+ * Section 2.9: bytes, slots, then copies, maps, unmaps on transmit and copies on receive under Linux's
+ * rules.
+ */
 const LINUX = [
   [60, 1, 1, 0, 0, 1],
   [128, 1, 1, 0, 0, 1],
