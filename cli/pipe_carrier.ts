@@ -14,6 +14,9 @@ import { INTAKE_SIZE } from "./pipe_intake.ts";
 /** The shortest record of any format, in bytes: so many packets at most are on their way at once. */
 const SHORTEST_RECORD = 16;
 
+/** Header of a record of the usual format, in bytes: two 64-bit words. */
+const USUAL_HEAD = 16;
+
 /** What is noted of each packet of a window: five places. */
 const NOTES = 5;
 /** Where the next received byte goes, or {@linkcode DONE} or {@linkcode LOST}. */
@@ -28,9 +31,9 @@ const RECORD_END = 3;
 const LENGTH = 4;
 
 /** In place of {@linkcode HOLE}: the packet is there. */
-const DONE = 0xffff_ffff;
+const DONE = -1;
 /** In place of {@linkcode HOLE}: the packet will not come. */
-const LOST = 0xffff_fffe;
+const LOST = -2;
 
 /** The ring brought something else than was sent. */
 export class DeliveryError extends Error {
@@ -62,7 +65,9 @@ export class Carrier implements CaptureTarget, PumpSink {
   readonly #most: number;
   readonly #onDrop: DropListener;
   readonly #warn: (message: string) => void;
-  readonly #notes = new Uint32Array(INTAKE_SIZE / SHORTEST_RECORD * NOTES);
+  readonly #notes = new Int32Array(INTAKE_SIZE / SHORTEST_RECORD * NOTES);
+  /** Where the frames of a batch go. */
+  readonly #holes = new Int32Array(BATCH_SIZE);
   /** Packets that lie ready for the ring, and how many bytes before each of them are free to use. */
   readonly #batch = new FrameBatch();
   #headroom = 0;
@@ -160,6 +165,52 @@ export class Carrier implements CaptureTarget, PumpSink {
     return true;
   }
 
+  records(frames: FrameBatch, head: number): number {
+    const { offsets, lengths, count } = frames;
+    if (this.#rewriter !== undefined || (this.#most >= 0 && this.packets + count > this.#most)) {
+      for (let i = 0; i < count; i++) {
+        const payload = offsets[i]!;
+        const end = payload + lengths[i]!;
+        if (!this.packet(payload - head, payload, lengths[i]!, end)) return i;
+      }
+      return count;
+    }
+    // Those gathered one by one go first.
+    this.#push(this.#headroom);
+    const memory = this.#memory;
+    const { view } = memory;
+    const notes = this.#notes;
+    let at = this.#next;
+    let record = this.#out;
+    let bytes = 0;
+    for (let i = 0; i < count; i++) {
+      const length = lengths[i]!;
+      const start = (offsets[i]! - head) | 0;
+      if (head === USUAL_HEAD) {
+        view.setBigUint64(record, view.getBigUint64(start, true), true);
+        view.setBigUint64((record + 8) | 0, view.getBigUint64((start + 8) | 0, true), true);
+      } else {
+        memory.copyWithin(record, start, head);
+      }
+      const hole = (record + head) | 0;
+      const end = (hole + length) | 0;
+      notes[at + HOLE] = hole;
+      notes[at + HOLE_END] = end;
+      notes[at + RECORD] = record;
+      notes[at + RECORD_END] = end;
+      notes[at + LENGTH] = length;
+      at = (at + NOTES) | 0;
+      record = end;
+      bytes = (bytes + length) | 0;
+    }
+    this.#next = at;
+    this.#out = record;
+    this.packets += count;
+    this.bytes += bytes;
+    this.#pump.pushBatch(frames, head);
+    return count;
+  }
+
   /** Sends the packets gathered so far. The next ones have other headers before them. */
   #push(headroom: number): void {
     this.#pump.pushBatch(this.#batch, this.#headroom);
@@ -197,18 +248,22 @@ export class Carrier implements CaptureTarget, PumpSink {
 
   batch(number: number, frames: FrameBatch): void {
     const notes = this.#notes;
-    const memory = this.#memory;
+    const holes = this.#holes;
     const { bytes, offsets, lengths, count } = frames;
     let at = (number - this.#first) * NOTES;
-    for (let i = 0; i < count; i++, at += NOTES) {
+    let fit = 0;
+    for (; fit < count; fit++) {
       const hole = notes[at + HOLE]!;
-      const length = lengths[i]!;
-      const left = notes[at + HOLE_END]! - hole - length;
-      if (left !== 0) throw this.#mismatch(number + i, left, false);
-      memory.copyFrom(hole, bytes, offsets[i]!, length);
+      if (((notes[at + HOLE_END]! - hole) | 0) !== lengths[fit]) break;
+      holes[fit] = hole;
       notes[at + HOLE] = DONE;
+      at = (at + NOTES) | 0;
     }
-    this.#settled += count;
+    this.#memory.copyEach(holes, bytes, offsets, lengths, 0, fit);
+    this.#settled += fit;
+    if (fit === count) return;
+    const left = notes[at + HOLE_END]! - notes[at + HOLE]! - lengths[fit]!;
+    throw this.#mismatch(number + fit, left, false);
   }
 
   drop(number: number, reason: string): void {
@@ -230,7 +285,7 @@ export class Carrier implements CaptureTarget, PumpSink {
   /** Gives up the packets of the window that have not come. */
   abandon(reason: string): void {
     for (let at = 0; at < this.#next; at += NOTES) {
-      if (this.#notes[at + HOLE]! < LOST) this.#lose(at, reason);
+      if (this.#notes[at + HOLE]! >= 0) this.#lose(at, reason);
     }
   }
 

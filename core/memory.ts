@@ -42,20 +42,61 @@ export class Memory {
 
   /** Copies `length` bytes inside this memory; the ranges may overlap. */
   copyWithin(target: number, source: number, length: number): void {
-    const distance = target - source;
+    // Sums that might be anything but small integers cost the engine a check each.
+    const distance = (target - source) | 0;
     if (length > LOOP_LIMIT || length < 8 || (distance < length && distance > -length)) {
       this.bytes.copyWithin(target, source, source + length);
       return;
     }
     // Eight bytes at a time, the last eight even if some of them were copied before.
     const view = this.view;
-    const last = source + length - 8;
+    const last = (source + length - 8) | 0;
     while (source < last) {
       view.setBigUint64(target, view.getBigUint64(source, true), true);
-      source += 8;
-      target += 8;
+      source = (source + 8) | 0;
+      target = (target + 8) | 0;
     }
-    view.setBigUint64(last + distance, view.getBigUint64(last, true), true);
+    view.setBigUint64((last + distance) | 0, view.getBigUint64(last, true), true);
+  }
+
+  /**
+   * Copies many ranges, as so many calls of {@linkcode copyFrom} would.
+   *
+   * @param targets Where each goes, from index 0 on.
+   * @param bytes Where they are taken from; may be this memory's own.
+   * @param sources Where each starts there, from index `from` on.
+   * @param lengths How long each is, from index `from` on.
+   * @param from Index of the first.
+   * @param count How many there are.
+   */
+  copyEach(
+    targets: Int32Array,
+    bytes: Uint8Array,
+    sources: Int32Array,
+    lengths: Int32Array,
+    from: number,
+    count: number,
+  ): void {
+    const view = this.view;
+    const own = bytes === this.bytes;
+    for (let i = 0; i < count; i++) {
+      let target = targets[i]!;
+      let source = sources[from + i]!;
+      const length = lengths[from + i]!;
+      const distance = (target - source) | 0;
+      if (!own || length > LOOP_LIMIT || length < 8 || (distance < length && distance > -length)) {
+        this.copyFrom(target, bytes, source, length);
+        continue;
+      }
+      // As in copyWithin.
+      const last = (source + length - 8) | 0;
+      while (source < last) {
+        view.setBigUint64(target, view.getBigUint64(source, true), true);
+        source = (source + 8) | 0;
+        target = (target + 8) | 0;
+      }
+      view.setBigUint64((last + distance) | 0, view.getBigUint64(last, true), true);
+    }
   }
 
   /** Copies `length` bytes from `bytes`, which may be this memory's own, to `target`. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { BATCH_SIZE, FrameBatch } from "../core/frame_batch.ts";
 import type { Memory } from "../core/memory.ts";
 import { CaptureError } from "./capture_error.ts";
 import {
@@ -62,6 +63,7 @@ export class ClassicScanner implements Scanner {
   reached = 0;
   readonly #memory: Memory;
   readonly #target: CaptureTarget;
+  readonly #frames = new FrameBatch();
   #little = true;
   #longest = 0;
   #perSecond = 1e6;
@@ -74,6 +76,7 @@ export class ClassicScanner implements Scanner {
   constructor(memory: Memory, target: CaptureTarget) {
     this.#memory = memory;
     this.#target = target;
+    this.#frames.bytes = memory.bytes;
   }
 
   scan(position: number, end: number, origin: number, last: boolean): number {
@@ -98,6 +101,12 @@ export class ClassicScanner implements Scanner {
     const lengths = this.#lengths;
     const recordSize = this.#recordSize;
     const longest = this.#longest;
+    const frames = this.#frames;
+    while (target.records !== undefined && this.#gather(position, end)) {
+      const taken = target.records(frames, recordSize);
+      if (taken < frames.count) return frames.offsets[taken]! - recordSize;
+      position = frames.offsets[taken - 1]! + frames.lengths[taken - 1]!;
+    }
     while (position + recordSize <= end) {
       let captured = view.getUint32(position + CAPLEN, little);
       if (lengths !== IN_ORDER) captured = this.#captured(position);
@@ -116,6 +125,29 @@ export class ClassicScanner implements Scanner {
       position = next;
     }
     return position;
+  }
+
+  /** Gathers packets up to the first record that is odd or not whole. Returns whether there are any. */
+  #gather(position: number, end: number): boolean {
+    const view = this.#memory.view;
+    const little = this.#little;
+    const recordSize = this.#recordSize;
+    const longest = this.#longest;
+    const frames = this.#frames;
+    const { offsets, lengths } = frames;
+    const most = this.#lengths === IN_ORDER ? BATCH_SIZE : 0;
+    let payload = (position + recordSize) | 0;
+    let count = 0;
+    for (; count < most && payload <= end; count++) {
+      const at = (payload - recordSize + CAPLEN) | 0;
+      const captured = little === true ? view.getInt32(at, true) : view.getInt32(at, false);
+      if (captured < 0 || captured > longest || captured > end - payload) break;
+      offsets[count] = payload;
+      lengths[count] = captured;
+      payload = (payload + captured + recordSize) | 0;
+    }
+    frames.count = count;
+    return count > 0;
   }
 
   truncated(position: number, end: number, origin: number): CaptureError {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { FrameBatch } from "../core/frame_batch.ts";
 import type { CaptureError } from "./capture_error.ts";
 import type { PacketTime } from "./time.ts";
 
@@ -24,6 +25,14 @@ export interface CaptureTarget {
    * @returns False to leave it and stop the scan before it.
    */
   packet(start: number, payload: number, length: number, end: number): boolean;
+  /**
+   * Takes packets whose records are a header and the captured bytes, as so many calls of `packet` would.
+   *
+   * @param frames Where the captured bytes of each are. They are the scanner's again afterwards.
+   * @param head Length of the header before each, in bytes.
+   * @returns How many it took; the scan stops before the first that it left.
+   */
+  records?(frames: FrameBatch, head: number): number;
   /**
    * Takes bytes that are not a packet.
    *

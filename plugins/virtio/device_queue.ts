@@ -130,7 +130,7 @@ export class DeviceQueue {
   /** Where the buffers of chains that {@linkcode popPlain} takes lie in the region's memory, by slot. */
   offsets: Int32Array = new Int32Array(0);
   /** How long they are, by slot. */
-  sizes: Uint32Array = new Uint32Array(0);
+  sizes: Int32Array = new Int32Array(0);
   /** Where a buffer was found last: the user of the queue keeps it here. */
   region: Region = NO_REGION;
   /** And where the one before it was found: header and frame often lie in two regions. */
@@ -168,7 +168,7 @@ export class DeviceQueue {
   #ahead = 0;
   /** Heads and lengths of chains given back, by slot of the used ring. */
   #usedHeads: Uint16Array = this.heads;
-  #usedLengths: Uint32Array = new Uint32Array(0);
+  #usedLengths: Int32Array = new Int32Array(0);
   /** What is with the device: {@linkcode HEAD}, {@linkcode LINKED_HEAD} or {@linkcode MEMBER} for each descriptor. */
   #live: Uint8Array = new Uint8Array(0);
   /** The head of each member's chain. */
@@ -285,9 +285,9 @@ export class DeviceQueue {
     this.#indirectLimit = INDIRECT_LIMIT[this.#profile] || size;
     this.heads = new Uint16Array(size);
     this.offsets = new Int32Array(size);
-    this.sizes = new Uint32Array(size);
+    this.sizes = new Int32Array(size);
     this.#usedHeads = new Uint16Array(size);
-    this.#usedLengths = new Uint32Array(size);
+    this.#usedLengths = new Int32Array(size);
     this.#live = new Uint8Array(size);
     this.#owners = new Uint16Array(this.#strict ? size : 0);
     this.#members = new Uint16Array(this.#strict ? size : 0);
@@ -399,9 +399,9 @@ export class DeviceQueue {
     const heads = this.heads;
     for (let at = this.#fetched; at !== idx; at = (at + 1) & 0xffff) {
       const slot = at & mask;
-      const head = view.getUint16(ring + slot * AVAIL_STRIDE, true);
+      const head = view.getUint16((ring + slot * AVAIL_STRIDE) | 0, true);
       if (head >= size) this.fault("head-out-of-range", at, { head, size });
-      if (strict && live[head] !== 0) {
+      if (strict === true && live[head] !== 0) {
         this.fault(live[head] === MEMBER ? "descriptor-shared" : "head-available-twice", at, { head });
       }
       live[head] = HEAD;
@@ -428,21 +428,25 @@ export class DeviceQueue {
     const sizes = this.sizes;
     const last = this.#fetched;
     const ordered = this.#ordered;
+    let expected = this.#expected;
     let at = this.#next;
     for (; at !== last; at = (at + 1) & 0xffff) {
       const slot = at & mask;
-      if (ordered && heads[slot] !== this.#expected) break;
-      const desc = table + heads[slot]! * DESC_SIZE;
+      const head = heads[slot]!;
+      if (ordered === true && head !== expected) break;
+      const desc = (table + head * DESC_SIZE) | 0;
       // Addresses as whole numbers would be floats for the engine: all this is done with integers.
-      const length = view.getInt32(desc + DESC_LEN, true);
-      const offset = (view.getInt32(desc + DESC_ADDR, true) + shift) | 0;
-      if (view.getUint32(desc + DESC_ADDR + 4, true) !== upper || offset < first) break;
-      if (view.getUint16(desc + DESC_FLAGS, true) !== kind || length <= 0 || length > limit - offset) break;
-      if (offset < ringsLast && offset + length > ringsFirst) break;
+      const length = view.getInt32((desc + DESC_LEN) | 0, true);
+      const offset = (view.getInt32((desc + DESC_ADDR) | 0, true) + shift) | 0;
+      if (view.getUint32((desc + DESC_ADDR + 4) | 0, true) !== upper || offset < first) break;
+      if (view.getUint16((desc + DESC_FLAGS) | 0, true) !== kind) break;
+      if (length <= 0 || length > ((limit - offset) | 0)) break;
+      if (offset < ringsLast && ((offset + length) | 0) > ringsFirst) break;
       offsets[slot] = offset;
       sizes[slot] = length;
-      if (ordered) this.#expected = (this.#expected + 1) & mask;
+      expected = (expected + 1) & mask;
     }
+    if (ordered === true) this.#expected = expected;
     const found = at !== this.#next;
     this.#ahead = at;
     return found;
@@ -502,7 +506,7 @@ export class DeviceQueue {
     for (let i = 0; i < count; i++) {
       const slot = (used + i) & mask;
       usedHeads[slot] = heads[(next + i) & mask]!;
-      usedLengths[slot] = lengths[from + i]! + more;
+      usedLengths[slot] = (lengths[from + i]! + more) | 0;
     }
     this.#usedIndex = add16(used, count);
     this.#next = add16(next, count);
@@ -742,22 +746,25 @@ export class DeviceQueue {
     const lengths = this.#usedLengths;
     const live = this.#live;
     const end = this.#usedIndex;
+    const coalesce = this.#coalesce;
     for (let index = this.#published; index !== end; index = (index + 1) & 0xffff) {
-      const at = ring + (index & mask) * USED_STRIDE;
       let slot = index & mask;
-      if (live[heads[slot]!] === LINKED_HEAD) this.#unmark(heads[slot]!);
-      live[heads[slot]!] = 0;
-      if (this.#coalesce && lengths[slot] === 0) {
+      const at = (ring + slot * USED_STRIDE) | 0;
+      let head = heads[slot]!;
+      if (live[head] === LINKED_HEAD) this.#unmark(head);
+      live[head] = 0;
+      if (coalesce === true && lengths[slot] === 0) {
         // One element for a run of chains of which nothing was written: at its first slot, with its last head.
         for (let next = add16(index, 1); next !== end && lengths[next & mask] === 0; next = add16(next, 1)) {
           index = next;
           slot = next & mask;
-          if (live[heads[slot]!] === LINKED_HEAD) this.#unmark(heads[slot]!);
-          live[heads[slot]!] = 0;
+          head = heads[slot]!;
+          if (live[head] === LINKED_HEAD) this.#unmark(head);
+          live[head] = 0;
         }
       }
-      view.setUint32(at + USED_ID, heads[slot]!, true);
-      view.setUint32(at + USED_LEN, lengths[slot]!, true);
+      view.setInt32((at + USED_ID) | 0, head, true);
+      view.setInt32((at + USED_LEN) | 0, lengths[slot]!, true);
     }
   }
 

@@ -249,9 +249,12 @@ export class DriverQueue {
     const writable = this.#writable;
     const out = this.#out;
     const mask = this.#mask;
-    const shift = -region.delta;
-    const first = region.offsetOf(region.start) + headerLength;
-    const last = region.offsetOf(region.end);
+    const { shift, high, last } = region;
+    const first = region.first + headerLength;
+    const { inOrder } = this;
+    const order = this.#order;
+    // The upper halves of addresses differ: one by one, then.
+    if (high < 0) return from;
     const table = this.#desc;
     const ring = this.#avail + AVAIL_RING;
     const end = Math.min(frames.count, from + this.free);
@@ -263,19 +266,18 @@ export class DriverQueue {
       const length = lengths[i]!;
       if (length > longest || offset < first || length > last - offset) break;
       const next = links[head]!;
-      const at = table + head * DESC_SIZE;
-      const address = offset - headerLength + shift;
-      view.setUint32(at + DESC_ADDR, address, true);
-      view.setUint32(at + DESC_ADDR + 4, address * UPPER_HALF, true);
-      view.setUint32(at + DESC_LEN, headerLength + length, true);
-      view.setUint16(at + DESC_FLAGS, 0, true);
-      view.setUint16(at + DESC_NEXT, next, true);
+      const at = (table + head * DESC_SIZE) | 0;
+      view.setInt32((at + DESC_ADDR) | 0, (offset - headerLength - shift) | 0, true);
+      view.setInt32((at + DESC_ADDR + 4) | 0, high, true);
+      view.setInt32((at + DESC_LEN) | 0, (headerLength + length) | 0, true);
+      view.setInt16((at + DESC_FLAGS) | 0, 0, true);
+      view.setInt16((at + DESC_NEXT) | 0, next, true);
       descLengths[head] = 1;
       writable[head] = 0;
       out[head] = 1;
       const slot = index & mask;
-      view.setUint16(ring + slot * AVAIL_STRIDE, head, true);
-      if (this.inOrder) this.#order[slot] = head;
+      view.setInt16((ring + slot * AVAIL_STRIDE) | 0, head, true);
+      if (inOrder === true) order[slot] = head;
       index = (index + 1) & 0xffff;
       head = next;
     }
@@ -407,7 +409,7 @@ export class DriverQueue {
     let index = this.#availIndex;
     for (let i = 0; i < count; i++) {
       const head = heads[i]!;
-      view.setUint16(ring + (index & mask) * AVAIL_STRIDE, head, true);
+      view.setInt16((ring + (index & mask) * AVAIL_STRIDE) | 0, head, true);
       out[head] = 1;
       index = (index + 1) & 0xffff;
     }
@@ -441,9 +443,10 @@ export class DriverQueue {
       const mask = this.#mask;
       const last = this.#lastUsed;
       let free = this.#freeHead;
+      const { inOrder } = this;
       for (let at = this.#taken; at !== last; at = (at + 1) & 0xffff) {
         const head = heads[at & mask]!;
-        if (lengths[head] !== 1 || this.inOrder) {
+        if (lengths[head] !== 1 || inOrder === true) {
           this.#freeHead = free;
           this.release(head);
           free = this.#freeHead;
@@ -546,17 +549,17 @@ export class DriverQueue {
     const out = this.#out;
     const heads = this.usedHeads;
     const lengths = this.usedLengths;
+    const writable = this.#writable;
+    const { inOrder } = this;
     for (let index = last; index !== idx; index = (index + 1) & 0xffff) {
       const slot = index & mask;
-      const at = ring + slot * USED_STRIDE;
-      const id = view.getUint32(at + USED_ID, true);
-      const length = view.getUint32(at + USED_LEN, true);
+      const at = (ring + slot * USED_STRIDE) | 0;
+      const id = view.getUint32((at + USED_ID) | 0, true);
+      const length = view.getUint32((at + USED_LEN) | 0, true);
       if (id >= size) this.fault("used-id-out-of-range", { id, size });
       if (out[id] === 0) this.fault("used-id-not-outstanding", { id });
-      if (length > this.#writable[id]!) {
-        this.fault("used-length", { id, length, writable: this.#writable[id]! });
-      }
-      if (this.inOrder && this.#order[slot] !== id) index = this.#skipTo(id, index, idx);
+      if (length > writable[id]!) this.fault("used-length", { id, length, writable: writable[id]! });
+      if (inOrder === true && this.#order[slot] !== id) index = this.#skipTo(id, index, idx);
       out[id] = 0;
       heads[index & mask] = id;
       lengths[index & mask] = length;

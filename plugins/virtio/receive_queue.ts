@@ -162,10 +162,10 @@ export class ReceiveQueue {
         const length = usedLengths[slot]!;
         const at = buffers[head]!;
         if (length < headerLength || (bytes[at + HDR_FLAGS]! | bytes[at + HDR_GSO_TYPE]!) !== 0) break;
-        if (mergeable && view.getUint16(at + NUM_BUFFERS, true) !== 1) break;
+        if (mergeable === true && view.getUint16((at + NUM_BUFFERS) | 0, true) !== 1) break;
         heads[count] = head;
-        offsets[count] = at + headerLength;
-        lengths[count] = length - headerLength;
+        offsets[count] = (at + headerLength) | 0;
+        lengths[count] = (length - headerLength) | 0;
       }
       queue.take(count);
       batch.count = count;

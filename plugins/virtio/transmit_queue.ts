@@ -103,12 +103,13 @@ export class TransmitQueue {
     }
     const end = this.queue.addFrames(frames, from, headerLength, this.#region, longest);
     const view = this.#dma.memory.view;
+    const { offsets } = frames;
     for (let i = from; i < end; i++) {
-      const at = frames.offsets[i]! - headerLength;
+      const at = (offsets[i]! - headerLength) | 0;
       if (headerLength === USUAL_HEADER) {
-        view.setUint32(at, 0);
-        view.setUint32(at + 4, 0);
-        view.setUint32(at + 8, 0);
+        view.setInt32(at, 0);
+        view.setInt32((at + 4) | 0, 0);
+        view.setInt32((at + 8) | 0, 0);
       } else {
         this.#zero(at);
       }
