@@ -156,11 +156,14 @@ export class ModernPciDevice extends PciBase implements Registers {
   #deviceFeatureSelect = 0;
   #driverFeatureSelect = 0;
   #configVector = VIRTIO_MSI_NO_VECTOR;
+  #generationMac: readonly number[];
+  #generationNumber = 0;
   #queues: QueueRegisters[] = [];
 
   /** Makes the registers of a device that is not yet set up. */
   constructor(device: VirtioNetDevice) {
     super(device);
+    this.#generationMac = device.control.mac;
     this.#writeCapabilities();
     this.reset();
   }
@@ -246,6 +249,8 @@ export class ModernPciDevice extends PciBase implements Registers {
         return this.#queues.length;
       case "cfg.device_status":
         return this.status;
+      case "cfg.config_generation":
+        return this.#generation();
       case "cfg.queue_select":
         return this.select;
       case "cfg.queue_size":
@@ -270,10 +275,19 @@ export class ModernPciDevice extends PciBase implements Registers {
       case "cfg.queue_used_hi":
         return queue?.used[1] ?? 0;
       default:
-        // config_generation never moves, as nothing here changes behind the driver's back; queue_reset is done
-        // at once; there is no administration queue.
+        // queue_reset is done at once; there is no administration queue.
         return 0;
     }
+  }
+
+  /** Moves when the configuration has changed since: only a command can do that, by setting the address. */
+  #generation(): number {
+    const { mac } = this.device.control;
+    if (mac !== this.#generationMac) {
+      this.#generationMac = mac;
+      this.#generationNumber = (this.#generationNumber + 1) & 0xff;
+    }
+    return this.#generationNumber;
   }
 
   #writeCommon(name: string, value: number): void {

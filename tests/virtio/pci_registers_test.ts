@@ -104,6 +104,21 @@ Deno.test("the device configuration has address, link, pairs and MTU, at any wid
   assertEquals(pci.read(at + 22, 4), 0xffff_ffff);
 });
 
+Deno.test("config_generation moves when a command has changed the address, and the configuration shows it", () => {
+  const { host, registers, pci } = open();
+  registers.negotiate(FEATURES);
+  assert(registers.startQueue(2, 8, BASE, BASE + 0x1000, BASE + 0x2000));
+  registers.set("device_status", 15);
+  const before = registers.get("config_generation");
+  assertEquals(registers.get("config_generation"), before);
+  host.memory.bytes.set([1, 1, 9, 8, 7, 6, 5, 4], 0x4000);
+  const ring = new RawRing(host.memory.view, 8, 0, 0x1000, 0x2000);
+  ring.offer(ring.chain(0, { addr: BASE + 0x4000, len: 8 }, { addr: BASE + 0x5000, len: 1, flags: WRITE }));
+  registers.ring(2);
+  assertEquals(pci.read(registers.device, 4), 0x06070809);
+  assert(registers.get("config_generation") !== before);
+});
+
 Deno.test("features are offered in words of 32 bits, and words above the last are 0", () => {
   const { registers } = open();
   assertEquals(registers.offered(), FEATURES);
