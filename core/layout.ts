@@ -73,7 +73,8 @@ function readField(view: DataView, offset: number, field: Field): number | bigin
     const value = unit >> BigInt(shift);
     return signed ? BigInt.asIntN(width, value) : BigInt.asUintN(width, value);
   }
-  const value = Math.floor(unit / 2 ** shift) % 2 ** width;
+  // Integer operations, so that what a program computes from it stays an integer for the engine.
+  const value = width === 32 ? unit : (unit >>> shift) & (2 ** width - 1);
   return signed && value >= 2 ** (width - 1) ? value - 2 ** width : value;
 }
 
