@@ -46,6 +46,8 @@ export class GveDevice implements DeviceHalf {
   readonly #registers: RegisterFile;
   readonly #admin: AdminDevice;
   readonly #interrupt: Doorbell;
+  /** What the statistics block says of frames that waited for buffers. */
+  #reported = 0;
 
   /**
    * A device in reset.
@@ -101,6 +103,7 @@ export class GveDevice implements DeviceHalf {
       if (queue instanceof DqoRxDevice) moved += queue.flush();
     }
     this.#raise();
+    if (this.#counters.rxNoBuffers !== this.#reported) this.updateStatistics();
     return moved;
   }
 
@@ -129,7 +132,8 @@ export class GveDevice implements DeviceHalf {
 
   /** Brings the statistics block of REPORT_STATS up to date. */
   updateStatistics(): void {
-    this.#admin.updateStatistics(this.#counters.rxNoBuffers);
+    this.#reported = this.#counters.rxNoBuffers;
+    this.#admin.updateStatistics(this.#reported);
   }
 
   /** Readings. */

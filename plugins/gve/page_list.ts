@@ -5,9 +5,6 @@
  */
 import { PAGE } from "./constants.ts";
 
-/** Bits of an offset within a page. */
-const PAGE_BITS = Math.log2(PAGE);
-
 /** One registered list. */
 export class PageList {
   /** As the driver chose it. */
@@ -34,35 +31,33 @@ export class PageList {
     return this.pages[Math.floor(offset / PAGE)]! + (offset & (PAGE - 1));
   }
 
-  /** Whether an address lies in one of the pages. For checks, not for the hot path. */
+  /** Whether `length` bytes at an address lie in the list's pages. */
   holds(address: number, length: number): boolean {
-    const sorted = this.#sorted ??= this.pages.toSorted();
-    let left = length;
-    while (left > 0) {
-      const page = sorted[this.#below(sorted, address)];
-      if (page === undefined || address - page >= PAGE) return false;
-      const part = Math.min(left, page + PAGE - address);
-      left -= part;
-      address += part;
-    }
-    return true;
-  }
-  #sorted: Float64Array | undefined;
-
-  /** Index of the last page at or below an address, or -1. */
-  #below(sorted: Float64Array, address: number): number {
+    const { starts, ends } = this.#ranges ??= ranges(this.pages);
     let low = 0;
-    let high = sorted.length;
+    let high = starts.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (sorted[middle]! <= address) low = middle + 1;
+      if (starts[middle]! <= address) low = middle + 1;
       else high = middle;
     }
-    return low - 1;
+    return low > 0 && address + length <= ends[low - 1]!;
   }
+  /** Runs of pages that follow one another, by address. */
+  #ranges: { readonly starts: number[]; readonly ends: number[] } | undefined;
 }
 
-/** How many pages `bytes` bytes take. */
-export function pagesFor(bytes: number): number {
-  return (bytes + PAGE - 1) >>> PAGE_BITS;
+/** Joins pages to ranges. */
+function ranges(pages: Float64Array): { starts: number[]; ends: number[] } {
+  const starts: number[] = [];
+  const ends: number[] = [];
+  for (const page of pages.toSorted()) {
+    const last = ends.length - 1;
+    if (last >= 0 && page <= ends[last]!) ends[last] = page + PAGE;
+    else {
+      starts.push(page);
+      ends.push(page + PAGE);
+    }
+  }
+  return { starts, ends };
 }
