@@ -382,20 +382,18 @@ export class Backend {
   }
 
   #map(place: RegionPlace, fd: number): void {
-    MemoryTable.check(place);
-    let mapping: Mapping;
+    this.memory.check(place);
+    const mappings: Mapping[] = [];
     try {
-      mapping = this.#peripherals.map(fd, place.offset, place.size);
+      for (const { offset, size } of MemoryTable.pieces(place)) {
+        mappings.push(this.#peripherals.map(fd, offset, size));
+      }
+      this.memory.add(place, mappings);
     } catch (error) {
-      throw new ProtocolError((error as Error).message);
+      for (const mapping of mappings) mapping.close();
+      throw error instanceof ProtocolError ? error : new ProtocolError((error as Error).message);
     }
-    try {
-      this.memory.add(place, mapping);
-    } catch (error) {
-      mapping.close();
-      throw error;
-    }
-    if (!mapping.sealed && !this.memory.unsealed) {
+    if (!mappings[0]!.sealed && !this.memory.unsealed) {
       this.memory.unsealed = true;
       this.#log("the front end's memory is not sealed: should its file be cut short, this process dies");
     }

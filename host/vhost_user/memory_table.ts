@@ -23,10 +23,18 @@ export interface Mapping {
 /** The largest alignment that a ring part needs: addresses and bytes must agree modulo this. */
 const ALIGNMENT = 16;
 
+/**
+ * A region is mapped in pieces that end where guest addresses are multiples of this: a `Memory` has less than 2 GiB.
+ * What crosses such a border is two pieces to the device; no guest allocates a ring across one.
+ */
+const PIECE = 2 ** 30;
+/** Bytes of all regions together: more than guests have, and few enough for the kernel's limit of mappings. */
+const MOST = 2 ** 42;
+
 interface Entry {
   readonly place: RegionPlace;
-  readonly mapping: Mapping;
-  readonly regions: readonly [Region, Region];
+  readonly mappings: readonly Mapping[];
+  readonly regions: readonly (readonly [Region, Region])[];
   /** How often it was added. */
   times: number;
 }
@@ -55,13 +63,28 @@ export class MemoryTable {
    *
    * @throws {ProtocolError} If it cannot be mapped anywhere.
    */
-  static check(place: RegionPlace): void {
+  check(place: RegionPlace): void {
     const { guest, user, size, offset } = place;
+    const total = this.#entries.reduce((sum, entry) => sum + entry.place.size, size);
     const whole = [guest + size, user + size, offset + size].every((end) => Number.isSafeInteger(end));
-    if (size === 0 || !whole) throw new ProtocolError("a memory region is empty or too large");
+    if (size === 0 || total > MOST || !whole) {
+      throw new ProtocolError("a memory region is empty or too large");
+    }
     if ((guest - offset) % ALIGNMENT !== 0 || (user - offset) % ALIGNMENT !== 0) {
       throw new ProtocolError("a memory region is not aligned to its file");
     }
+  }
+
+  /** The pieces in which a region is mapped. */
+  static pieces(place: RegionPlace): RegionPlace[] {
+    const { guest, user, size, offset } = place;
+    const pieces: RegionPlace[] = [];
+    for (let done = 0; done < size;) {
+      const length = Math.min(size - done, PIECE - (guest + done) % PIECE);
+      pieces.push({ guest: guest + done, user: user + done, size: length, offset: offset + done });
+      done += length;
+    }
+    return pieces;
   }
 
   /**
@@ -79,27 +102,25 @@ export class MemoryTable {
   }
 
   /**
-   * Adds a region. The mapping becomes the table's, unless this throws.
+   * Adds a region. The mappings, one for each of its {@linkcode pieces}, become the table's, unless this throws.
    *
    * @throws {ProtocolError} If it overlaps another one.
    */
-  add(place: RegionPlace, mapping: Mapping): void {
+  add(place: RegionPlace, mappings: readonly Mapping[]): void {
     const { guest, user, size } = place;
     const overlaps = this.#entries.some((entry) =>
       (guest < entry.place.guest + entry.place.size && entry.place.guest < guest + size) ||
       (user < entry.place.user + entry.place.size && entry.place.user < user + size)
     );
     if (overlaps) throw new ProtocolError("memory regions overlap");
-    const { memory, offset } = mapping;
-    this.#entries.push({
-      place,
-      mapping,
-      times: 1,
-      regions: [
-        this.buffers.map(guest, memory, offset, size, READ_WRITE),
-        this.rings.map(user, memory, offset, size, READ_WRITE),
-      ],
+    const regions = MemoryTable.pieces(place).map((piece, i): [Region, Region] => {
+      const { memory, offset } = mappings[i]!;
+      return [
+        this.buffers.map(piece.guest, memory, offset, piece.size, READ_WRITE),
+        this.rings.map(piece.user, memory, offset, piece.size, READ_WRITE),
+      ];
     });
+    this.#entries.push({ place, mappings, regions, times: 1 });
   }
 
   /**
@@ -113,16 +134,18 @@ export class MemoryTable {
     if (!entry) throw new RequestError("the memory region to remove is not there");
     if (--entry.times > 0) return;
     this.#entries.splice(at, 1);
-    this.buffers.unmap(entry.regions[0]);
-    this.rings.unmap(entry.regions[1]);
-    entry.mapping.close();
+    for (const [buffers, rings] of entry.regions) {
+      this.buffers.unmap(buffers);
+      this.rings.unmap(rings);
+    }
+    for (const mapping of entry.mappings) mapping.close();
   }
 
   /** Removes all regions. */
   clear(): void {
     this.buffers.clear();
     this.rings.clear();
-    for (const { mapping } of this.#entries) mapping.close();
+    for (const { mappings } of this.#entries) for (const mapping of mappings) mapping.close();
     this.#entries = [];
   }
 }

@@ -27,6 +27,8 @@ export interface GuestOptions {
   readonly netdev?: string;
   /** Processors. */
   readonly processors?: number;
+  /** Memory. */
+  readonly memory?: string;
 }
 
 /** A running guest. */
@@ -41,12 +43,12 @@ export class Guest implements AsyncDisposable {
 
   /** Boots it. */
   constructor(options: GuestOptions) {
-    const { directory, socket, script, device = "", netdev = "", processors = 1 } = options;
+    const { directory, socket, script, device = "", netdev = "", processors = 1, memory = "384M" } = options;
     const kernel = findKernel()!;
     this.#monitor = `${directory}/monitor`;
     const args = [
-      ["-machine", "q35,accel=tcg,memory-backend=mem", "-cpu", "max", "-m", "384", "-smp", `${processors}`],
-      ["-object", "memory-backend-memfd,id=mem,size=384M,share=on"],
+      ["-machine", "q35,accel=tcg,memory-backend=mem", "-cpu", "max", "-m", memory, "-smp", `${processors}`],
+      ["-object", `memory-backend-memfd,id=mem,size=${memory},share=on`],
       ["-display", "none", "-serial", "stdio", "-no-reboot", "-nic", "none"],
       ["-monitor", `unix:${this.#monitor},server=on,wait=off`],
       [
