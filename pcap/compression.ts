@@ -6,6 +6,7 @@
 import { createGunzip, createGzip, createZstdDecompress } from "node:zlib";
 import { type ByteSink, type ByteSource, writeAll } from "./byte_source.ts";
 import { CaptureError } from "./capture_error.ts";
+import { ZstdFrames } from "./zstd_frames.ts";
 
 /** Bytes of compressed input handed over at a time. */
 const INPUT_SIZE = 64 * 1024;
@@ -61,7 +62,12 @@ export class DecompressedSource implements ByteSource {
   readonly #stream: ReturnType<typeof createGunzip>;
   readonly #bell = new Bell();
   readonly #format: string;
+  readonly #frames: ZstdFrames | undefined;
   #rest: Uint8Array | null = null;
+  /** Whether all input was handed over. */
+  #fed = false;
+  /** Whether the decompressor has given all that it will. */
+  #finished = false;
   #ended = false;
   #error: Error | undefined;
   #given = 0;
@@ -75,13 +81,17 @@ export class DecompressedSource implements ByteSource {
    */
   constructor(format: "gzip" | "zstd", head: Uint8Array, source: ByteSource) {
     this.#format = format;
+    this.#frames = format === "zstd" ? new ZstdFrames() : undefined;
     const create = format === "gzip" ? createGunzip : createZstdDecompress as typeof createGunzip;
     // What has been decompressed is taken before more is, so that an error later on cannot take it along.
     this.#stream = create(
       { chunkSize: CHUNK_SIZE, readableHighWaterMark: 1 } as Parameters<typeof create>[0],
     );
     this.#stream.on("readable", () => this.#bell.ring());
-    this.#stream.on("end", () => this.#end());
+    this.#stream.on("end", () => {
+      this.#finished = true;
+      if (this.#fed) this.#conclude();
+    });
     this.#stream.on("error", (error: Error) => this.#end(this.#explain(error)));
     this.#feed(head, source).catch((error) => this.#end(error));
   }
@@ -104,19 +114,31 @@ export class DecompressedSource implements ByteSource {
   }
 
   async #feed(head: Uint8Array, source: ByteSource): Promise<void> {
-    if (head.length > 0) await this.#put(head);
+    await this.#put(head);
     const bytes = new Uint8Array(INPUT_SIZE);
     while (!this.#ended) {
       const length = await source.read(bytes);
       if (length === null) break;
       await this.#put(bytes.subarray(0, length));
     }
-    if (!this.#ended) this.#stream.end();
+    this.#fed = true;
+    if (this.#finished) this.#conclude();
+    else if (!this.#ended) this.#stream.end();
+  }
+
+  /** Ends, after a look at what a decompressor for zstd does not say. */
+  #conclude(): void {
+    const frames = this.#frames;
+    if (frames && frames.count > 1) {
+      this.#end(this.#explain(new Error("a second frame, which is not supported")));
+    } else if (frames && !frames.whole) this.#end(this.#explain(new Error("unexpected end of file")));
+    else this.#end();
   }
 
   /** Hands bytes over and waits until they are used up. */
   async #put(bytes: Uint8Array): Promise<void> {
-    for (let done = 0; done < bytes.length && !this.#ended;) {
+    this.#frames?.follow(bytes);
+    for (let done = 0; done < bytes.length && !this.#ended && !this.#finished;) {
       const step = stepOf(bytes.length - done);
       const part = bytes.subarray(done, done + step);
       await new Promise<void>((resolve) => this.#stream.write(part, () => resolve()));

@@ -3,19 +3,7 @@
  *
  * @module
  */
-import {
-  bitfield,
-  bits,
-  bytes,
-  i32,
-  type Struct,
-  struct,
-  swapped,
-  u16,
-  u32,
-  u64,
-  u8,
-} from "../core/layout.ts";
+import { bitfield, bits, bytes, i32, type Struct, struct, u16, u32, u64, u8 } from "../core/layout.ts";
 
 const PCAP_SOURCE = "draft-ietf-opsawg-pcap";
 const PCAPNG_SOURCE = "draft-ietf-opsawg-pcapng";

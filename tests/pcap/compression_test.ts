@@ -1,8 +1,9 @@
 import { concat } from "@std/bytes/concat";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { gunzipSync, gzipSync, zstdCompressSync } from "node:zlib";
+import { constants, gunzipSync, gzipSync, zstdCompressSync } from "node:zlib";
 import { CaptureError } from "../../pcap/capture_error.ts";
 import { DecompressedSource, GzipSink } from "../../pcap/compression.ts";
+import { ZstdFrames } from "../../pcap/zstd_frames.ts";
 import { stepwise } from "../cli/pipe_harness.ts";
 import { Random } from "../random.ts";
 
@@ -77,6 +78,30 @@ Deno.test("DecompressedSource gives nearly all before a cut or a bent byte", asy
     assert(cut.error instanceof CaptureError && cut.error.truncated);
     assert(cut.bytes.length > DATA.length * part * 0.95, `${cut.bytes.length}`);
     assertEquals(cut.bytes, DATA.slice(0, cut.bytes.length));
+  }
+});
+
+Deno.test("DecompressedSource notices a zstd stream that is cut off anywhere, and none that is whole", async () => {
+  const settings = { params: { [constants.ZSTD_c_checksumFlag]: 1 } };
+  const data = DATA.subarray(0, 1000);
+  const plain = new Uint8Array(zstdCompressSync(data));
+  const summed = new Uint8Array(zstdCompressSync(concat([data, new Uint8Array(500000)]), settings));
+  const skippable = Uint8Array.of(0x51, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3);
+  const two = await decompress(concat([plain, plain]), [1 << 20], "zstd");
+  assertMatch(two.error?.message ?? "", /got a second frame, which is not supported$/);
+  for (const stream of [plain, summed, concat([skippable, plain])]) {
+    assertEquals((await decompress(stream, [1 << 20], "zstd")).error, undefined);
+    const whole = new ZstdFrames();
+    for (let at = 0; at < stream.length; at++) {
+      whole.follow(stream.subarray(at, at + 1));
+      const isEnd = at === stream.length - 1 || stream.length > plain.length && at === skippable.length - 1;
+      assertEquals(whole.whole, isEnd && (at > 100 || stream[0] === 0x51), `${at} of ${stream.length}`);
+    }
+    assert(whole.whole);
+    for (const part of [0.3, 0.6, 0.99]) {
+      const cut = await decompress(stream.slice(0, Math.floor(stream.length * part)), [1 << 20], "zstd");
+      assert(cut.error instanceof CaptureError && cut.error.truncated);
+    }
   }
 });
 
