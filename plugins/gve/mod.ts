@@ -16,11 +16,12 @@
  * @module
  */
 import { faultSpecs } from "../../core/fault.ts";
-import type { OptionValues } from "../../core/options.ts";
+import { OptionError, type OptionValues } from "../../core/options.ts";
 import type { Host, Link, Plugin } from "../../core/plugin.ts";
 import { deviceCounterSpecs, driverCounterSpecs } from "./counters.ts";
 import { GveDevice } from "./device.ts";
 import { GveDriver } from "./driver.ts";
+import type { DriverSettings } from "./driver_settings.ts";
 import { DEVICE_FAULTS, DRIVER_FAULTS } from "./faults.ts";
 import { structures } from "./layout.ts";
 import { optionSpecs, settingsFrom } from "./options.ts";
@@ -41,8 +42,18 @@ function open(options: OptionValues, host: Host): Link {
   const settings = settingsFrom(options);
   // No interrupt comes before the driver has armed one, and then only while the device works.
   const device = new GveDevice(host.space, settings.device, (vector) => driver.interrupt(vector));
-  const driver: GveDriver = new GveDriver(device, host.dma, host.space, host.clock, settings.driver);
+  const driver: GveDriver = bringUp(device, host, settings.driver);
   return { driver, device, batch: options.integer("batch") };
+}
+
+/** The driver. Rings and page lists that memory cannot hold are the user's mistake. */
+function bringUp(device: GveDevice, host: Host, settings: DriverSettings): GveDriver {
+  try {
+    return new GveDriver(device, host.dma, host.space, host.clock, settings);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new OptionError(`the rings and page lists asked for do not fit: ${error.message}`);
+  }
 }
 
 /** The backend. */

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { concat } from "@std/bytes/concat";
+import { LocalHost } from "../../core/host.ts";
 import { OptionError, OptionValues } from "../../core/options.ts";
 import gve, { settingsFrom } from "../../plugins/gve/mod.ts";
 import { runBytes } from "../cli/pipe_harness.ts";
@@ -247,4 +248,19 @@ Deno.test("unknown device options are passed over", async () => {
   const { output, result } = await runBytes(input, { plugin: gve, options });
   assertEquals(output, input);
   assertEquals(result.counters["admin.options_skipped"], 4);
+});
+
+Deno.test("rings and page lists that do not fit in memory are refused", () => {
+  const options = new OptionValues(gve.options, { "format": "gqi-qpl", "queues": 16, "rx-ring": 32768 });
+  assertThrows(() => gve.open(options, new LocalHost()), OptionError, "do not fit");
+});
+
+Deno.test("the largest rings and the most queues come up", async () => {
+  const input = capture(Array.from({ length: 200 }, (_, i) => new Uint8Array(60 + i).fill(i)));
+  for (const format of FORMATS) {
+    for (const options of [{ queues: 16 }, { "tx-ring": 32768, "rx-ring": 32768 }]) {
+      const { output } = await runBytes(input, { plugin: gve, options: { format, ...options } });
+      assertEquals(output, input, format);
+    }
+  }
 });
