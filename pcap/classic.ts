@@ -60,7 +60,6 @@ export class ClassicScanner implements Scanner {
   readonly format = "pcap";
   variant = "";
   readonly interfaces: CaptureInterface[] = [];
-  reached = 0;
   readonly #memory: Memory;
   readonly #target: CaptureTarget;
   readonly #frames = new FrameBatch();
@@ -80,7 +79,6 @@ export class ClassicScanner implements Scanner {
   }
 
   scan(position: number, end: number, origin: number, last: boolean): number {
-    this.reached = position;
     if (this.interfaces.length === 0) {
       if (end - position < FILE_HEADER_SIZE) return position;
       this.#header(position, origin);
@@ -89,9 +87,9 @@ export class ClassicScanner implements Scanner {
     }
     if (this.#recordSize === 0) {
       this.#recordSize = this.#chooseRecordSize(position, end, last);
-      if (this.#recordSize === 0) return this.reached = position;
+      if (this.#recordSize === 0) return position;
     }
-    return this.reached = this.#records(position, end, origin);
+    return this.#records(position, end, origin);
   }
 
   #records(position: number, end: number, origin: number): number {
@@ -111,7 +109,6 @@ export class ClassicScanner implements Scanner {
       let captured = view.getUint32(position + CAPLEN, little);
       if (lengths !== IN_ORDER) captured = this.#captured(position);
       if (captured > longest) {
-        this.reached = position;
         throw new CaptureError(
           "bad captured length",
           position + origin,

@@ -74,7 +74,6 @@ export class PcapngScanner implements Scanner {
   readonly format = "pcapng";
   variant = "";
   readonly interfaces: CaptureInterface[] = [];
-  reached = 0;
   readonly #memory: Memory;
   readonly #target: CaptureTarget;
   #little = true;
@@ -92,11 +91,9 @@ export class PcapngScanner implements Scanner {
 
   scan(position: number, end: number, origin: number, _last: boolean): number {
     this.#origin = origin;
-    this.reached = position;
     const view = this.#memory.view;
     const target = this.#target;
     while (position + BLOCK_HEAD <= end) {
-      this.reached = position;
       const type = view.getUint32(position, this.#little);
       // The type of a section header reads the same in both byte orders, and what follows may have another.
       if (type === SECTION_HEADER && !this.#order(position, end)) break;
@@ -129,7 +126,7 @@ export class PcapngScanner implements Scanner {
       }
       position = next;
     }
-    return this.reached = position;
+    return position;
   }
 
   truncated(position: number, end: number, origin: number): CaptureError {

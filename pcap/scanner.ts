@@ -104,10 +104,6 @@ export interface Scanner {
    * @throws {CaptureError} If the capture is bad; what was before has been told.
    */
   scan(position: number, end: number, origin: number, last: boolean): number;
-  /**
-   * How far the last scan came when it threw.
-   */
-  readonly reached: number;
   /** The error that bytes left over at the end of the input are. */
   truncated(position: number, end: number, origin: number): CaptureError;
   /** Reads what the record or block at `start` says about its packet; valid while the target holds it. */
