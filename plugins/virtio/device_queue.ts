@@ -611,7 +611,7 @@ export class DeviceQueue {
       }
       if (flags & INDIRECT && !(nested && (profile === "qemu" || profile === "dpdk"))) {
         this.#checkIndirect(nested, flags, length);
-        entries = left = length / DESC_SIZE;
+        entries = left = Math.floor(length / DESC_SIZE);
         if (!this.#tableRegion.holds(address, length)) {
           this.#tableRegion = this.buffers.contiguous(address, length, READ) ?? NO_REGION;
         }
@@ -684,7 +684,10 @@ export class DeviceQueue {
     if (this.count > 0 && (profile === "qemu" || profile === "dpdk")) {
       this.fault("indirect-not-first", this.#next);
     }
-    if (length === 0 || length % DESC_SIZE !== 0) this.fault("indirect-length", this.#next, { length });
+    // DPDK leaves the bytes behind the last whole entry alone.
+    if (length < DESC_SIZE || (length % DESC_SIZE !== 0 && profile !== "dpdk")) {
+      this.fault("indirect-length", this.#next, { length });
+    }
     if (length / DESC_SIZE > this.#indirectLimit) {
       this.fault("indirect-too-long", this.#next, {
         entries: length / DESC_SIZE,
