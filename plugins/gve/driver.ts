@@ -15,10 +15,10 @@ import type { FrameBatch } from "../../core/frame_batch.ts";
 import { DqoTxDriver } from "./dqo/tx_driver.ts";
 import { BouncePool } from "./bounce_pool.ts";
 import { DriverCounters, driverReadings } from "./counters.ts";
-import { isDqo } from "./formats.ts";
+import { isDqo, usesPageLists } from "./formats.ts";
 import { DmaMapper } from "./dma_mapper.ts";
 import type { DriverSettings } from "./driver_settings.ts";
-import { DQO_POST_STEP, GQI_RX_PAD } from "./constants.ts";
+import { DQO_ON_DEMAND, DQO_POST_STEP, GQI_RX_PAD } from "./constants.ts";
 import { gve_dqo_irq_doorbell } from "./layout_dqo.ts";
 import { gve_gqi_irq_doorbell } from "./layout_gqi.ts";
 import type { DriverContext } from "./queue_context.ts";
@@ -222,9 +222,15 @@ export class GveDriver implements DriverHalf {
   /** What the receive rings hold at all times: a longer frame could wait for ever. */
   #largestFrame(): number {
     const { rxRing, rxBuffers, bufferSize } = this.#up;
-    if (!this.#dqo) return Math.min(LARGEST, rxRing * bufferSize - GQI_RX_PAD);
+    if (!this.#dqo) {
+      // With raw addressing slots are posted again once half of them are gone.
+      const slots = usesPageLists(this.#up.format) ? rxRing : rxRing / 2 + 1;
+      return Math.min(LARGEST, slots * bufferSize - GQI_RX_PAD);
+    }
     // Buffers are announced in steps of 32: up to 31 posted ones are unknown to the device.
-    const announced = Math.min(rxRing - 1, rxBuffers) - (DQO_POST_STEP - 1);
+    // With a page list all but 96 of them may be waiting for the stack.
+    const posted = usesPageLists(this.#up.format) ? Math.min(rxBuffers, DQO_ON_DEMAND) : rxBuffers;
+    const announced = Math.min(rxRing - 1, posted) - (DQO_POST_STEP - 1);
     return Math.max(0, Math.min(LARGEST, announced * bufferSize));
   }
 

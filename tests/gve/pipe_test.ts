@@ -264,3 +264,39 @@ Deno.test("the largest rings and the most queues come up", async () => {
     }
   }
 });
+
+Deno.test("no frame waits for ever for buffers that are posted late, or held by the stack", async () => {
+  const random = new Random(29);
+  const frames = Array.from(
+    { length: 600 },
+    () => new Uint8Array(random.chance(0.15) ? random.between(1, 65535) : random.between(1, 1600)),
+  );
+  const input = capture(frames);
+  const combinations: Record<string, string>[] = [
+    { "format": "gqi-rda", "rx-ring": "64", "rx-buffer": "1024" },
+    { "format": "gqi-rda", "rx-ring": "256", "rx-buffer": "128", "batch": "1" },
+    { "format": "gqi-rda", "rx-ring": "1024", "page-size": "65536", "hold": "1024", "copybreak": "0" },
+    {
+      "format": "dqo-qpl",
+      "rx-ring": "128",
+      "rx-buffer": "700",
+      "hold": "100",
+      "copybreak": "0",
+      "batch": "1",
+    },
+    {
+      "format": "dqo-qpl",
+      "rx-ring": "256",
+      "rx-buffer": "700",
+      "hold": "1024",
+      "copybreak": "0",
+      "header-split": "on",
+    },
+  ];
+  for (const options of combinations) {
+    const { output, drops } = await runBytes(input, { plugin: gve, options });
+    const label = JSON.stringify(options);
+    assertEquals(drops.filter((drop) => !drop.endsWith(" oversize")), [], label);
+    assertEquals(output, without(input, new Set(drops.map((drop) => parseInt(drop)))), label);
+  }
+});

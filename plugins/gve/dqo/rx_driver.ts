@@ -41,6 +41,8 @@ const PTYPE_TCP = gve_ptype_entry.field("l4_type").values!["TCP"]!;
 
 // Bindings of this module, unlike imported ones, are constants for the engine.
 const POST_STEP = DQO_POST_STEP;
+/** With fewer buffers posted than this the device may know of none. */
+const FEW = 2 * DQO_POST_STEP;
 const LONGEST = LONGEST_FRAME;
 const BATCH = BATCH_SIZE;
 
@@ -176,7 +178,12 @@ export class DqoRxDriver {
     const pool = this.#pool;
     let posted = 0;
     for (; posted < room; posted++) {
-      const state = states.take();
+      let state = states.take();
+      if (state < 0 && full + posted < FEW) {
+        // The stack holds nearly all there is, and lets go only of what new frames push out: ask for it.
+        pool.onPressure();
+        state = states.take();
+      }
       if (state < 0) break;
       const at = data + this.#tail * DESC;
       const page = states.pages[state]!;

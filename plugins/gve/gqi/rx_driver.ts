@@ -62,7 +62,11 @@ export class GqiRxDriver {
   #rung = 0;
   #sequence = 1;
 
-  /** Posts all slots; the doorbell waits for {@linkcode flush}. */
+  /**
+   * Posts all slots; the doorbell waits for {@linkcode flush}.
+   *
+   * @throws {RangeError} If there are too few pages.
+   */
   constructor(context: DriverContext, place: RxQueuePlace, options: GqiRxOptions) {
     this.#context = context;
     this.#place = place;
@@ -82,7 +86,9 @@ export class GqiRxDriver {
     for (let slot = 0; slot < place.size; slot++) {
       const page = options.pageList?.[slot];
       if (page === undefined) {
-        if (!this.#attach(slot)) break;
+        if (!this.#attach(slot)) {
+          throw new RangeError(`Cannot give each of ${place.size} slots a page as memory is used up`);
+        }
       } else {
         this.#pages[slot] = page;
         this.#biases[slot] = options.pool.bias(page);
@@ -110,7 +116,7 @@ export class GqiRxDriver {
   /**
    * Hands over what has arrived and posts slots again.
    *
-   * @returns How many descriptors were handled.
+   * @returns How many descriptors were handled, or, if none, how many slots were posted.
    * @throws {RingFault} If the device breaks a rule (strict).
    */
   receive(sink: FrameSink): number {
@@ -159,8 +165,13 @@ export class GqiRxDriver {
     if (moved > 0) {
       counters.rxDescriptors += moved;
       this.#refill(moved);
-    } else if (!this.#qpl && distance32(this.#fill, this.#count) <= this.#place.size / 2) this.#refill(0);
-    return moved;
+      return moved;
+    }
+    if (this.#qpl) return 0;
+    // An earlier refill may have found no pages.
+    const before = this.#fill;
+    this.#refill(0);
+    return distance32(this.#fill, before);
   }
 
   /** State for a person to look at. */
@@ -259,11 +270,13 @@ export class GqiRxDriver {
       } else if (pool.counts[page] === this.#biases[slot]) counters.rxReused++;
       else {
         const fresh = pool.take();
-        if (fresh < 0) return;
-        pool.drop(page, this.#biases[slot]!);
-        counters.rxDiscarded++;
-        counters.rxAllocated++;
-        this.#use(slot, fresh);
+        if (fresh >= 0) {
+          pool.drop(page, this.#biases[slot]!);
+          counters.rxDiscarded++;
+          counters.rxAllocated++;
+          this.#use(slot, fresh);
+        } else if (pool.counts[page] !== this.#biases[slot]) return;
+        // Else the stack let go of it, as memory was short.
       }
       this.#writeSlot(slot);
       this.#fill = (this.#fill + 1) >>> 0;
