@@ -4,7 +4,6 @@
  * @module
  */
 import type { Allocation, DmaMemory } from "../../core/dma_memory.ts";
-import { smallOffset } from "./offset.ts";
 
 /** Sizes of bounce buffers: one for most packets, one for the largest. */
 const SMALL = 2048;
@@ -34,7 +33,7 @@ export class BouncePool {
 
   /** Offset of a buffer in the driver's memory. */
   offset(number: number): number {
-    return smallOffset(this.#buffers[number]!.offset);
+    return this.#buffers[number]!.offset;
   }
 
   /** The device's address of a buffer. */

@@ -39,7 +39,6 @@ import { HoldingStack, PagePool } from "./pages.ts";
 import type { DriverContext } from "./queue_context.ts";
 import { type Bus, read32 } from "./registers.ts";
 import { MICROSOFT_RSS_KEY } from "../../core/toeplitz.ts";
-import { smallOffset } from "./offset.ts";
 
 const VERSION = "GVE-ringpipe\n";
 const OS_LINUX = gve_driver_info.field("os_type").values!["LINUX"]!;
@@ -555,8 +554,7 @@ class BringUp implements Bringup {
 
   /** Memory of the driver's, never given out before. */
   #allocate(size: number, alignment: number): Allocation {
-    const { offset, address } = this.#dma.allocate(size, alignment);
-    return { offset: smallOffset(offset), address, size };
+    return this.#dma.allocate(size, alignment);
   }
 
   #put(place: Allocation, bytes: Uint8Array): void {

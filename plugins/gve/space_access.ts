@@ -12,7 +12,6 @@ import {
   WRITE,
 } from "../../core/address_space.ts";
 import type { Frame } from "../../core/frame.ts";
-import { smallOffset } from "./offset.ts";
 
 /** Reads buffers as pieces of frames, and writes frames into buffers. One per queue and direction. */
 export class SpaceAccess {
@@ -49,7 +48,7 @@ export class SpaceAccess {
   gather(frame: Frame, address: number, length: number): boolean {
     let region = this.#region;
     if (region.holds(address, length)) {
-      frame.push(region.memory.bytes, smallOffset(address + region.delta), length);
+      frame.push(region.memory.bytes, region.offsetOf(address), length);
       return true;
     }
     while (length > 0) {
@@ -59,7 +58,7 @@ export class SpaceAccess {
         this.#region = region = found;
       }
       const part = Math.min(length, region.end - address);
-      frame.push(region.memory.bytes, smallOffset(address + region.delta), part);
+      frame.push(region.memory.bytes, region.offsetOf(address), part);
       address += part;
       length -= part;
     }
@@ -70,7 +69,7 @@ export class SpaceAccess {
   scatter(frame: Frame, position: number, address: number, length: number): boolean {
     let region = this.#region;
     if (region.holds(address, length)) {
-      const target = smallOffset(address + region.delta);
+      const target = region.offsetOf(address);
       // Most frames are in one piece.
       if (frame.pieces === 1) {
         region.memory.copyFrom(target, frame.bytes[0]!, frame.offsets[0]! + position, length);
@@ -84,7 +83,7 @@ export class SpaceAccess {
         this.#region = region = found;
       }
       const part = Math.min(length, region.end - address);
-      frame.copyTo(region.memory, smallOffset(address + region.delta), position, part);
+      frame.copyTo(region.memory, region.offsetOf(address), position, part);
       position += part;
       address += part;
       length -= part;

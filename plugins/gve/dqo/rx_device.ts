@@ -12,7 +12,6 @@ import { gve_rx_compl_desc_dqo, gve_rx_desc_dqo } from "../layout_dqo.ts";
 import type { PageList } from "../page_list.ts";
 import type { FlowSteering } from "../rss.ts";
 import { writer } from "../space_access.ts";
-import { smallOffset } from "../offset.ts";
 
 const DESC = gve_rx_desc_dqo.size;
 const DESC_BUF_ID = gve_rx_desc_dqo.offsetOf("buf_id");
@@ -298,9 +297,9 @@ export class DqoRxDevice {
     const written = space.contiguous(completions, completionSize * COMPLETION, WRITE);
     if (!buffers || !written) throw this.#fault("memory-gone", { ring, completions });
     this.#bufferView = buffers.memory.view;
-    this.#ring = smallOffset(ring + buffers.delta);
+    this.#ring = buffers.offsetOf(ring);
     this.#view = written.memory.view;
-    this.#completions = smallOffset(completions + written.delta);
+    this.#completions = written.offsetOf(completions);
   }
 
   /** Takes the next buffer, or one of the next. */

@@ -14,7 +14,6 @@ import { gve_tx_compl_desc, gve_tx_pkt_desc_dqo, gve_tx_tso_context_desc_dqo } f
 import type { PageList } from "../page_list.ts";
 import { reader } from "../space_access.ts";
 import { type CompletionPlay, CompletionWriter } from "./completion_writer.ts";
-import { smallOffset } from "../offset.ts";
 
 const DESC = gve_tx_pkt_desc_dqo.size;
 const BUF_ADDR = gve_tx_pkt_desc_dqo.offsetOf("buf_addr");
@@ -178,8 +177,8 @@ export class DqoTxDevice implements TxQueueDevice {
     const written = space.contiguous(completions, completionSize * COMPLETION, WRITE);
     if (!descriptors || !written) throw this.#fault("memory-gone", { ring, completions });
     this.#view = descriptors.memory.view;
-    this.#ring = smallOffset(ring + descriptors.delta);
-    return { view: written.memory.view, offset: smallOffset(completions + written.delta) };
+    this.#ring = descriptors.offsetOf(ring);
+    return { view: written.memory.view, offset: written.offsetOf(completions) };
   }
 
   /** Whether packets in one buffer, without requests, can be taken in a loop of their own. */

@@ -14,7 +14,6 @@ import type { PageList } from "../page_list.ts";
 import { swap32 } from "../registers.ts";
 import type { FlowSteering } from "../rss.ts";
 import { writer } from "../space_access.ts";
-import { smallOffset } from "../offset.ts";
 
 const DESC = gve_rx_desc.size;
 const RSS_HASH = gve_rx_desc.offsetOf("rss_hash");
@@ -146,9 +145,9 @@ export class GqiRxDevice {
     const data = space.contiguous(slots, size * SLOT, READ);
     if (!rings || !data) throw this.#fault("memory-gone", { ring, slots });
     this.#view = rings.memory.view;
-    this.#ring = smallOffset(ring + rings.delta);
+    this.#ring = rings.offsetOf(ring);
     this.#slotView = data.memory.view;
-    this.#slots = smallOffset(slots + data.delta);
+    this.#slots = data.offsetOf(slots);
   }
 
   /** Copies the frame's `i`-th part into its buffer. */

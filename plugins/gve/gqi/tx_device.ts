@@ -15,7 +15,6 @@ import { gve_event_counter } from "../layout_records.ts";
 import type { PageList } from "../page_list.ts";
 import { swap32 } from "../registers.ts";
 import { reader } from "../space_access.ts";
-import { smallOffset } from "../offset.ts";
 
 const DESC = gve_tx_pkt_desc.size;
 const TYPE_FLAGS = gve_tx_pkt_desc.offsetOf("type_flags");
@@ -137,9 +136,9 @@ export class GqiTxDevice implements TxQueueDevice {
       throw this.#fault("memory-gone", { ring, counter });
     }
     this.#view = rings.memory.view;
-    this.#ring = smallOffset(ring + rings.delta);
+    this.#ring = rings.offsetOf(ring);
     this.#counterView = counters.memory.view;
-    this.#counter = smallOffset(counter + counters.delta);
+    this.#counter = counters.offsetOf(counter);
   }
 
   #publish(): void {
