@@ -5,7 +5,7 @@
  */
 
 /** Up to this many bytes a loop of 64-bit moves beats the fixed cost of `copyWithin` and `set`. */
-const LOOP_LIMIT = 160;
+const LOOP_LIMIT = 256;
 /** Offsets stay small integers for the engine, which keeps accesses fast. */
 const LARGEST = 2 ** 31 - 1;
 

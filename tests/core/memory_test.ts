@@ -35,7 +35,7 @@ Deno.test("Memory.copyWithin moves overlapping ranges either way as if through a
   const before = new Random(4).bytes(1024);
   const memory = new Memory(1024);
   for (let length = 0; length <= LONGEST; length += 7) {
-    for (const distance of [-161, -160, -17, -9, -8, -7, -1, 0, 1, 7, 8, 9, 17, 160, 161]) {
+    for (const distance of [-257, -256, -17, -9, -8, -7, -1, 0, 1, 7, 8, 9, 17, 256, 257]) {
       memory.bytes.set(before);
       memory.copyWithin(300 + distance, 300, length);
       assertEquals(memory.bytes, copied(before, 300 + distance, before, 300, length));
@@ -72,4 +72,29 @@ Deno.test("Memory looks at a given buffer as a whole, shared or not", () => {
   assertEquals([...memory.bytes.subarray(0, 4)], [0, 0, 0x34, 0x12]);
   assertEquals(memory.size, 64);
   assertEquals(new Memory(5).bytes, new Uint8Array(5));
+});
+
+Deno.test("Memory.copyEach copies ranges of every length, from its own bytes and from others, from any index on", () => {
+  const random = new Random(6);
+  const before = random.bytes(4096);
+  const foreign = random.bytes(2048);
+  const memory = new Memory(4096);
+  for (let length = 0; length <= LONGEST; length++) {
+    for (const bytes of [memory.bytes, foreign]) {
+      // The second range of the three overlaps its source in the memory itself; index 0 is left out.
+      const sources = Int32Array.of(9999, length % 8, 1000 - length, 500);
+      const lengths = Int32Array.of(9999, length, LONGEST - length, length >> 1);
+      const targets = Int32Array.of(2048 + (3 * length) % 8, 1003, 3000);
+      memory.bytes.set(before);
+      memory.copyEach(targets, bytes, sources, lengths, 1, 3);
+      const wanted = new Memory(4096);
+      wanted.bytes.set(before);
+      const from = bytes === memory.bytes ? wanted.bytes : foreign;
+      for (let i = 0; i < 3; i++) {
+        const source = sources[i + 1]!;
+        wanted.bytes.set(from.slice(source, source + lengths[i + 1]!), targets[i]!);
+      }
+      assertEquals(memory.bytes, wanted.bytes);
+    }
+  }
 });
