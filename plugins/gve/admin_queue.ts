@@ -9,6 +9,7 @@ import type { Struct, ValuesInput } from "../../core/layout.ts";
 import type { Registers } from "../../core/plugin.ts";
 import { ADMIN_SLOTS, DEVICE_STATUS, DRIVER_STATUS, PAGE, STATUS } from "./constants.ts";
 import type { DriverCounters } from "./counters.ts";
+import type { DriverSettings } from "./driver_settings.ts";
 import { driverFault } from "./faults.ts";
 import { gve_adminq_command, gve_registers } from "./layout_admin.ts";
 import { read32, write32 } from "./registers.ts";
@@ -36,6 +37,7 @@ export class AdminQueue {
   readonly #registers: Registers;
   readonly #memory: DmaMemory;
   readonly #revision: number;
+  readonly #ipxe: boolean;
   readonly #counters: DriverCounters;
   readonly #page: { readonly offset: number; readonly address: number };
   /** Commands posted. */
@@ -44,10 +46,16 @@ export class AdminQueue {
   #completed = 0;
 
   /** Takes a page; {@linkcode attach} shows it to the device. */
-  constructor(registers: Registers, memory: DmaMemory, revision: number, counters: DriverCounters) {
+  constructor(
+    registers: Registers,
+    memory: DmaMemory,
+    settings: Pick<DriverSettings, "kind" | "revision">,
+    counters: DriverCounters,
+  ) {
     this.#registers = registers;
     this.#memory = memory;
-    this.#revision = revision;
+    this.#revision = settings.revision;
+    this.#ipxe = settings.kind === "ipxe";
     this.#counters = counters;
     this.#page = memory.allocate(PAGE, PAGE);
   }
@@ -63,10 +71,9 @@ export class AdminQueue {
     this.#posted = 0;
     this.#completed = 0;
     this.#memory.memory.bytes.fill(0, this.#page.offset, this.#page.offset + PAGE);
-    if (this.#revision === 0) {
-      write32(this.#registers, PFN, address / PAGE);
-      return;
-    }
+    // iPXE writes both sets of registers, whichever there is.
+    if (this.#revision === 0 || this.#ipxe) write32(this.#registers, PFN, address / PAGE);
+    if (this.#revision === 0 && !this.#ipxe) return;
     const length = new DataView(new ArrayBuffer(2));
     length.setUint16(0, PAGE);
     this.#registers.write(LENGTH, 2, length.getUint16(0, true));
@@ -81,6 +88,8 @@ export class AdminQueue {
    * @throws {RingFault} If that never happens.
    */
   release(): void {
+    // A device that is in reset already may carry out another one later: iPXE leaves it alone.
+    if (this.#ipxe && read32(this.#registers, PFN) === 0) return;
     if (this.#revision === 0) write32(this.#registers, PFN, 0);
     else write32(this.#registers, DRIVER_STATUS_AT, DRIVER_STATUS.RESET);
     for (let i = 0; i < POLLS; i++) {

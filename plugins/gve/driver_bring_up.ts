@@ -149,7 +149,7 @@ class BringUp implements Bringup {
     for (let i = 0; i < VERSION.length; i++) {
       bus.bar0.write(layout.gve_registers.offsetOf("driver_version"), 1, VERSION.charCodeAt(i));
     }
-    this.#admin = new AdminQueue(bus.bar0, dma, settings.revision, context.counters);
+    this.#admin = new AdminQueue(bus.bar0, dma, settings, context.counters);
     this.#admin.attach();
     if (settings.kind === "linux") this.#verify();
     this.#device = this.#describe();
@@ -166,7 +166,7 @@ class BringUp implements Bringup {
     this.#counterCount = counters;
     this.#counterArray = this.#allocate(Math.max(counters, 1) * gve_event_counter.size, PAGE);
     this.irqDoorbells = this.#configure();
-    this.#packetTypes = this.#dqo ? this.#fetchPacketTypes() : new Uint8Array(0);
+    this.#packetTypes = this.#dqo && settings.kind === "linux" ? this.#fetchPacketTypes() : new Uint8Array(0);
     this.#optional();
     const { pageSize, hold } = settings;
     this.#transmitQueues();
@@ -242,7 +242,7 @@ class BringUp implements Bringup {
       available_length: PAGE,
     });
     this.#admin.require(status, "describe_device");
-    return negotiate(this.#get(page), this.#settings.strict);
+    return negotiate(this.#get(page), this.#settings.kind, this.#settings.strict);
   }
 
   #ringSize(bounds: { entries: number; min: number; max: number }, wanted: number): number {

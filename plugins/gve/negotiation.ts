@@ -5,7 +5,8 @@
  */
 import { isPowerOfTwo } from "../../core/index.ts";
 import { FEATURE, OPTION, QUEUE_FORMAT } from "./constants.ts";
-import { isDqo } from "./formats.ts";
+import type { DriverKind } from "./driver_settings.ts";
+import { FORMAT_OPTIONS, isDqo, preferredOption } from "./formats.ts";
 import { driverFault } from "./faults.ts";
 import * as layout from "./layout_records.ts";
 
@@ -60,17 +61,19 @@ const BODIES: ReadonlyMap<number, number> = new Map([
  * Reads the descriptor page.
  *
  * @param page The page, copied out of the device's reach.
+ * @param kind Whose preferences decide on the format.
  * @param strict Whether sizes are checked for what Linux does not check.
  * @throws {RingFault} If lengths or sizes make no sense.
  */
-export function negotiate(page: Uint8Array, strict: boolean): Negotiated {
+export function negotiate(page: Uint8Array, kind: DriverKind, strict: boolean): Negotiated {
   const descriptor = layout.gve_device_descriptor.decode(page, 0, HEADER);
   const total = Number(descriptor["total_length"]);
   if (total < HEADER || total > page.length) throw fault("descriptor", { total_length: total });
   const { bodies, skipped } = walk(page, total, Number(descriptor["num_device_options"]));
   const mtu = Number(descriptor["mtu"]);
   if (mtu < MIN_MTU) throw fault("descriptor", { mtu });
-  const [format, option] = choose(bodies);
+  const option = preferredOption(kind, (id) => bodies.has(id));
+  const format = option === undefined ? QUEUE_FORMAT.GQI_QPL : FORMAT_OPTIONS.get(option)!;
   const mask = option === undefined ? undefined : bodies.get(option);
   // The legacy option has no body: no features with it, nor with the fallback.
   const features = mask && mask.length >= 4 ? new DataView(mask.buffer, mask.byteOffset).getUint32(0) : 0;
@@ -124,18 +127,6 @@ function walk(
     at += length;
   }
   return { bodies, skipped };
-}
-
-/** The format that Linux prefers, and the option whose features count. */
-function choose(bodies: ReadonlyMap<number, Uint8Array>): readonly [number, number | undefined] {
-  const order = [
-    [QUEUE_FORMAT.DQO_RDA, OPTION.DQO_RDA],
-    [QUEUE_FORMAT.DQO_QPL, OPTION.DQO_QPL],
-    [QUEUE_FORMAT.GQI_RDA, OPTION.GQI_RDA],
-    [QUEUE_FORMAT.GQI_RDA, OPTION.GQI_RAW_ADDRESSING],
-    [QUEUE_FORMAT.GQI_QPL, OPTION.GQI_QPL],
-  ] as const;
-  return order.find(([, option]) => bodies.has(option)) ?? [QUEUE_FORMAT.GQI_QPL, undefined];
 }
 
 type Rings = Pick<Negotiated, "txRing" | "rxRing">;

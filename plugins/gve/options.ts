@@ -8,7 +8,7 @@ import { didYouMean } from "../../core/nearest.ts";
 import { OPTION, PAGE, QUEUE_FORMAT } from "./constants.ts";
 import { offerOptions, OPTION_NAMES } from "./device_records.ts";
 import type { DeviceSettings } from "./device_settings.ts";
-import { FORMAT_OPTIONS, isDqo, usesPageLists } from "./formats.ts";
+import { FORMAT_OPTIONS, isDqo, preferredOption, usesPageLists } from "./formats.ts";
 import type { DriverKind, DriverSettings } from "./driver_settings.ts";
 
 /** Formats by name. */
@@ -175,7 +175,8 @@ export const optionSpecs: readonly OptionSpec[] = [
     type: "choice",
     default: "linux",
     choices: ["linux", "ipxe"],
-    meaning: "memory is mapped and synchronised, or coherent, without VERIFY_DRIVER_COMPATIBILITY",
+    meaning:
+      "whose ways with memory and bring-up: mapped and synchronised as in Linux, or coherent as in iPXE",
   },
   {
     name: "revision",
@@ -229,11 +230,10 @@ function offered(options: OptionValues, format: string): number[] {
   });
 }
 
-/** The format that a driver as Linux chooses from an offer. */
-function preferred(ids: readonly number[]): string {
-  const order = [OPTION.DQO_RDA, OPTION.DQO_QPL, OPTION.GQI_RDA, OPTION.GQI_RAW_ADDRESSING];
-  const best = order.find((id) => ids.includes(id));
-  const format = best === undefined ? QUEUE_FORMAT.GQI_QPL : FORMAT_OPTIONS.get(best);
+/** The format that a driver chooses from an offer. */
+function preferred(kind: DriverKind, ids: readonly number[]): string {
+  const option = preferredOption(kind, (id) => ids.includes(id));
+  const format = option === undefined ? QUEUE_FORMAT.GQI_QPL : FORMAT_OPTIONS.get(option);
   return Object.keys(FORMATS).find((name) => FORMATS[name] === format)!;
 }
 
@@ -245,9 +245,11 @@ function preferred(ids: readonly number[]): string {
 export function settingsFrom(options: OptionValues): Settings {
   const asked = options.has("format") ? options.text("format") : undefined;
   const ids = offered(options, asked ?? "dqo-rda");
-  const name = asked ?? preferred(ids);
-  if (preferred(ids) !== name) {
-    throw new OptionError(`option format is ${name}, but from offer the driver chooses ${preferred(ids)}`);
+  const kind = options.text("driver") as DriverKind;
+  const choice = preferred(kind, ids);
+  const name = asked ?? choice;
+  if (choice !== name) {
+    throw new OptionError(`option format is ${name}, but from offer the driver chooses ${choice}`);
   }
   options.resolve("format", name);
   const format = FORMATS[name]!;
@@ -302,7 +304,7 @@ export function settingsFrom(options: OptionValues): Settings {
       seed,
     },
     driver: {
-      kind: options.text("driver") as DriverKind,
+      kind,
       revision,
       queues,
       txRing,
