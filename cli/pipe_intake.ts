@@ -8,8 +8,8 @@ import type { ByteSource } from "../pcap/byte_source.ts";
 import { LONGEST_PACKET } from "../pcap/link_types.ts";
 import { LONGEST_BLOCK } from "../pcap/scanner.ts";
 
-/** Bytes read at a time: what is in work then, with what comes of it, stays in a core's own cache. */
-const CHUNK_SIZE = 512 * 1024;
+/** Bytes read at a time: as many as still stay, with what comes of them, near the cores that share the work. */
+const CHUNK_SIZE = 1024 * 1024;
 /** Room before a chunk for what the chunk before it left over: any usual record that is not whole. */
 const GAP_SIZE = LONGEST_PACKET + 64 * 1024;
 /** Room for what is left over when that is more. */
