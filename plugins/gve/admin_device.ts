@@ -92,7 +92,9 @@ export class AdminDevice {
   #resources: Resources | undefined;
   #capabilities = 0n;
   #mtu: number;
-  #stats: { readonly address: number; readonly length: number } | undefined;
+  #stats:
+    | { readonly address: number; readonly length: number; readonly interval: number; due: number }
+    | undefined;
   /** What a queue without interrupts has. */
   readonly #silent: NotifyBlock = { vector: -1, word: 0, armed: false, pending: false };
 
@@ -210,10 +212,13 @@ export class AdminDevice {
     }
   }
 
-  /** Writes the device's part of the statistics block, if there is one. */
+  /** Writes the device's part of the statistics block, if there is one and its time has come. */
   updateStatistics(noBuffers: number): void {
     if (this.#stats === undefined) return;
-    const { address, length } = this.#stats;
+    const now = this.#context.clock.now();
+    if (now < this.#stats.due) return;
+    const { address, length, interval } = this.#stats;
+    this.#stats.due = now + interval;
     const records = statisticsRecords(this.rx.map((queue) => queue.queue), noBuffers);
     const at = gve_stats_report.size + gve_stats_report.stride * (this.tx.length * 6 + this.rx.length * 2);
     if (at + records.length <= length) this.#context.space.write(address + at, records);
@@ -519,7 +524,8 @@ export class AdminDevice {
       return STATUS.PASSED;
     }
     if (length < gve_stats_report.size || !this.#writable(address, length)) return STATUS.INVALID_ARGUMENT;
-    this.#stats = { address, length };
+    const interval = Number(values["interval"]);
+    this.#stats = { address, length, interval, due: this.#context.clock.now() + interval };
     return STATUS.PASSED;
   }
 

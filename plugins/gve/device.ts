@@ -5,6 +5,7 @@
  * @module
  */
 import type { AddressSpace } from "../../core/address_space.ts";
+import { type Clock, systemClock } from "../../core/clock.ts";
 import type { Counters } from "../../core/counters.ts";
 import type { Frame } from "../../core/frame.ts";
 import type { FrameBatch } from "../../core/frame_batch.ts";
@@ -46,8 +47,6 @@ export class GveDevice implements DeviceHalf {
   readonly #registers: RegisterFile;
   readonly #admin: AdminDevice;
   readonly #interrupt: Doorbell;
-  /** What the statistics block says of frames that waited for buffers. */
-  #reported = 0;
 
   /**
    * A device in reset.
@@ -55,8 +54,14 @@ export class GveDevice implements DeviceHalf {
    * @param space All memory that it can reach.
    * @param settings What it is.
    * @param interrupt Raises an interrupt: the number is its MSI-X vector.
+   * @param clock Time.
    */
-  constructor(space: AddressSpace, settings: DeviceSettings, interrupt: Doorbell) {
+  constructor(
+    space: AddressSpace,
+    settings: DeviceSettings,
+    interrupt: Doorbell,
+    clock: Clock = systemClock,
+  ) {
     this.#settings = settings;
     this.#interrupt = interrupt;
     const bar2 = new DoorbellBar(doorbellWords(settings), (word, value) => this.#doorbell(word, value));
@@ -64,6 +69,7 @@ export class GveDevice implements DeviceHalf {
       space,
       doorbells: bar2.words,
       counters: this.#counters,
+      clock,
       strict: settings.strict,
       nicLimits: settings.nicLimits,
       offload: new Offload(),
@@ -103,7 +109,7 @@ export class GveDevice implements DeviceHalf {
       if (queue instanceof DqoRxDevice) moved += queue.flush();
     }
     this.#raise();
-    if (this.#counters.rxNoBuffers !== this.#reported) this.updateStatistics();
+    this.#admin.updateStatistics(this.#counters.rxNoBuffers);
     return moved;
   }
 
@@ -128,12 +134,6 @@ export class GveDevice implements DeviceHalf {
     const [queue] = rx;
     if (steers || !(queue instanceof DqoRxDevice) || queue.queue !== 0) return from;
     return queue.deliverBatch(frames, from);
-  }
-
-  /** Brings the statistics block of REPORT_STATS up to date. */
-  updateStatistics(): void {
-    this.#reported = this.#counters.rxNoBuffers;
-    this.#admin.updateStatistics(this.#reported);
   }
 
   /** Readings. */

@@ -4,6 +4,7 @@
  * @module
  */
 import type { AddressSpace, Region } from "../../core/address_space.ts";
+import type { Clock } from "../../core/clock.ts";
 import type { DeviceCounters } from "./counters.ts";
 import type { Offload } from "./offload.ts";
 
@@ -27,6 +28,8 @@ export interface DeviceContext {
   readonly doorbells: Uint32Array;
   /** Counted together. */
   readonly counters: DeviceCounters;
+  /** Time, for what is done at intervals. */
+  readonly clock: Clock;
   /** Whether the driver is checked for what real devices do not check, as far as is known. */
   readonly strict: boolean;
   /** Whether the NIC's own limits apply. */

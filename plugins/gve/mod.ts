@@ -41,7 +41,7 @@ export * from "./layout.ts";
 function open(options: OptionValues, host: Host): Link {
   const settings = settingsFrom(options);
   // No interrupt comes before the driver has armed one, and then only while the device works.
-  const device = new GveDevice(host.space, settings.device, (vector) => driver.interrupt(vector));
+  const device = new GveDevice(host.space, settings.device, (vector) => driver.interrupt(vector), host.clock);
   const driver: GveDriver = bringUp(device, host, settings.driver);
   return { driver, device, batch: options.integer("batch") };
 }

@@ -288,20 +288,3 @@ Deno.test("DQO interrupts are one-shot, and completions wait for one in batches"
   raw.service();
   assertEquals([valid(), raw.interrupts], [5, [1]], "and only once");
 });
-
-Deno.test("the device keeps its part of the statistics block", () => {
-  const { raw } = receiving({ format: "dqo-rda" });
-  const block = raw.page();
-  const length = g.gve_stats_report.size + 16 * (2 + 4);
-  const status = raw.command(g.OPCODE.REPORT_STATS, g.report_stats, {
-    stats_report_len: length,
-    stats_report_addr: block,
-    interval: 20000,
-  });
-  assertEquals(status, g.STATUS.PASSED);
-  for (let i = 0; i < 3; i++) raw.deliver(new Uint8Array(60));
-  raw.service();
-  const values = g.gve_stats_report.decode(raw.get(block, length));
-  assertEquals([values["stats[3].stat_name"], values["stats[3].value"]], [g.STAT.RX_NO_BUFFERS_POSTED, 3n]);
-  assertEquals(values["stats[0].stat_name"], 0, "the driver's part is the driver's");
-});

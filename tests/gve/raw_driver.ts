@@ -4,6 +4,7 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
+import { ManualClock } from "../../core/clock.ts";
 import { Frame } from "../../core/frame.ts";
 import { LocalHost } from "../../core/host.ts";
 import type { Struct, ValuesInput } from "../../core/layout.ts";
@@ -28,7 +29,8 @@ export interface RawQueue {
 
 /** A device half, and memory to write into. */
 export class RawDriver {
-  readonly host = new LocalHost();
+  readonly clock = new ManualClock();
+  readonly host = new LocalHost({ clock: this.clock });
   readonly device: g.GveDevice;
   /** Interrupts so far. */
   readonly interrupts: number[] = [];
@@ -50,7 +52,12 @@ export class RawDriver {
     this.#format = settings.format!;
     this.dqo = this.#format >= g.QUEUE_FORMAT.DQO_RDA;
     this.qpl = this.#format === g.QUEUE_FORMAT.GQI_QPL || this.#format === g.QUEUE_FORMAT.DQO_QPL;
-    this.device = new g.GveDevice(this.host.space, settings.device, (vector) => this.interrupts.push(vector));
+    this.device = new g.GveDevice(
+      this.host.space,
+      settings.device,
+      (vector) => this.interrupts.push(vector),
+      this.clock,
+    );
     this.#admin = this.page();
     this.buffer = this.pages(32);
     this.attach();
