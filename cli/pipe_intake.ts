@@ -8,7 +8,7 @@ import type { ByteSource } from "../pcap/byte_source.ts";
 import { LONGEST_PACKET } from "../pcap/link_types.ts";
 import { LONGEST_BLOCK } from "../pcap/scanner.ts";
 
-/** Bytes read at a time: as many as still stay, with what comes of them, near the cores that share the work. */
+/** Bytes read at a time: docs/speed.md has what other sizes cost. */
 const CHUNK_SIZE = 1024 * 1024;
 /** Room before a chunk for what the chunk before it left over: any usual record that is not whole. */
 const GAP_SIZE = LONGEST_PACKET + 64 * 1024;
