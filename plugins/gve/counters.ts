@@ -22,6 +22,8 @@ export class DriverCounters {
   txTsoDescriptors = 0;
   /** `tx.doorbells` */
   txDoorbells = 0;
+  /** `tx.wakes` */
+  txWakes = 0;
   /** `tx.stops` */
   txStops = 0;
   /** `tx.bounce_bytes` */
@@ -170,6 +172,7 @@ const DRIVER: readonly Row<DriverCounters>[] = [
   ["txMetadataDescriptors", "tx.descriptors.metadata", "GQI: metadata descriptors; DQO: general contexts"],
   ["txTsoDescriptors", "tx.descriptors.tso", "DQO: TSO contexts"],
   ["txDoorbells", "tx.doorbells", "writes to transmit doorbells"],
+  ["txWakes", "tx.wakes", "times a stopped transmit queue took a frame again"],
   ["txStops", "tx.stops", "times a frame found a transmit queue full and stopped it"],
   ["txBounceBytes", "tx.bounce_bytes", "frame bytes copied into pages of a page list"],
   [
@@ -290,9 +293,13 @@ function readings<C extends { readonly commands: Map<number, number> }>(
   return result;
 }
 
-/** The driver's readings. */
-export function driverReadings(counters: DriverCounters): Counters {
-  return readings(counters, DRIVER, "admin.commands.");
+/** The driver's readings: what it counted itself, and what its queues counted. */
+export function driverReadings(counters: DriverCounters, queues: readonly DriverCounters[]): Counters {
+  const result = readings(counters, DRIVER, "admin.commands.");
+  for (const queue of queues) {
+    for (const [field, name] of DRIVER) result[name]! += queue[field] as number;
+  }
+  return result;
 }
 
 /** The device's readings. */

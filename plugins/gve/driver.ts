@@ -154,6 +154,7 @@ export class GveDriver implements DriverHalf {
     for (let i = 0; i < tx.length; i++) moved += tx[i]!.clean();
     for (let i = 0; i < rx.length; i++) moved += rx[i]!.receive(sink);
     if (this.#anyTaken) this.#rearm();
+    this.#up.updateStatistics();
     return moved;
   }
 
@@ -184,7 +185,7 @@ export class GveDriver implements DriverHalf {
 
   /** Readings. */
   counters(): Counters {
-    return driverReadings(this.#counters);
+    return driverReadings(this.#counters, this.#up.queueCounters);
   }
 
   /** State for a person to look at. */

@@ -6,8 +6,10 @@
 import type { Allocation, DmaMemory } from "../../core/dma_memory.ts";
 import { AdminQueue } from "./admin_queue.ts";
 import { CAPABILITY, DEVICE_STATUS, FEATURE, OPCODE, PAGE, RAW_ADDRESSING, STATUS } from "./constants.ts";
+import { DriverCounters } from "./counters.ts";
 import { isDqo, usesPageLists } from "./formats.ts";
 import type { DriverSettings } from "./driver_settings.ts";
+import { DriverStatistics, type QueueFigures, statisticsLength } from "./driver_statistics.ts";
 import { BufferStates } from "./dqo/buffer_states.ts";
 import { DqoRxDriver, type HeaderBuffers } from "./dqo/rx_driver.ts";
 import { DqoTxDriver } from "./dqo/tx_driver.ts";
@@ -25,7 +27,6 @@ import {
   gve_ptype_entry,
   gve_queue_resources,
   gve_rss_lut_entry,
-  gve_stats_report,
 } from "./layout_records.ts";
 import { gve_rx_data_slot, gve_rx_desc, gve_tx_pkt_desc } from "./layout_gqi.ts";
 import {
@@ -44,10 +45,8 @@ const VERSION = "GVE-ringpipe\n";
 const OS_LINUX = gve_driver_info.field("os_type").values!["LINUX"]!;
 const CELL = 64;
 const PTYPES = 1024;
+/** Milliseconds between two reports of statistics. */
 const STATS_INTERVAL = 20000;
-/** Records of the statistics block: the driver's per transmit and receive queue, the device's per receive queue. */
-const STATS_PER_TX = 6;
-const STATS_PER_RX = 2 + 4;
 const MTU_PARAMETER = 1;
 /** Page list numbers of iPXE. */
 const IPXE_TX_LIST = 0x18ae5458;
@@ -98,6 +97,10 @@ export interface Bringup {
   readonly stacks: readonly HoldingStack[];
   /** Byte offsets in BAR2 of the notify blocks' doorbells. */
   readonly irqDoorbells: readonly number[];
+  /** What each pair of queues counted. */
+  readonly queueCounters: readonly DriverCounters[];
+  /** Brings the statistics block up to date once per interval. */
+  updateStatistics(): void;
   /** Whether the device asks for a reset. */
   resetRequested(): boolean;
   /** Closes queues, gives pages and resources back, releases the admin queue. */
@@ -125,9 +128,12 @@ class BringUp implements Bringup {
   readonly pool: PagePool;
   readonly stacks: HoldingStack[] = [];
   readonly irqDoorbells: readonly number[];
+  readonly queueCounters: readonly DriverCounters[];
   readonly #bus: Bus;
   readonly #dma: DmaMemory;
   readonly #context: DriverContext;
+  /** Per pair of queues: the same with counters of their own. */
+  readonly #contexts: readonly DriverContext[];
   readonly #settings: DriverSettings;
   readonly #admin: AdminQueue;
   readonly #device: Negotiated;
@@ -140,11 +146,14 @@ class BringUp implements Bringup {
   readonly #lists: number[] = [];
   readonly #doorbells = new Set<number>();
   #pagesRegistered = 0;
+  #statistics: DriverStatistics | undefined;
 
   constructor(bus: Bus, dma: DmaMemory, context: DriverContext, settings: DriverSettings) {
     this.#bus = bus;
     this.#dma = dma;
     this.#context = context;
+    this.queueCounters = Array.from({ length: settings.queues }, () => new DriverCounters());
+    this.#contexts = this.queueCounters.map((counters) => ({ ...context, counters }));
     this.#settings = settings;
     for (let i = 0; i < VERSION.length; i++) {
       bus.bar0.write(layout.gve_registers.offsetOf("driver_version"), 1, VERSION.charCodeAt(i));
@@ -180,6 +189,16 @@ class BringUp implements Bringup {
       this.stacks.push(new HoldingStack(this.pool, hold, settings.seed + queue));
     }
     this.#receiveQueues(rings);
+  }
+
+  updateStatistics(): void {
+    this.#statistics?.update(() =>
+      this.queueCounters.map((counters, queue): QueueFigures => {
+        const rx = this.rx[queue]!;
+        const sequence = rx instanceof GqiRxDriver ? rx.sequence : 0;
+        return { counters, completed: this.tx[queue]!.completed, sequence };
+      })
+    );
   }
 
   resetRequested(): boolean {
@@ -312,13 +331,16 @@ class BringUp implements Bringup {
   /** What a driver can do without: statistics, link speed, MTU, receive side scaling. */
   #optional(): void {
     const { queues, mtu } = this.#settings;
-    const length = gve_stats_report.size + gve_stats_report.stride * queues * (STATS_PER_TX + STATS_PER_RX);
-    const report = this.#allocate(length, PAGE);
-    this.#admin.execute(OPCODE.REPORT_STATS, layout.report_stats, {
-      stats_report_len: length,
+    const report = this.#allocate(statisticsLength(queues), PAGE);
+    const taken = this.#admin.execute(OPCODE.REPORT_STATS, layout.report_stats, {
+      stats_report_len: report.size,
       stats_report_addr: report.address,
       interval: STATS_INTERVAL,
     });
+    if (taken === STATUS.PASSED) {
+      const { clock, memory } = this.#context;
+      this.#statistics = new DriverStatistics(clock, memory, report, STATS_INTERVAL);
+    }
     const speed = this.#allocate(gve_link_speed.size, CELL);
     const status = this.#admin.execute(OPCODE.REPORT_LINK_SPEED, layout.report_link_speed, {
       link_speed_address: speed.address,
@@ -420,7 +442,9 @@ class BringUp implements Bringup {
           offsets: Array.from({ length: txPages }, (_, i) => list.offset + i * PAGE),
           addresses: Array.from({ length: txPages }, (_, i) => list.address + i * PAGE),
         };
-        this.tx.push(new DqoTxDriver(this.#context, place, { completions: completions.offset, pages }));
+        this.tx.push(
+          new DqoTxDriver(this.#contexts[queue]!, place, { completions: completions.offset, pages }),
+        );
         return;
       }
       const index = Number(given["counter_index"]);
@@ -431,7 +455,7 @@ class BringUp implements Bringup {
         });
       }
       this.tx.push(
-        new GqiTxDriver(this.#context, place, {
+        new GqiTxDriver(this.#contexts[queue]!, place, {
           fifo: list && new Fifo(txPages * PAGE),
           fifoOffset: list?.offset ?? 0,
           counter: this.#counterArray.offset + index * gve_event_counter.size,
@@ -524,7 +548,7 @@ class BringUp implements Bringup {
   ): GqiRxDriver {
     const { copybreak } = this.#settings;
     const options = { pool: this.pool, pageList, stack: this.stacks[place.queue]!, copybreak };
-    const queue = new GqiRxDriver(this.#context, place, options);
+    const queue = new GqiRxDriver(this.#contexts[place.queue]!, place, options);
     queue.flush();
     return queue;
   }
@@ -535,12 +559,12 @@ class BringUp implements Bringup {
     headers: HeaderBuffers | undefined,
   ): DqoRxDriver {
     const { copybreak } = this.#settings;
-    const states = new BufferStates(this.pool, this.#context.counters, {
+    const states = new BufferStates(this.pool, this.queueCounters[place.queue]!, {
       states: this.#states(),
       bufferSize: place.bufferSize,
       pageList,
     });
-    const queue = new DqoRxDriver(this.#context, place, {
+    const queue = new DqoRxDriver(this.#contexts[place.queue]!, place, {
       pool: this.pool,
       states,
       stack: this.stacks[place.queue]!,

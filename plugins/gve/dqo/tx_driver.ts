@@ -157,6 +157,11 @@ export class DqoTxDriver {
     return this.#lastReport;
   }
 
+  /** Index in the completion ring behind the last completion handled. */
+  get completed(): number {
+    return this.#completionHead;
+  }
+
   /** Tags by state: together always the table. */
   get tagCounts(): { free: number; pending: number; waiting: number; timedOut: number; size: number } {
     const { free, size } = this.#tags;
@@ -199,8 +204,8 @@ export class DqoTxDriver {
       return this.#full();
     }
     this.#states[tag] = PENDING;
-    this.#stopped = false;
     const { counters } = this.#context;
+    if (this.#stopped) this.#wake();
     counters.txPackets++;
     counters.txBytes += length;
     counters.txPacketDescriptors += data;
@@ -258,7 +263,7 @@ export class DqoTxDriver {
     this.#tail = tail;
     this.#lastReport = lastReport;
     const count = i - from;
-    if (count > 0) this.#stopped = false;
+    if (count > 0 && this.#stopped) this.#wake();
     counters.txPackets += count;
     counters.txBytes += sum;
     counters.txPacketDescriptors += count;
@@ -345,6 +350,11 @@ export class DqoTxDriver {
     if (payload <= 0) return RUNT;
     if (nic && (request.segmentSize < minimumMss || request.segmentSize > maximumMss)) return OVERSIZE;
     return 0;
+  }
+
+  #wake(): void {
+    this.#stopped = false;
+    this.#context.counters.txWakes++;
   }
 
   #full(): number {

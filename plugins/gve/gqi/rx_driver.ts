@@ -105,6 +105,11 @@ export class GqiRxDriver {
     return this.#fill;
   }
 
+  /** Sequence number of the next descriptor. */
+  get sequence(): number {
+    return this.#sequence;
+  }
+
   /** Rings the doorbell if there are new slots. */
   flush(): void {
     if (this.#rung === this.#fill) return;

@@ -134,9 +134,12 @@ export class GqiTxDriver {
       }
       return posted;
     }
-    this.#stopped = false;
     this.#req = (this.#req + posted) >>> 0;
     const { counters } = this.#context;
+    if (this.#stopped) {
+      this.#stopped = false;
+      counters.txWakes++;
+    }
     counters.txPackets++;
     counters.txBytes += length;
     return this.#place.queue;
