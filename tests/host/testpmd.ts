@@ -82,7 +82,7 @@ export class Testpmd implements AsyncDisposable {
 
   /** Waits until it has printed something that matches, from a place in its output on. */
   async prints(pattern: RegExp, from = 0): Promise<RegExpExecArray> {
-    const limit = performance.now() + 10_000;
+    const limit = performance.now() + 60_000;
     for (;;) {
       const match = pattern.exec(this.output.slice(from));
       if (match) return match;
