@@ -4,6 +4,7 @@ import { FlowParser } from "../../core/flow.ts";
 import type { Frame } from "../../core/frame.ts";
 import { LocalHost } from "../../core/host.ts";
 import { OptionValues } from "../../core/options.ts";
+import { OVERSIZE } from "../../core/plugin.ts";
 import { RingPair } from "../../core/ring_pair.ts";
 import gve, * as g from "../../plugins/gve/mod.ts";
 import { joined } from "./raw_driver.ts";
@@ -200,4 +201,33 @@ Deno.test("copied bytes are counted where they are copied", () => {
   assertEquals(count("gqi-qpl", "pages.registered"), 64 + 256);
   assertEquals(count("dqo-qpl", "pages.registered"), 512 + 512);
   assertEquals(count("dqo-rda", "pages.registered"), 0);
+});
+
+Deno.test("limits=nic: a segment that touches more than 10 buffers is oversize, and the device takes what is not", () => {
+  // Headers, then so many fragments of 80 bytes for each segment of 800.
+  for (
+    const [format, mss, size, result] of [
+      ["dqo-rda", 800, 100, 0],
+      ["dqo-rda", 800, 80, OVERSIZE],
+      ["dqo-rda", 720, 80, 0],
+      ["dqo-rda", 721, 80, OVERSIZE],
+      ["dqo-qpl", 800, 80, 0],
+    ] as const
+  ) {
+    const bytes = tcpPacket(false, 4000);
+    const what = new g.TransmitRequest();
+    what.push(bytes, 0, 54, g.UNMAPPED);
+    for (let at = 54; at < bytes.length; at += size) {
+      what.push(bytes, at, Math.min(size, bytes.length - at), g.UNMAPPED);
+    }
+    Object.assign(what, { checksum: true, checksumStart: 34, checksumOffset: 16, networkOffset: 14 });
+    Object.assign(what, { transportOffset: 34, tcpHeaderLength: 20, segmentSize: mss });
+    const pair = new RingPair(gve, { format, limits: "nic" });
+    const driver = pair.link.driver as g.GveDriver;
+    const label = `${format} ${mss} ${size}`;
+    assertEquals(driver.transmitRequest(what), result, label);
+    driver.flush();
+    pair.service();
+    assertEquals(pair.receive().length, result === 0 ? Math.ceil(4000 / mss) : 0, label);
+  }
 });

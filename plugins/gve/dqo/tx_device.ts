@@ -7,13 +7,14 @@ import { NO_REGION, READ, WRITE } from "../../../core/address_space.ts";
 import { Frame } from "../../../core/frame.ts";
 import { BATCH_SIZE, FrameBatch } from "../../../core/frame_batch.ts";
 import type { Wire } from "../../../core/plugin.ts";
-import { DQO_ALT_MISS, DQO_DTYPE, DQO_REPORT_SPACING, NIC_LIMITS } from "../constants.ts";
+import { DQO_ALT_MISS, DQO_DTYPE, DQO_MAX_BUFFER, DQO_REPORT_SPACING, NIC_LIMITS } from "../constants.ts";
 import type { DeviceContext, NotifyBlock, TxQueueDevice } from "../device_context.ts";
 import { type DeviceFault, deviceFault } from "../faults.ts";
 import { gve_tx_compl_desc, gve_tx_pkt_desc_dqo, gve_tx_tso_context_desc_dqo } from "../layout_dqo.ts";
 import type { PageList } from "../page_list.ts";
 import { reader } from "../space_access.ts";
 import { type CompletionPlay, CompletionWriter } from "./completion_writer.ts";
+import { widestSegment } from "./segment_span.ts";
 
 const DESC = gve_tx_pkt_desc_dqo.size;
 const BUF_ADDR = gve_tx_pkt_desc_dqo.offsetOf("buf_addr");
@@ -396,32 +397,10 @@ export class DqoTxDevice implements TxQueueDevice {
       return;
     }
     if (mss < minimumMss || mss > maximumMss) throw this.#fault("tso", { mss, minimumMss, maximumMss });
-    this.#checkSpans(header, mss);
-  }
-
-  /** Counts the buffers that each segment touches: its headers are one, a buffer on a border counts for both sides. */
-  #checkSpans(header: number, mss: number): void {
-    const frame = this.#frame;
-    let left = mss;
-    let touched = 1;
-    let skip = header;
-    for (let i = 0; i < frame.pieces; i++) {
-      let length = frame.lengths[i]!;
-      const headers = Math.min(skip, length);
-      skip -= headers;
-      length -= headers;
-      while (length > 0) {
-        touched++;
-        if (touched > NIC_LIMITS.descriptors) {
-          throw this.#fault("descriptor-limit", { descriptors: touched, limit: NIC_LIMITS.descriptors });
-        }
-        const part = Math.min(length, left);
-        length -= part;
-        left -= part;
-        if (left > 0) continue;
-        left = mss;
-        touched = 1;
-      }
+    const { lengths, pieces } = this.#frame;
+    const widest = widestSegment(lengths, pieces, DQO_MAX_BUFFER, header, mss);
+    if (widest > descriptors) {
+      throw this.#fault("descriptor-limit", { descriptors: widest, limit: descriptors });
     }
   }
 

@@ -30,6 +30,7 @@ import {
 import type { DriverContext, TxQueuePlace } from "../queue_context.ts";
 import { type TransmitRequest, UNMAPPED } from "../transmit_request.ts";
 import { FreeList } from "./free_list.ts";
+import { widestSegment } from "./segment_span.ts";
 import { TagList } from "./tag_list.ts";
 
 const DESC = gve_tx_pkt_desc_dqo.size;
@@ -187,7 +188,10 @@ export class DqoTxDriver {
     const data = copies ? Math.ceil(length / DQO_TX_BUFFER) : buffersFor(request);
     const wanted = data + (tso ? 2 : 1) + SPARE;
     if (wanted > this.#capacity || (copies && data > this.#buffers.size)) return OVERSIZE;
-    if (this.#context.nicLimits && !tso && data > NIC_LIMITS.descriptors) return OVERSIZE;
+    if (this.#context.nicLimits) {
+      const touched = tso ? this.#widest(request, header) : data;
+      if (touched > NIC_LIMITS.descriptors) return OVERSIZE;
+    }
     const used = (this.#tail - this.#head) & this.#mask;
     if (this.#mask - used < wanted || this.#tags.free === 0 || (copies && this.#buffers.free < data)) {
       return this.#full();
@@ -350,6 +354,13 @@ export class DqoTxDriver {
     if (payload <= 0) return RUNT;
     if (nic && (request.segmentSize < minimumMss || request.segmentSize > maximumMss)) return OVERSIZE;
     return 0;
+  }
+
+  /** Most buffers that a segment of a TSO packet touches. */
+  #widest({ lengths, pieces, length, segmentSize }: TransmitRequest, header: number): number {
+    return this.#options.pages === undefined
+      ? widestSegment(lengths, pieces, MAX_BUFFER, header, segmentSize)
+      : widestSegment([length], 1, DQO_TX_BUFFER, header, segmentSize);
   }
 
   #wake(): void {
