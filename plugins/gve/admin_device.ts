@@ -23,9 +23,7 @@ import {
   gve_irq_db_index,
   gve_link_speed,
   gve_page_list_entry,
-  gve_query_rss_descriptor,
   gve_queue_resources,
-  gve_rss_lut_entry,
   gve_stats_report,
 } from "./layout_records.ts";
 import { gve_rx_data_slot, gve_rx_desc, gve_tx_pkt_desc } from "./layout_gqi.ts";
@@ -36,7 +34,8 @@ import {
   gve_tx_pkt_desc_dqo,
 } from "./layout_dqo.ts";
 import { PageList } from "./page_list.ts";
-import { ALL_HASH_TYPES, FlowSteering, packetTypeMap, RSS_KEY_SIZE, RSS_LUT_SIZE } from "./rss.ts";
+import { FlowSteering, packetTypeMap } from "./rss.ts";
+import { RssCommands } from "./rss_commands.ts";
 
 const SLOT = layout.gve_adminq_command.size;
 const STATUS_AT = layout.gve_adminq_command.offsetOf("status");
@@ -47,7 +46,6 @@ const MAX_IRQS = 2048;
 /** Smallest MTU that drivers accept. */
 const MIN_MTU = 68;
 const MTU_PARAMETER = 1;
-const TOEPLITZ = 1;
 
 /** A transmit queue of either kind. */
 export type TxQueue = GqiTxDevice | DqoTxDevice;
@@ -85,6 +83,7 @@ export class AdminDevice {
   readonly #completed: (count: number) => void;
   readonly #context: DeviceContext;
   readonly #settings: DeviceSettings;
+  readonly #rss: RssCommands;
   readonly #handlers: ReadonlyMap<number, readonly [Struct, Handler]>;
   /** Address of the queue, or -1. */
   #address = -1;
@@ -104,6 +103,7 @@ export class AdminDevice {
     this.#settings = settings;
     this.#completed = completed;
     this.#mtu = settings.mtu;
+    this.#rss = new RssCommands(context.space, this.steering, settings.maxRxQueues);
     const handlers: readonly (readonly [number, Struct, Handler])[] = [
       [OPCODE.DESCRIBE_DEVICE, layout.describe_device, (v) => this.#describe(v)],
       [OPCODE.CONFIGURE_DEVICE_RESOURCES, layout.configure_device_resources, (v) => this.#configure(v)],
@@ -114,13 +114,13 @@ export class AdminDevice {
       [OPCODE.DESTROY_TX_QUEUE, layout.destroy_tx_queue, (v) => this.#destroy(this.tx, v)],
       [OPCODE.DESTROY_RX_QUEUE, layout.destroy_rx_queue, (v) => this.#destroy(this.rx, v)],
       [OPCODE.DECONFIGURE_DEVICE_RESOURCES, layout.deconfigure_device_resources, () => this.#deconfigure()],
-      [OPCODE.CONFIGURE_RSS, layout.configure_rss, (v) => this.#configureRss(v)],
+      [OPCODE.CONFIGURE_RSS, layout.configure_rss, (v) => this.#rss.configure(v)],
       [OPCODE.SET_DRIVER_PARAMETER, layout.set_driver_parameter, (v) => this.#setParameter(v)],
       [OPCODE.REPORT_STATS, layout.report_stats, (v) => this.#reportStats(v)],
       [OPCODE.REPORT_LINK_SPEED, layout.report_link_speed, (v) => this.#reportLinkSpeed(v)],
       [OPCODE.GET_PTYPE_MAP, layout.get_ptype_map, (v) => this.#ptypeMap(v)],
       [OPCODE.VERIFY_DRIVER_COMPATIBILITY, layout.verify_driver_compatibility, (v) => this.#verify(v)],
-      [OPCODE.QUERY_RSS, layout.query_rss, (v) => this.#queryRss(v)],
+      [OPCODE.QUERY_RSS, layout.query_rss, (v) => this.#rss.query(v)],
     ];
     this.#handlers = new Map(handlers.map(([opcode, struct, handler]) => [opcode, [struct, handler]]));
   }
@@ -463,49 +463,6 @@ export class AdminDevice {
     if (list) list.users--;
     queues.splice(at, 1);
     return STATUS.PASSED;
-  }
-
-  #configureRss(values: Values): number {
-    const { space } = this.#context;
-    const keyAddress = Number(values["hash_key_addr"]);
-    const tableAddress = Number(values["hash_lut_addr"]);
-    const types = Number(values["hash_types"]);
-    if (Number(values["hash_alg"]) > TOEPLITZ || (types & ~ALL_HASH_TYPES) !== 0) {
-      return STATUS.INVALID_ARGUMENT;
-    }
-    const key = new Uint8Array(RSS_KEY_SIZE);
-    const table = new Uint8Array(RSS_LUT_SIZE * gve_rss_lut_entry.size);
-    if (keyAddress !== 0) {
-      if (values["hash_key_size"] !== RSS_KEY_SIZE || !space.read(keyAddress, key)) {
-        return STATUS.INVALID_ARGUMENT;
-      }
-    }
-    const view = new DataView(table.buffer);
-    if (tableAddress !== 0) {
-      if (values["hash_lut_size"] !== RSS_LUT_SIZE || !space.read(tableAddress, table)) {
-        return STATUS.INVALID_ARGUMENT;
-      }
-      for (let i = 0; i < RSS_LUT_SIZE; i++) {
-        if (view.getUint32(i * 4) >= this.#settings.maxRxQueues) return STATUS.OUT_OF_RANGE;
-      }
-    }
-    if (keyAddress !== 0) this.steering.setKey(key);
-    if (tableAddress !== 0) this.steering.table.forEach((_, i, all) => all[i] = view.getUint32(i * 4));
-    if (types !== 0) this.steering.setTypes(types);
-    return STATUS.PASSED;
-  }
-
-  #queryRss(values: Values): number {
-    const header = gve_query_rss_descriptor;
-    const length = header.size + RSS_KEY_SIZE + RSS_LUT_SIZE * gve_rss_lut_entry.size;
-    if (Number(values["available_length"]) < length) return STATUS.OUT_OF_RANGE;
-    const bytes = new Uint8Array(length);
-    const { hashTypes, key, table } = this.steering;
-    bytes.set(header.encode({ total_length: length, hash_types: hashTypes, hash_alg: TOEPLITZ }));
-    bytes.set(key, header.size);
-    const view = new DataView(bytes.buffer, header.size + RSS_KEY_SIZE);
-    table.forEach((queue, i) => view.setUint32(i * gve_rss_lut_entry.size, queue));
-    return this.#answer(values["rss_descriptor_addr"], bytes);
   }
 
   #setParameter(values: Values): number {
