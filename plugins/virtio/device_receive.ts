@@ -1,0 +1,207 @@
+/**
+ * The device's receive side: puts frames into the buffers that the driver has posted.
+ *
+ * @module
+ */
+import { WRITE } from "../../core/address_space.ts";
+import { Frame } from "../../core/frame.ts";
+import { BATCH_SIZE, type FrameBatch } from "../../core/frame_batch.ts";
+import { Memory } from "../../core/memory.ts";
+import { NO_BUFFERS, OVERSIZE } from "../../core/plugin.ts";
+import type { ControlQueue } from "./control_queue.ts";
+import type { DeviceQueue } from "./device_queue.ts";
+import { hasFeature, netHeaderLength } from "./features.ts";
+import { virtio_net_hdr_v1, virtio_net_hdr_v1_hash, VRING_DESC_F_WRITE } from "./layout.ts";
+import type { ReceiveHash } from "./receive_hash.ts";
+
+const NUM_BUFFERS = virtio_net_hdr_v1.offsetOf("num_buffers");
+const HASH_VALUE = virtio_net_hdr_v1_hash.offsetOf("hash_value");
+const HASH_REPORT = virtio_net_hdr_v1_hash.offsetOf("hash_report");
+/** The last four bytes of a header of 12 that says one buffer. */
+const ONE_BUFFER = 1 << (8 * (NUM_BUFFERS - 8));
+const LONGEST_HEADER = virtio_net_hdr_v1_hash.size;
+
+/** See the module. */
+export class DeviceReceive {
+  /** Bytes written into receive buffers, net headers included. */
+  bytesCopied = 0;
+  readonly #queues: readonly DeviceQueue[];
+  readonly #control: ControlQueue;
+  readonly #hash: ReceiveHash;
+  #headerLength = 12;
+  #mergeable = false;
+  #hashReport = false;
+  /** The header of a frame that is spread over several buffers, and the frame behind it. */
+  readonly #header = new Memory(LONGEST_HEADER);
+  readonly #outgoing = new Frame();
+  /** Where the frames of a batch go. */
+  readonly #targets = new Int32Array(BATCH_SIZE);
+  /** Chains now being filled: their heads, their buffers one behind the other, and how many each has. */
+  readonly #heads: number[] = [];
+  readonly #chainEnds: number[] = [];
+  readonly #addresses: number[] = [];
+  readonly #lengths: number[] = [];
+
+  /** Takes over the device's queues; `control` says how many pairs are in use. */
+  constructor(queues: readonly DeviceQueue[], control: ControlQueue, hash: ReceiveHash) {
+    this.#queues = queues;
+    this.#control = control;
+    this.#hash = hash;
+  }
+
+  /** Takes over the negotiated features. */
+  negotiated(features: bigint): void {
+    this.#headerLength = netHeaderLength(features);
+    this.#mergeable = hasFeature(features, "MRG_RXBUF");
+    this.#hashReport = hasFeature(features, "HASH_REPORT");
+  }
+
+  /** See {@linkcode DeviceHalf.deliver}. Queues have looked at the map. */
+  deliver(frame: Frame): number {
+    const { pairs } = this.#control;
+    if (this.#hashReport || pairs > 1) this.#hash.update(frame);
+    const pair = pairs > 1 ? this.#hash.value % pairs : 0;
+    const queue = this.#queues[2 * pair]!;
+    if (!queue.running) return NO_BUFFERS;
+    const headerLength = this.#headerLength;
+    const total = headerLength + frame.length;
+    const slot = queue.popPlain(VRING_DESC_F_WRITE);
+    if (slot < 0 || queue.sizes[slot]! < total) {
+      if (slot >= 0) queue.unpop(1);
+      return this.#deliverAnyhow(queue, frame, total) ?? pair;
+    }
+    const { memory } = queue.region;
+    const at = queue.offsets[slot]!;
+    this.#writeHeader(memory.view, at, 1);
+    frame.copyTo(memory, at + headerLength, 0, frame.length);
+    this.bytesCopied += total;
+    queue.push(queue.heads[slot]!, total);
+    return pair;
+  }
+
+  /** See {@linkcode DeviceHalf.deliverBatch}. Queues have looked at the map. */
+  deliverBatch(frames: FrameBatch, from: number): number {
+    const queue = this.#queues[0]!;
+    if (this.#hashReport || this.#control.pairs > 1 || !queue.running) return from;
+    const headerLength = this.#headerLength;
+    const { bytes, offsets, lengths, count } = frames;
+    const targets = this.#targets;
+    let copied = 0;
+    let i = from;
+    for (let ahead = 1, fit = 1; i < count && ahead === fit; i += fit) {
+      ahead = Math.min(queue.plainAhead(VRING_DESC_F_WRITE), count - i);
+      if (ahead === 0) break;
+      const { memory } = queue.region;
+      const { view } = memory;
+      const { offsets: buffers, sizes } = queue;
+      const mask = queue.size - 1;
+      const next = queue.availIndex;
+      for (fit = 0; fit < ahead; fit++) {
+        const slot = (next + fit) & mask;
+        const total = (headerLength + lengths[i + fit]!) | 0;
+        if (sizes[slot]! < total) break;
+        const at = buffers[slot]!;
+        // The header of writeHeader, for one buffer and without a hash.
+        view.setInt32(at, 0, true);
+        view.setInt32((at + 4) | 0, 0, true);
+        if (headerLength > NUM_BUFFERS) view.setInt32((at + 8) | 0, ONE_BUFFER, true);
+        else view.setInt16((at + 8) | 0, 0, true);
+        targets[fit] = (at + headerLength) | 0;
+        copied = (copied + total) | 0;
+      }
+      memory.copyEach(targets, bytes, offsets, lengths, i, fit);
+      queue.giveBack(fit, lengths, i, headerLength);
+    }
+    this.bytesCopied += copied;
+    return i;
+  }
+
+  /** Puts a frame into whatever chains there are. Returns what `deliver` has to answer if that does not succeed. */
+  #deliverAnyhow(queue: DeviceQueue, frame: Frame, total: number): number | undefined {
+    if (!queue.pop() && !this.#waitForBuffers(queue)) return NO_BUFFERS;
+    return this.#scatter(queue, frame, total) ? undefined : this.#refuse(queue);
+  }
+
+  /** Asks for a kick when buffers come. Returns whether some came just now, and the first is popped. */
+  #waitForBuffers(queue: DeviceQueue): boolean {
+    return queue.enableNotify() && queue.pop();
+  }
+
+  /** What to answer when the chains that are there do not hold the frame: wait, or never. */
+  #refuse(queue: DeviceQueue): number {
+    if (!this.#mergeable || queue.available === queue.size) return OVERSIZE;
+    return NO_BUFFERS;
+  }
+
+  /** Spreads a frame over the chain just popped and, if buffers merge, as many more as it takes. */
+  #scatter(queue: DeviceQueue, frame: Frame, total: number): boolean {
+    let chains = 0;
+    let buffers = 0;
+    let capacity = 0;
+    for (;;) {
+      if (queue.readable > 0) {
+        queue.fault("readable-on-receive", queue.availIndex, { readable: queue.readable });
+      }
+      if (queue.writableBytes < this.#headerLength) {
+        queue.fault("short-chain", queue.availIndex, { bytes: queue.writableBytes });
+      }
+      for (let i = 0; i < queue.count; i++) {
+        this.#addresses[buffers] = queue.addresses[i]!;
+        this.#lengths[buffers++] = queue.lengths[i]!;
+      }
+      this.#heads[chains] = queue.head;
+      this.#chainEnds[chains++] = buffers;
+      capacity += queue.writableBytes;
+      if (capacity >= total) break;
+      if (!this.#mergeable || (!queue.pop() && !this.#waitForBuffers(queue))) {
+        queue.unpop(chains);
+        return false;
+      }
+    }
+    this.#writeHeader(this.#header.view, 0, chains);
+    const outgoing = this.#outgoing;
+    outgoing.clear();
+    outgoing.push(this.#header.bytes, 0, this.#headerLength);
+    outgoing.append(frame);
+    let position = 0;
+    for (let chain = 0, buffer = 0; chain < chains; chain++) {
+      const start = position;
+      for (; buffer < this.#chainEnds[chain]!; buffer++) {
+        const length = Math.min(this.#lengths[buffer]!, total - position);
+        this.#fill(queue, this.#addresses[buffer]!, outgoing, position, length);
+        position += length;
+      }
+      queue.push(this.#heads[chain]!, position - start);
+    }
+    this.bytesCopied += total;
+    return true;
+  }
+
+  /** Copies part of a frame to an address, over region borders. */
+  #fill(queue: DeviceQueue, address: number, frame: Frame, position: number, length: number): void {
+    while (length > 0) {
+      let region = queue.region;
+      if (!region.holds(address, 1)) {
+        region = queue.region = queue.buffers.find(address, WRITE) ??
+          queue.fault("bad-address", queue.availIndex, { address, length });
+      }
+      const part = Math.min(length, region.end - address);
+      frame.copyTo(region.memory, region.offsetOf(address), position, part);
+      address += part;
+      position += part;
+      length -= part;
+    }
+  }
+
+  /** The header of a received frame: zero but for the number of buffers and the hash. */
+  #writeHeader(view: DataView, at: number, buffers: number): void {
+    view.setUint32(at, 0, true);
+    view.setUint32(at + 4, 0, true);
+    view.setUint16(at + 8, 0, true);
+    if (this.#headerLength > NUM_BUFFERS) view.setUint16(at + NUM_BUFFERS, buffers, true);
+    if (this.#hashReport) {
+      view.setUint32(at + HASH_VALUE, this.#hash.value, true);
+      view.setUint32(at + HASH_REPORT, this.#hash.report, true);
+    }
+  }
+}

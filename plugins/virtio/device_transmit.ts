@@ -1,0 +1,180 @@
+/**
+ * The device's transmit side: makes frames of chains and passes them to the wire.
+ *
+ * @module
+ */
+import { READ } from "../../core/address_space.ts";
+import { Frame } from "../../core/frame.ts";
+import { BATCH_SIZE, FrameBatch } from "../../core/frame_batch.ts";
+import { Memory } from "../../core/memory.ts";
+import type { Wire } from "../../core/plugin.ts";
+import type { DeviceQueue } from "./device_queue.ts";
+import { hasFeature, netHeaderLength } from "./features.ts";
+import { virtio_net_hdr_v1, virtio_net_hdr_v1_hash } from "./layout.ts";
+
+const HDR_FLAGS = virtio_net_hdr_v1.offsetOf("flags");
+const HDR_GSO_TYPE = virtio_net_hdr_v1.offsetOf("gso_type");
+const LONGEST_HEADER = virtio_net_hdr_v1_hash.size;
+
+/** See the module. */
+export class DeviceTransmit {
+  /** The net header of the frame now going to the wire; zero but for offloads that were negotiated. */
+  readonly header: Memory = new Memory(LONGEST_HEADER);
+  /** See {@linkcode VirtioNetDevice.polling}. */
+  polling = false;
+  /** See {@linkcode VirtioNetDevice.burst}. */
+  burst: number = Infinity;
+  /** Whether {@linkcode DeviceTransmit.transmit} left something behind: the queue is to be served again, kick or not. */
+  unfinished = false;
+  #headerLength = 12;
+  #csum = false;
+  readonly #frame = new Frame();
+  readonly #batch = new FrameBatch();
+
+  /** Takes over the negotiated features. */
+  negotiated(features: bigint): void {
+    this.header.bytes.fill(0);
+    this.#headerLength = netHeaderLength(features);
+    this.#csum = hasFeature(features, "CSUM");
+  }
+
+  /**
+   * Passes what `queue` holds to the wire, until it is empty, the wire refuses, or a burst is over; in the latter cases
+   * `unfinished` says so.
+   *
+   * @returns How many chains went.
+   * @throws {RingFault} If the driver broke a rule.
+   */
+  transmit(queue: DeviceQueue, wire: Wire): number {
+    const pair = queue.index >> 1;
+    let moved = 0;
+    this.unfinished = false;
+    queue.disableNotify();
+    do {
+      for (;;) {
+        if (wire.transmitBatch !== undefined) moved += this.#transmitPlain(queue, wire);
+        if (!queue.pop()) break;
+        this.#collect(queue);
+        if (!wire.transmit(this.#frame, pair)) {
+          // Whoever refused it is asked again at the next service, kick or not.
+          queue.unpop(1);
+          this.unfinished = true;
+          return moved;
+        }
+        queue.push(queue.head, 0);
+        if (++moved >= this.burst) {
+          this.unfinished = true;
+          return moved;
+        }
+      }
+    } while (!this.polling && queue.enableNotify());
+    return moved;
+  }
+
+  /** Passes chains that are one buffer each to the wire in one go, as far as that is possible. */
+  #transmitPlain(queue: DeviceQueue, wire: Wire): number {
+    const batch = this.#batch;
+    let moved = 0;
+    for (;;) {
+      const length = this.#headerLength;
+      const first = queue.availIndex;
+      let count = 0;
+      const { offsets: starts, lengths } = batch;
+      for (let ahead = 0; count < BATCH_SIZE && (ahead = queue.plainAhead(0)) > 0;) {
+        ahead = Math.min(ahead, BATCH_SIZE - count);
+        const { offsets, sizes } = queue;
+        const mask = queue.size - 1;
+        const next = queue.availIndex;
+        for (let i = 0; i < ahead; i++, count++) {
+          const slot = (next + i) & mask;
+          starts[count] = (offsets[slot]! + length) | 0;
+          lengths[count] = (sizes[slot]! - length) | 0;
+        }
+        queue.takePlain(ahead);
+      }
+      // Headers that want something, or are not whole, are looked at one by one.
+      batch.bytes = queue.region.memory.bytes;
+      batch.count = this.#countPlainHeaders(batch, count);
+      const taken = batch.count === 0 ? 0 : wire.transmitBatch!(batch, queue.index >> 1);
+      queue.unpop(count - taken);
+      queue.pushBack(first, taken);
+      moved += taken;
+      if (count === 0 || taken < count) return moved;
+    }
+  }
+
+  /** How many frames of a batch, from the first on, have a whole header that asks for nothing. */
+  #countPlainHeaders(batch: FrameBatch, count: number): number {
+    const { bytes, offsets, lengths } = batch;
+    const length = this.#headerLength;
+    for (let i = 0; i < count; i++) {
+      const at = (offsets[i]! - length) | 0;
+      if (lengths[i]! < 0 || (bytes[at + HDR_FLAGS]! | bytes[at + HDR_GSO_TYPE]!) !== 0) return i;
+    }
+    return count;
+  }
+
+  /** Makes a frame of the chain just popped: its buffers, less the net header. */
+  #collect(queue: DeviceQueue): void {
+    const frame = this.#frame;
+    const length = this.#headerLength;
+    if (queue.writableBytes > 0) queue.fault("writable-on-transmit", queue.availIndex);
+    if (queue.readableBytes < length) {
+      queue.fault("short-chain", queue.availIndex, { bytes: queue.readableBytes });
+    }
+    if (queue.count === 2 && queue.lengths[0] === length && this.#collectPair(queue)) return;
+    frame.clear();
+    for (let i = 0; i < queue.count; i++) this.#append(queue, frame, queue.addresses[i]!, queue.lengths[i]!);
+    const first = frame.lengths[0]!;
+    if (first >= length) {
+      this.#checkHeader(queue, frame.bytes[0]!, frame.offsets[0]!);
+      if (first === length && frame.pieces > 1) frame.shift();
+      else frame.skip(length);
+    } else {
+      frame.copyTo(this.header, 0, 0, length);
+      this.#checkHeader(queue, this.header.bytes, 0);
+      frame.skip(length);
+    }
+  }
+
+  /** The usual chain of two: a header, and a frame in one piece. Returns whether each lies in one region. */
+  #collectPair(queue: DeviceQueue): boolean {
+    const headerAddress = queue.addresses[0]!;
+    const address = queue.addresses[1]!;
+    const length = queue.lengths[1]!;
+    if (!queue.recall(headerAddress, this.#headerLength)) return false;
+    const headers = queue.region;
+    if (!queue.recall(address, length)) return false;
+    const { region } = queue;
+    this.#checkHeader(queue, headers.memory.bytes, headers.offsetOf(headerAddress));
+    this.#frame.set(region.memory.bytes, region.offsetOf(address), length);
+    return true;
+  }
+
+  #append(queue: DeviceQueue, frame: Frame, address: number, length: number): void {
+    while (!queue.recall(address, length)) {
+      queue.previousRegion = queue.region;
+      queue.region = queue.buffers.find(address, READ) ??
+        queue.fault("bad-address", queue.availIndex, { address, length });
+      const { region } = queue;
+      const part = region.end - address;
+      if (length <= part) break;
+      frame.push(region.memory.bytes, region.offsetOf(address), part);
+      address += part;
+      length -= part;
+    }
+    const { region } = queue;
+    frame.push(region.memory.bytes, region.offsetOf(address), length);
+  }
+
+  /** Without CSUM a transmitted frame asks for nothing; with it, the header is kept for whoever finishes the frame. */
+  #checkHeader(queue: DeviceQueue, bytes: Uint8Array, at: number): void {
+    const flags = bytes[at + HDR_FLAGS]!;
+    const gso = bytes[at + HDR_GSO_TYPE]!;
+    if (this.#csum) {
+      if (bytes !== this.header.bytes) this.header.copyFrom(0, bytes, at, this.#headerLength);
+    } else if ((flags | gso) !== 0) {
+      queue.fault("header-not-negotiated", queue.availIndex, { flags, gso_type: gso });
+    }
+  }
+}
