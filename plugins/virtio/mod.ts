@@ -2,7 +2,8 @@
  * virtio-net over split virtqueues: a driver half and a device half that meet at virtio-pci registers and rings.
  *
  * Structure and data path: `layout.ts` (all structures), `driver_queue.ts` and `device_queue.ts` (the two sides of one
- * ring), `driver.ts` and `device.ts` (the two halves), `pci_driver.ts` and `pci_device.ts` (the two sides of the bus).
+ * ring), `driver.ts` and `device.ts` (the two halves; each with its transmit and its receive side in files of their
+ * own), `pci_driver.ts` and `pci_device.ts` (the two sides of the bus).
  *
  * @module
  */
