@@ -5,6 +5,9 @@
  */
 import { type FlowParser, L3_IPV6 } from "./flow.ts";
 
+/** Where UDP has its checksum, from its header on (RFC 768). */
+const UDP_CHECKSUM = 6;
+
 /** So many bytes of 0xff add up to less than 2^31. */
 const LARGEST_RUN = 0x10000;
 
@@ -50,7 +53,9 @@ export function pseudoHeaderSum(flow: FlowParser, length: number): number {
 
 /**
  * Finishes a checksum that a driver has left to the device: the field holds the sum of the pseudo header, and gets the
- * checksum over all from `start` to the end. 0 becomes 0xffff, the same number, since 0 tells UDP "no checksum".
+ * checksum over all from `start` to the end. UDP, known by the place of its field, cannot have a checksum of 0, which
+ * tells "none": it gets 0xffff, the same number (RFC 768). No other protocol's sender computes that, and some readers
+ * of captures call it wrong.
  *
  * @param bytes The buffer.
  * @param start Where the sum starts: the transport header.
@@ -62,7 +67,8 @@ export function finishChecksum(bytes: Uint8Array, start: number, field: number, 
   if (field < start || field + 2 > end) {
     throw new RangeError(`Cannot put a checksum at ${field} as the sum is over ${start}..${end}`);
   }
-  const checksum = ~onesSum(bytes, start, end - start) & 0xffff || 0xffff;
+  const sum = ~onesSum(bytes, start, end - start) & 0xffff;
+  const checksum = sum === 0 && field - start === UDP_CHECKSUM ? 0xffff : sum;
   bytes[field] = checksum >>> 8;
   bytes[field + 1] = checksum & 0xff;
 }

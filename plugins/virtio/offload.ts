@@ -57,18 +57,8 @@ export function finishFrame(
   field: number,
 ): boolean {
   if (start + field + 2 > length) return false;
-  finish(bytes, offset + start, field, offset + length);
+  finishChecksum(bytes, offset + start, offset + start + field, offset + length);
   return true;
-}
-
-/**
- * Only UDP has no checksum of 0. A TCP checksum of 0xffff adds up as well, but is none that a sender computes, and
- * some readers of captures call it wrong.
- */
-function finish(bytes: Uint8Array, start: number, field: number, end: number): void {
-  finishChecksum(bytes, start, start + field, end);
-  const at = start + field;
-  if (field === TCP_CHECKSUM && bytes[at] === 0xff && bytes[at + 1] === 0xff) bytes[at] = bytes[at + 1] = 0;
 }
 
 /** Cuts frames into segments, as hardware with TSO or USO does. */
@@ -137,7 +127,7 @@ export class Segmenter {
         view.setUint16(l4At + UDP_LENGTH, transport);
       }
       view.setUint16(l4At + field, foldSum(addresses + transport));
-      finish(segment, l4At, field, headers + part);
+      finishChecksum(segment, l4At, l4At + field, headers + part);
       take(segment, 0, headers + part);
       done += part;
     }

@@ -54,10 +54,16 @@ Deno.test("pseudoHeaderSum and finishChecksum agree with what drivers leave and 
   }
 });
 
-Deno.test("finishChecksum stores 0xffff for 0, and what it has finished sums up to 0xffff with the pseudo header", () => {
-  const zero = new Uint8Array([0xff, 0xff, 0, 0]);
-  finishChecksum(zero, 0, 2, 4);
-  assertEquals([...zero], [0xff, 0xff, 0xff, 0xff]);
+Deno.test("finishChecksum stores 0xffff for 0 in UDP's field alone", () => {
+  for (const [field, stored] of [[6, 0xffff], [16, 0], [2, 0]] as const) {
+    const segment = new Uint8Array(20);
+    segment.set([0xff, 0xff]);
+    finishChecksum(segment, 0, field, 20);
+    assertEquals((segment[field]! << 8) | segment[field + 1]!, stored, `field at ${field}`);
+  }
+});
+
+Deno.test("finishChecksum makes sums of 0xffff with the pseudo header", () => {
   const random = new Random(13);
   for (let length = 2; length < 100; length++) {
     const bytes = random.bytes(length);
