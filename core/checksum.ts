@@ -54,8 +54,8 @@ export function pseudoHeaderSum(flow: FlowParser, length: number): number {
 /**
  * Finishes a checksum that a driver has left to the device: the field holds the sum of the pseudo header, and gets the
  * checksum over all from `start` to the end. UDP, known by the place of its field, cannot have a checksum of 0, which
- * tells "none": it gets 0xffff, the same number (RFC 768). No other protocol's sender computes that, and some readers
- * of captures call it wrong.
+ * tells "none": it gets 0xffff, the same number (RFC 768). No other protocol needs that, and some readers of captures
+ * call it wrong.
  *
  * @param bytes The buffer.
  * @param start Where the sum starts: the transport header.

@@ -34,6 +34,9 @@ async function run(command: string, args: readonly string[]): Promise<string> {
   return text;
 }
 
+/** The guest's address. */
+const GUEST = "10.0.0.2";
+
 /** Reads a capture with both, checksums verified. */
 async function readers(path: string, frames: number): Promise<void> {
   const printed = await run("tcpdump", ["-nvr", path]);
@@ -43,23 +46,19 @@ async function readers(path: string, frames: number): Promise<void> {
     "tcpdump complains",
   );
   const checks = ["-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE"];
-  const fields = [
-    "-T",
-    "fields",
-    "-e",
-    "frame.number",
-    "-e",
-    "ip.checksum.status",
-    "-e",
-    "tcp.checksum.status",
-  ];
-  const lines = (await run("tshark", ["-r", path, ...checks, ...fields, "-e", "_ws.malformed"])).trim().split(
-    "\n",
-  );
+  const verdicts = ["frame.number", "ip.checksum.status", "tcp.checksum.status", "_ws.malformed"];
+  const sums = ["ip.src", "tcp.checksum", "tcp.checksum_calculated"];
+  const fields = [...verdicts, ...sums].flatMap((name) => ["-e", name]);
+  const lines = (await run("tshark", ["-r", path, ...checks, "-T", "fields", ...fields]))
+    .replace(/\n$/, "").split("\n");
   assertEquals(lines.length, frames);
-  const bad = lines.filter((line) =>
-    line.split("\t").slice(1).some((field) => field !== "" && field !== "1")
-  );
+  const bad = lines.filter((line) => {
+    const values = line.split("\t");
+    // Linux, when it sums in software, sends 0xffff for 0 in TCP too. It is the same number, as tcpdump knows; tshark
+    // calls it bad. From the guest alone, and with no other verdict against the frame, it is taken.
+    if (values.slice(2).join(" ") === `0  ${GUEST} 0xffff 0x0000` && values[1] === "1") return false;
+    return values.slice(1, verdicts.length).some((field) => field !== "" && field !== "1");
+  });
   assertEquals(bad, []);
 }
 
