@@ -30,8 +30,7 @@ function checkStatisticsFile(file: string | undefined, input: string, output: st
 }
 
 function settings(plugin: Plugin, options: OptionValues): string {
-  const pairs = Object.entries(options.toJSON()).map(([name, value]) => `${name}=${value}`);
-  return `backend ${plugin.name}${pairs.map((pair) => ` -o ${pair}`).join("")}`;
+  return `backend ${plugin.name}${options.assignments().map((pair) => ` -o ${pair}`).join("")}`;
 }
 
 /** Tells what was asked for: table, error, summary, file. */

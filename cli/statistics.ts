@@ -25,7 +25,7 @@ export interface Statistics {
   readonly elapsed_s: number;
 }
 
-/** The statistics as a JSON document, keys in this order. */
+/** The statistics as a JSON document, keys in this order; options as {@linkcode OptionValues.toJSON} gives them. */
 export function statisticsJson(statistics: Statistics): string {
   const { backend, options, packets, bytes, drops, counters, elapsed_s } = statistics;
   return `${JSON.stringify({ backend, options, packets, bytes, drops, counters, elapsed_s }, null, 2)}\n`;
@@ -34,7 +34,6 @@ export function statisticsJson(statistics: Statistics): string {
 /** The statistics as a table. */
 export function statisticsTable(statistics: Statistics): string {
   const { backend, options, packets, bytes, drops, counters, elapsed_s } = statistics;
-  const settings = Object.entries(options.toJSON()).map(([name, value]) => `${name}=${value}`);
   const flat: Counters = {
     "packets.in": packets.in,
     "packets.out": packets.out,
@@ -52,7 +51,7 @@ export function statisticsTable(statistics: Statistics): string {
   const head = ["counter", "total", "per packet"];
   const general = [
     ["backend", backend],
-    ["options", settings.join(" ") || "none"],
+    ["options", options.assignments().join(" ") || "none"],
     ["elapsed", `${elapsed_s.toFixed(3)} s`],
   ];
   return columns(general) + columns([head, ...rows], [1, 2]);

@@ -227,9 +227,25 @@ export class OptionValues {
     return value;
   }
 
-  /** All values as typed on the command line, in the order of their definitions, for the statistics. */
-  toJSON(): Record<string, string> {
-    const known = this.#order.filter((name) => this.#values.has(name));
-    return Object.fromEntries(known.map((name) => [name, formatOption(this.#values.get(name)!)]));
+  /** All values that there are, defaults and derived ones included, in the order of the definitions. */
+  *#entries(): Generator<[string, OptionValue]> {
+    for (const name of this.#order) {
+      const value = this.#values.get(name);
+      if (value !== undefined) yield [name, value];
+    }
+  }
+
+  /** All values as typed on the command line: `NAME=VALUE` each. */
+  assignments(): string[] {
+    return Array.from(this.#entries(), ([name, value]) => `${name}=${formatOption(value)}`);
+  }
+
+  /** All values for the statistics: numbers (sizes in bytes), booleans and texts as such, masks as `0x...`. */
+  toJSON(): Record<string, number | boolean | string> {
+    const result: Record<string, number | boolean | string> = {};
+    for (const [name, value] of this.#entries()) {
+      result[name] = typeof value === "bigint" ? formatOption(value) : value;
+    }
+    return result;
   }
 }

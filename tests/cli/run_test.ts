@@ -122,7 +122,7 @@ Deno.test("run --stats-out writes exactly the documented keys", async () => {
     });
     const plugin = await loadBackend("virtio");
     assertEquals(Object.keys(options).sort(), plugin.options.map(({ name }) => name).sort());
-    assertEquals([options["queue-size"], options["rx-queue-size"], options.indirect], ["2", "2", "off"]);
+    assertEquals([options["queue-size"], options["rx-queue-size"], options.indirect], [2, 2, false]);
     assertEquals(typeof elapsed_s, "number");
     const known = plugin.counters.map(({ name }) => name);
     assertEquals(Object.keys(counters).filter((name) => !known.includes(name)), []);

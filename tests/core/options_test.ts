@@ -68,11 +68,11 @@ Deno.test("OptionValues reads texts of every type", () => {
 });
 
 Deno.test("OptionValues takes values that are no texts", () => {
-  assertEquals(read("queue-size", 512), "512");
-  assertEquals(read("queue-size", 512n), "512");
-  assertEquals(read("pool", 8192), "8192");
-  assertEquals(read("pool", 8192n), "8192");
-  assertEquals(read("indirect", false), "off");
+  assertEquals(read("queue-size", 512), 512);
+  assertEquals(read("queue-size", 512n), 512);
+  assertEquals(read("pool", 8192), 8192);
+  assertEquals(read("pool", 8192n), 8192);
+  assertEquals(read("indirect", false), false);
   assertEquals(read("features", 255), "0xff");
   assertEquals(read("features", 2n ** 64n), "0x10000000000000000");
 });
@@ -84,9 +84,9 @@ Deno.test("OptionValues reads sizes with each suffix in either case", () => {
       3 * 2 ** 30,
     ]]
   ) {
-    assertEquals(read("pool", text!), String(size));
+    assertEquals(read("pool", text!), size);
   }
-  assertEquals(read("pool", "1T"), String(2 ** 40));
+  assertEquals(read("pool", "1T"), 2 ** 40);
 });
 
 Deno.test("OptionValues refuses what does not fit and says what would", () => {
@@ -152,14 +152,27 @@ Deno.test("OptionValues.toJSON gives values that are read back as the same", () 
   const again = new OptionValues(SPECS, values.toJSON());
   assertEquals(again.toJSON(), values.toJSON());
   assertEquals(JSON.parse(JSON.stringify(values)), {
-    "queue-size": "256",
-    batch: "64",
-    pool: "4096",
-    indirect: "off",
+    "queue-size": 256,
+    batch: 64,
+    pool: 4096,
+    indirect: false,
     layout: "modern",
     features: "0x100000020",
     split: "7",
   });
+});
+
+Deno.test("OptionValues.assignments gives every value as it would be typed", () => {
+  const values = new OptionValues(SPECS, { features: 0x21n, pool: "4K", indirect: "off" });
+  assertEquals(values.assignments(), [
+    "queue-size=256",
+    "batch=64",
+    "pool=4096",
+    "indirect=off",
+    "layout=modern",
+    "features=0x21",
+    "split=",
+  ]);
 });
 
 Deno.test("formatSize takes the largest suffix that divides", () => {

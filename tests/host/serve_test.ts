@@ -106,7 +106,7 @@ Deno.test({
     }
     const statistics = JSON.parse(Deno.readTextFileSync(`${serve.directory}/stats.json`));
     assertEquals(statistics.packets, { in: 10, out: 10, dropped: 0 });
-    assertEquals(statistics.options["event-idx"], "on");
+    assertEquals(statistics.options["event-idx"], true);
     assertEquals(statistics.counters["device.tx.chains"], 10);
     assert(!Deno.readTextFileSync("/proc/net/unix").includes(serve.path));
   },
