@@ -203,6 +203,11 @@ export const STAT: Readonly<
   RX_DROPS_BAD_CHECKSUM: 68,
 };
 
+/** Records that a driver writes for each queue of a direction; the device's follow all of them. */
+export const DRIVER_STATS: Readonly<Record<"TX" | "RX", number>> = { TX: 6, RX: 2 };
+/** Records that the device writes for each receive queue. */
+export const DEVICE_STATS = 4;
+
 /** GQI transmit descriptor types: the high nibble of `type_flags`. */
 export const GQI_TYPE: Readonly<Record<"STD" | "TSO" | "SEG" | "MTD", number>> = {
   STD: 0x00,

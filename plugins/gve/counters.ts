@@ -137,6 +137,8 @@ export class DeviceCounters {
   rxNoBuffers = 0;
   /** `device.rx.runts` */
   rxRunts = 0;
+  /** `device.rx.oversize` */
+  rxOversize = 0;
   /** `device.rx.header_splits` */
   rxHeaderSplits = 0;
   /** `device.interrupts` */
@@ -247,6 +249,11 @@ const DEVICE: readonly Row<DeviceCounters>[] = [
   ],
   ["rxNoBuffers", "device.rx.no_buffers", "times a frame had to wait for receive buffers"],
   ["rxRunts", "device.rx.runts", "empty frames from the wire, which end in the device"],
+  [
+    "rxOversize",
+    "device.rx.oversize",
+    "frames from the wire that are longer than the receive ring or the MTU allows, which end in the device",
+  ],
   ["rxHeaderSplits", "device.rx.header_splits", "frames whose headers went to a header buffer"],
   ["interrupts", "device.interrupts", "interrupts raised"],
   [
@@ -284,25 +291,24 @@ export const deviceCounterSpecs: readonly CounterSpec[] = [
 
 function readings<C extends { readonly commands: Map<number, number> }>(
   counters: C,
+  queues: readonly C[],
   rows: readonly Row<C>[],
   prefix: string,
 ): Counters {
   const result: Counters = {};
-  for (const [field, name] of rows) result[name] = counters[field] as number;
+  for (const [field, name] of rows) {
+    result[name] = queues.reduce((sum, queue) => sum + (queue[field] as number), counters[field] as number);
+  }
   for (const [opcode, count] of counters.commands) result[`${prefix}${commandName(opcode)}`] = count;
   return result;
 }
 
 /** The driver's readings: what it counted itself, and what its queues counted. */
 export function driverReadings(counters: DriverCounters, queues: readonly DriverCounters[]): Counters {
-  const result = readings(counters, DRIVER, "admin.commands.");
-  for (const queue of queues) {
-    for (const [field, name] of DRIVER) result[name]! += queue[field] as number;
-  }
-  return result;
+  return readings(counters, queues, DRIVER, "admin.commands.");
 }
 
-/** The device's readings. */
-export function deviceReadings(counters: DeviceCounters): Counters {
-  return readings(counters, DEVICE, "device.admin.commands.");
+/** The device's readings: what it counted itself, and what its queues counted. */
+export function deviceReadings(counters: DeviceCounters, queues: readonly DeviceCounters[]): Counters {
+  return readings(counters, queues, DEVICE, "device.admin.commands.");
 }

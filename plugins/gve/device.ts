@@ -17,7 +17,7 @@ import {
   type Registers,
   type Wire,
 } from "../../core/plugin.ts";
-import { AdminDevice, doorbellWords, type RxQueue } from "./admin_device.ts";
+import { AdminDevice } from "./admin_device.ts";
 import { DEVICE_STATUS } from "./constants.ts";
 import { DeviceCounters, deviceReadings } from "./counters.ts";
 import type { DeviceContext, NotifyBlock } from "./device_context.ts";
@@ -27,6 +27,7 @@ import { DqoRxDevice } from "./dqo/rx_device.ts";
 import { gve_dqo_irq_doorbell } from "./layout_dqo.ts";
 import { gve_gqi_irq_doorbell } from "./layout_gqi.ts";
 import { Offload } from "./offload.ts";
+import { doorbellWords, type RxQueue } from "./queue_commands.ts";
 import { DoorbellBar, RegisterFile, swap32 } from "./registers.ts";
 
 const GQI_MASK = gve_gqi_irq_doorbell.maskOf("mask");
@@ -74,8 +75,11 @@ export class GveDevice implements DeviceHalf {
       nicLimits: settings.nicLimits,
       offload: new Offload(),
     };
-    this.#admin = new AdminDevice(this.#context, settings, (count) => {
-      this.#registers.eventCounter = count;
+    this.#admin = new AdminDevice(this.#context, settings, {
+      completed: (count) => {
+        this.#registers.eventCounter = count;
+      },
+      reported: () => this.#registers.setStatus(DEVICE_STATUS.REPORT_STATS, false),
     });
     this.#registers = new RegisterFile(settings.revision, settings.maxTxQueues, settings.maxRxQueues, {
       attach: (address) => this.#admin.attach(address),
@@ -99,6 +103,13 @@ export class GveDevice implements DeviceHalf {
     this.#manage();
   }
 
+  /** Asks the driver to write its statistics now. The device's own follow as soon as it has. */
+  requestStatistics(): void {
+    this.#admin.askForStatistics();
+    this.#registers.setStatus(DEVICE_STATUS.REPORT_STATS, true);
+    this.#manage();
+  }
+
   /** Works off the transmit queues. */
   service(wire: Wire): number {
     const { tx, rx } = this.#admin;
@@ -109,7 +120,7 @@ export class GveDevice implements DeviceHalf {
       if (queue instanceof DqoRxDevice) moved += queue.flush();
     }
     this.#raise();
-    this.#admin.updateStatistics(this.#counters.rxNoBuffers);
+    this.#admin.updateStatistics();
     return moved;
   }
 
@@ -119,10 +130,13 @@ export class GveDevice implements DeviceHalf {
     let queue: RxQueue | undefined = rx[0];
     if (this.#admin.steers) queue = rx[steering.steer(frame)] ?? queue;
     if (queue === undefined) return NO_BUFFERS;
-    if (frame.length > queue.largestFrame) return OVERSIZE;
+    if (frame.length > queue.largestFrame || this.#admin.overMtu(frame)) {
+      this.#admin.rxCounters[queue.queue]!.rxOversize++;
+      return OVERSIZE;
+    }
     if (frame.length === 0) {
       // The hardware knows no empty buffers: such a frame ends here.
-      this.#counters.rxRunts++;
+      this.#admin.rxCounters[queue.queue]!.rxRunts++;
       return queue.queue;
     }
     return queue.deliver(frame, steering) ? queue.queue : NO_BUFFERS;
@@ -138,7 +152,7 @@ export class GveDevice implements DeviceHalf {
 
   /** Readings. */
   counters(): Counters {
-    return deviceReadings(this.#counters);
+    return deviceReadings(this.#counters, this.#admin.rxCounters);
   }
 
   /** State for a person to look at. */

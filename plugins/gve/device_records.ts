@@ -1,10 +1,10 @@
 /**
- * What the device tells of itself: descriptor, options, statistics.
+ * What the device tells of itself: descriptor and options.
  *
  * @module
  */
 import { concat } from "@std/bytes/concat";
-import { FEATURE, OPTION, STAT } from "./constants.ts";
+import { FEATURE, OPTION } from "./constants.ts";
 import type { DeviceSettings, OfferedOption } from "./device_settings.ts";
 import { FORMAT_OPTIONS } from "./formats.ts";
 import * as layout from "./layout_records.ts";
@@ -128,14 +128,4 @@ function optionBody(id: number, features: number, facts: OptionFacts): Uint8Arra
     default:
       return new Uint8Array(0);
   }
-}
-
-/** The device's statistics of each receive queue. */
-export function statisticsRecords(queues: readonly number[], noBuffers: number): Uint8Array {
-  return concat(queues.flatMap((queue_id) => [
-    layout.stats.encode({ stat_name: STAT.RX_QUEUE_DROPS, queue_id }),
-    layout.stats.encode({ stat_name: STAT.RX_NO_BUFFERS_POSTED, queue_id, value: noBuffers }),
-    layout.stats.encode({ stat_name: STAT.RX_DROPS_OVER_MRU, queue_id }),
-    layout.stats.encode({ stat_name: STAT.RX_DROPS_BAD_CHECKSUM, queue_id }),
-  ]));
 }

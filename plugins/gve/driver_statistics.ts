@@ -6,14 +6,10 @@
 import type { Clock } from "../../core/clock.ts";
 import type { Allocation } from "../../core/dma_memory.ts";
 import type { Memory } from "../../core/memory.ts";
-import { STAT } from "./constants.ts";
+import { DEVICE_STATS, DRIVER_STATS, STAT } from "./constants.ts";
 import type { DriverCounters } from "./counters.ts";
 import { gve_stats_report, stats } from "./layout_records.ts";
 
-/** Records of a transmit and of a receive queue that the driver writes, and of a receive queue that the device does. */
-const TX_RECORDS = 6;
-const RX_RECORDS = 2;
-const DEVICE_RECORDS = 4;
 const WRITTEN_COUNT = gve_stats_report.offsetOf("written_count");
 
 /** What the block says of a pair of queues. */
@@ -28,7 +24,7 @@ export interface QueueFigures {
 
 /** Bytes of the block for so many pairs of queues. */
 export function statisticsLength(queues: number): number {
-  return gve_stats_report.size + queues * stats.size * (TX_RECORDS + RX_RECORDS + DEVICE_RECORDS);
+  return gve_stats_report.size + queues * stats.size * (DRIVER_STATS.TX + DRIVER_STATS.RX + DEVICE_STATS);
 }
 
 /** Writes the records once per interval: those of all transmit queues, then those of all receive queues. */
@@ -39,6 +35,7 @@ export class DriverStatistics {
   readonly #interval: number;
   #due: number;
   #written = 0n;
+  #asked = false;
 
   /** Writes first when `interval` milliseconds have passed. */
   constructor(clock: Clock, memory: Memory, block: Allocation, interval: number) {
@@ -49,11 +46,17 @@ export class DriverStatistics {
     this.#due = clock.now() + interval;
   }
 
-  /** Writes what `figures` gives if it is time. */
+  /** The device wants to have the records at once: the next {@linkcode update} writes them. The interval goes on. */
+  ask(): void {
+    this.#asked = true;
+  }
+
+  /** Writes what `figures` gives if it is time, or was asked for. */
   update(figures: () => readonly QueueFigures[]): void {
     const now = this.#clock.now();
-    if (now < this.#due) return;
-    this.#due = now + this.#interval;
+    if (now >= this.#due) this.#due = now + this.#interval;
+    else if (!this.#asked) return;
+    this.#asked = false;
     this.#memory.view.setBigUint64(this.#block.offset + WRITTEN_COUNT, ++this.#written);
     const queues = figures();
     let at = this.#block.offset + gve_stats_report.size;

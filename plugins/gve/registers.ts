@@ -110,7 +110,7 @@ export class RegisterFile implements Registers {
     this.#set(DOORBELL, 0);
     this.#set(DRIVER_STATUS_AT, 0);
     this.setStatus(this.#resetBit(), true);
-    this.setStatus(DEVICE_STATUS.RESET_WANTED, false);
+    this.setStatus(DEVICE_STATUS.RESET_WANTED | DEVICE_STATUS.REPORT_STATS, false);
   }
 
   /** Reads 1, 2 or 4 bytes; nothing is behind the end of BAR0. */

@@ -2,6 +2,7 @@ import { assertEquals } from "@std/assert";
 import { ManualClock } from "../../core/clock.ts";
 import { LocalHost } from "../../core/host.ts";
 import { OptionValues } from "../../core/options.ts";
+import { OVERSIZE } from "../../core/plugin.ts";
 import gve, * as g from "../../plugins/gve/mod.ts";
 import { read32 } from "../../plugins/gve/registers.ts";
 import { receiving } from "./raw_driver.ts";
@@ -28,6 +29,84 @@ Deno.test("the device writes its part of the statistics block at the interval as
   assertEquals(raw.command(g.OPCODE.REPORT_STATS, g.report_stats), g.STATUS.PASSED);
   assertEquals(after(20000), [RX_NO_BUFFERS_POSTED, 4n]);
 });
+
+Deno.test("the device's records are those of each receive queue, and say why frames ended in the device", () => {
+  const { raw } = receiving({ format: "dqo-rda", queues: 2 });
+  const [status] = raw.createRx(64, { queue_id: 1 });
+  assertEquals(status, g.STATUS.PASSED);
+  const block = raw.page();
+  const driver = 2 * 2;
+  const length = g.gve_stats_report.size + g.stats.size * (driver + 2 * 4);
+  const attach = { stats_report_len: length, stats_report_addr: block, interval: 1000 };
+  assertEquals(raw.command(g.OPCODE.REPORT_STATS, g.report_stats, attach), g.STATUS.PASSED);
+  const mtu = { parameter_type: 1, parameter_value: 1500 };
+  assertEquals(raw.command(g.OPCODE.SET_DRIVER_PARAMETER, g.set_driver_parameter, mtu), g.STATUS.PASSED);
+  let seen = [0, 0];
+  // Frames without an IP header have hash 0: they go to queue 0. This flow goes to queue 1.
+  const flow = Array.from({ length: 256 }, (_, i) => i).find((i) => queueOf(udp(60, i)) === 1)!;
+  function queueOf(frame: Uint8Array): number {
+    const before = raw.device.counters()["device.rx.no_buffers"]!;
+    assertEquals(raw.deliver(frame), -1);
+    assertEquals(raw.device.counters()["device.rx.no_buffers"], before + 1);
+    raw.clock.advance(1000);
+    raw.service();
+    const values = g.gve_stats_report.decode(raw.get(block, length));
+    const waited = [0, 1].map((queue) => Number(values[`stats[${driver + queue * 4 + 1}].value`]));
+    const moved = waited.findIndex((value, queue) => value !== seen[queue]);
+    seen = waited;
+    return moved;
+  }
+  assertEquals(raw.deliver(new Uint8Array(0)), 0);
+  assertEquals(raw.deliver(udp(1514, flow)), -1, "as long as the MTU allows");
+  for (let i = 0; i < 3; i++) assertEquals(raw.deliver(udp(1515, flow)), OVERSIZE);
+  assertEquals(raw.deliver(new Uint8Array(64 * 2048)), OVERSIZE);
+  raw.clock.advance(1000);
+  raw.service();
+  const values = g.gve_stats_report.decode(raw.get(block, length));
+  const rows = Array.from({ length: 8 }, (_, i) => {
+    const at = `stats[${driver + i}]`;
+    return ["stat_name", "queue_id", "value"].map((name) => Number(values[`${at}.${name}`]));
+  });
+  const { RX_QUEUE_DROPS, RX_NO_BUFFERS_POSTED, RX_DROPS_OVER_MRU, RX_DROPS_BAD_CHECKSUM } = g.STAT;
+  assertEquals(rows, [
+    [RX_QUEUE_DROPS, 0, 1],
+    [RX_NO_BUFFERS_POSTED, 0, seen[0]!],
+    [RX_DROPS_OVER_MRU, 0, 1],
+    [RX_DROPS_BAD_CHECKSUM, 0, 0],
+    [RX_QUEUE_DROPS, 1, 0],
+    [RX_NO_BUFFERS_POSTED, 1, seen[1]! + 1],
+    [RX_DROPS_OVER_MRU, 1, 3],
+    [RX_DROPS_BAD_CHECKSUM, 1, 0],
+  ]);
+  const counters = raw.device.counters();
+  assertEquals([counters["device.rx.runts"], counters["device.rx.oversize"]], [1, 4]);
+});
+
+Deno.test("the device polices the MTU that the driver has set, VLAN tags not counted", () => {
+  for (const format of ["gqi-rda", "dqo-rda"]) {
+    const { raw } = receiving({ format });
+    const results = () => {
+      const frames = [1514, 1515, 1518, 1522, 1526].map((length) => new Uint8Array(length));
+      [0x81, 0x88, 0x81].forEach((byte, i) => frames[2 + i]!.set([byte, byte === 0x81 ? 0 : 0xa8], 12));
+      frames[3]!.set([0x81, 0], 16);
+      frames[4]!.set([0x81, 0, 0, 0, 0x81, 0, 0, 0, 0x81, 0], 12);
+      return frames.map((frame) => raw.deliver(frame));
+    };
+    assertEquals(results(), [-1, -1, -1, -1, -1], `${format}: nothing is policed that nobody has set`);
+    const values = { parameter_type: 1, parameter_value: 1500 };
+    const set = () => raw.command(g.OPCODE.SET_DRIVER_PARAMETER, g.set_driver_parameter, values);
+    assertEquals(set(), g.STATUS.PASSED);
+    assertEquals(results(), [-1, OVERSIZE, -1, -1, OVERSIZE], format);
+  }
+});
+
+/** A UDP packet over IPv4 whose source address ends in `flow`. */
+function udp(length: number, flow: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  bytes.set([0x08, 0, 0x45, 0, (length - 14) >> 8, (length - 14) & 0xff, 0, 0, 0, 0, 64, 17], 12);
+  bytes[29] = flow;
+  return bytes;
+}
 
 /** A driver and the block that it gave the device. */
 function reporting(options: Record<string, string>) {
