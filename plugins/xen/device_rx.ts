@@ -6,7 +6,7 @@
  */
 import { RingFault } from "../../core/fault.ts";
 import type { Frame } from "../../core/frame.ts";
-import type { FrameBatch } from "../../core/frame_batch.ts";
+import { BATCH_SIZE, type FrameBatch } from "../../core/frame_batch.ts";
 import { distance32 } from "../../core/index.ts";
 import type { GrantTable } from "./grant_table.ts";
 import type { HashConfiguration } from "./hash.ts";
@@ -43,6 +43,9 @@ const HASH_VALUE = netif_extra_info_hash.offsetOf("value");
 const SLOT = netif_rx_request.size;
 const MORE_DATA = NETRXF.more_data;
 const EXTRA_INFO = NETRXF.extra_info;
+/** A response in words of 32 bits: two fields each, the second one in the upper bits. */
+const STATUS_SHIFT = 8 * (STATUS - FLAGS);
+const ID_MASK = 2 ** (8 * (OFFSET - ID)) - 1;
 
 /** Copies that Linux gathers into one hypercall. `COPY_BATCH_SIZE`. */
 const BATCH = 64;
@@ -74,6 +77,8 @@ export class RxBack {
   readonly #name: string;
   readonly #grants: GrantTable;
   readonly #statics: StaticGrants;
+  /** Where the frames of a batch go. */
+  readonly #targets = new Int32Array(BATCH_SIZE);
   #producer: number;
   #batch = 0;
 
@@ -130,39 +135,55 @@ export class RxBack {
    */
   deliverBatch(frames: FrameBatch, from: number): number {
     const ring = this.ring;
+    let end = from;
+    while (end < frames.count) {
+      const posted = distance32(this.#producer, ring.reqCons);
+      if (posted === 0) {
+        if (this.#posted(1)) continue;
+        break;
+      }
+      const next = this.#fillStatic(frames, end, Math.min(frames.count, end + posted));
+      if (next === end) break;
+      end = next;
+    }
+    return end;
+  }
+
+  /**
+   * Fills posted pages with frames from index `from` up to `end`, which there are enough of, as long as they
+   * are static grants. The index of the first frame not delivered.
+   */
+  #fillStatic(frames: FrameBatch, from: number, end: number): number {
+    const ring = this.ring;
     const view = ring.memory.view;
-    const statics = this.#statics;
-    const { bytes, offsets, lengths, count } = frames;
+    const { common, writeable } = this.#statics;
+    const { bytes, offsets, lengths } = frames;
     const { slots, mask } = ring;
-    const { memory: memories, offset: pages, writable } = statics;
-    if (statics.size === 0) return from;
-    let index = ring.reqCons;
+    const refs = writeable.length;
+    const targets = this.#targets;
+    let position = ring.reqCons & mask;
     let copied = 0;
     let i = from;
-    for (; i < count; i++) {
+    for (; i < end; i++) {
       const length = lengths[i]!;
-      if (length > PAGE_SIZE) break;
-      if (this.#producer === index) {
-        ring.reqCons = index;
-        if (!this.#posted(1)) break;
-      }
-      const slot = slots + (index & mask) * SLOT;
-      const entry = statics.find(view.getUint32(slot + REQ_GREF, true));
-      if (entry < 0 || writable[entry] === 0) break;
-      const id = view.getUint16(slot + REQ_ID, true);
-      memories[entry]!.copyFrom(pages[entry]!, bytes, offsets[i]!, length);
-      copied += length;
-      view.setUint16(slot + ID, id, true);
-      view.setUint16(slot + OFFSET, 0, true);
-      view.setUint16(slot + FLAGS, 0, true);
-      view.setInt16(slot + STATUS, length, true);
-      index = (index + 1) >>> 0;
+      const slot = (slots + position * SLOT) | 0;
+      const ref = view.getInt32(slot + REQ_GREF, true);
+      const page = ref >= 0 && ref < refs ? writeable[ref]! : -1;
+      if (page < 0 || length > PAGE_SIZE) break;
+      targets[i - from] = page;
+      copied = (copied + length) | 0;
+      // Offset and flags are 0.
+      view.setInt32(slot + ID, view.getInt32(slot + REQ_ID, true) & ID_MASK, true);
+      view.setInt32(slot + FLAGS, length << STATUS_SHIFT, true);
+      position = (position + 1) & mask;
     }
-    ring.reqCons = ring.rspProd = index;
-    this.frames += i - from;
-    this.slots += i - from;
-    this.hits += i - from;
-    this.saved += i - from;
+    const filled = i - from;
+    common.copyEach(targets, bytes, offsets, lengths, from, filled);
+    ring.reqCons = ring.rspProd = (ring.reqCons + filled) >>> 0;
+    this.frames += filled;
+    this.slots += filled;
+    this.hits += filled;
+    this.saved += filled;
     this.memcpyBytes += copied;
     return i;
   }

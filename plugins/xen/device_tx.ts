@@ -28,6 +28,12 @@ const SLOT = netif_tx_request.size;
 const MORE_DATA = NETTXF.more_data;
 const EXTRA_INFO = NETTXF.extra_info;
 const { OKAY, ERROR, NULL } = NETIF_RSP;
+/** A slot in words of 32 bits: two fields each, the second one in the upper bits. */
+const FLAGS_SHIFT = 8 * (FLAGS - OFFSET);
+const SIZE_SHIFT = 8 * (SIZE - ID);
+const STATUS_SHIFT = 8 * (RSP_STATUS - RSP_ID);
+const LOWER_MASK = 2 ** 16 - 1;
+const SEVERAL_SLOTS = (MORE_DATA | EXTRA_INFO) << FLAGS_SHIFT;
 const MAP_READONLY = GNTMAP.host_map | GNTMAP.readonly;
 
 /** Bytes that Linux copies from the head of a packet, mapping the rest. `XEN_NETBACK_TX_COPY_LEN`. */
@@ -118,7 +124,7 @@ export class TxBack {
   #waiting = 0;
   /** Frames to be passed on in one go, and their ids. */
   readonly #batch = new FrameBatch();
-  readonly #batchIds = new Uint16Array(BATCH_SIZE);
+  readonly #batchIds = new Int32Array(BATCH_SIZE);
   #batchFrames = 0;
   #batchCopies = false;
   #batchMaps = false;
@@ -190,50 +196,49 @@ export class TxBack {
   #passBatch(producer: number, wire: Wire): boolean {
     const ring = this.ring;
     const view = ring.memory.view;
-    const statics = this.#statics;
+    const { common, readable } = this.#statics;
     const batch = this.#batch;
     const { offsets, lengths } = batch;
     const shortest = this.#settings.linux ? ETHERNET_HEADER : 1;
     const ids = this.#batchIds;
     const { slots, mask } = ring;
-    const { memory: memories, offset: pages } = statics;
-    let memory: Memory | undefined;
+    const refs = readable.length;
+    const most = Math.min(distance32(producer, ring.reqCons), BATCH_SIZE);
+    let position = ring.reqCons & mask;
     let count = 0;
-    for (let index = ring.reqCons; index !== producer && count < BATCH_SIZE; index = (index + 1) >>> 0) {
-      const slot = slots + (index & mask) * SLOT;
-      if ((view.getUint16(slot + FLAGS, true) & (MORE_DATA | EXTRA_INFO)) !== 0) break;
-      const entry = statics.find(view.getUint32(slot + GREF, true));
-      if (entry < 0) break;
-      const offset = view.getUint16(slot + OFFSET, true);
-      const size = view.getUint16(slot + SIZE, true);
-      const place = memories[entry]!;
-      memory ??= place;
-      if (offset + size > PAGE_SIZE || size < shortest || place !== memory) break;
-      offsets[count] = pages[entry]! + offset;
+    for (; count < most; count++) {
+      const slot = (slots + position * SLOT) | 0;
+      const ref = view.getInt32(slot + GREF, true);
+      const start = view.getInt32(slot + OFFSET, true);
+      const extent = view.getInt32(slot + ID, true);
+      const offset = start & LOWER_MASK;
+      const size = extent >>> SIZE_SHIFT;
+      if ((start & SEVERAL_SLOTS) !== 0 || size < shortest || offset + size > PAGE_SIZE) break;
+      const page = ref >= 0 && ref < refs ? readable[ref]! : -1;
+      if (page < 0) break;
+      offsets[count] = page + offset;
       lengths[count] = size;
-      ids[count++] = view.getUint16(slot + ID, true);
+      ids[count] = extent & LOWER_MASK;
+      position = (position + 1) & mask;
     }
-    if (memory === undefined || count === 0) return true;
-    batch.bytes = memory.bytes;
+    if (count === 0) return true;
+    batch.bytes = common.bytes;
     batch.count = count;
     const taken = wire.transmitBatch!(batch, this.#number);
-    let index = ring.rspProd;
+    // What Linux would have mapped and unmapped beside the copy of the head.
+    const beyondHead = this.#settings.policy === "linux" ? 2 : 0;
+    let saved = taken;
+    position = ring.rspProd & mask;
     for (let i = 0; i < taken; i++) {
-      const slot = slots + (index & mask) * SLOT;
-      view.setUint16(slot + RSP_ID, ids[i]!, true);
-      view.setInt16(slot + RSP_STATUS, OKAY, true);
-      index = (index + 1) >>> 0;
+      view.setInt32((slots + position * SLOT + RSP_ID) | 0, ids[i]! | (OKAY << STATUS_SHIFT), true);
+      position = (position + 1) & mask;
+      if (lengths[i]! > HEAD) saved = (saved + beyondHead) | 0;
     }
-    ring.rspProd = index;
+    ring.rspProd = (ring.rspProd + taken) >>> 0;
     ring.reqCons = (ring.reqCons + taken) >>> 0;
     this.frames += taken;
     this.slots += taken;
     this.hits += taken;
-    let saved = taken;
-    // What Linux would have mapped and unmapped beside the copy of the head.
-    if (this.#settings.policy === "linux") {
-      for (let i = 0; i < taken; i++) if (lengths[i]! > HEAD) saved += 2;
-    }
     this.saved += saved;
     return taken > 0;
   }

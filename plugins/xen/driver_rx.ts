@@ -39,6 +39,10 @@ const GSO_TYPE = netif_extra_info_gso.offsetOf("gso_type");
 const SLOT = netif_rx_request.size;
 const MORE_DATA = NETRXF.more_data;
 const EXTRA_INFO = NETRXF.extra_info;
+/** A slot in words of 32 bits: two fields each, the second one in the upper bits. */
+const OFFSET_SHIFT = 8 * (OFFSET - ID);
+const STATUS_SHIFT = 8 * (STATUS - FLAGS);
+const ID_MASK = 2 ** OFFSET_SHIFT - 1;
 
 /** A packet whose first slot holds no more than this may have one slot more. `RX_COPY_THRESHOLD` in Linux. */
 const SMALL_FIRST_SLOT = 256;
@@ -99,7 +103,8 @@ export class RxFront {
   /** Frames of one slot each, to be handed over in one go. */
   readonly #batch = new FrameBatch();
   /** The pieces of the packet being received. */
-  readonly #pieceAt = new Float64Array(XEN_NETIF_NR_SLOTS_MIN + 1);
+  readonly #piecePage = new Uint16Array(XEN_NETIF_NR_SLOTS_MIN + 1);
+  readonly #pieceOffset = new Uint16Array(XEN_NETIF_NR_SLOTS_MIN + 1);
   readonly #pieceLength = new Uint16Array(XEN_NETIF_NR_SLOTS_MIN + 1);
 
   /** Makes the ring and its pages. */
@@ -154,51 +159,70 @@ export class RxFront {
     if (ring.overflows(producer)) {
       this.#fault("rx-response-overrun", { rsp_prod: producer, req_prod: ring.published });
     }
-    const view = ring.memory.view;
-    const { copyOut, linux } = this.#settings;
-    const { offset: base, granted } = this.pages;
-    const batch = this.#batch;
-    batch.bytes = this.#memory.bytes;
-    const { slots, mask } = ring;
     while (ring.rspCons !== producer) {
-      const slot = slots + (ring.rspCons & mask) * SLOT;
-      const flags = view.getUint16(slot + FLAGS, true);
-      if ((flags & (MORE_DATA | EXTRA_INFO)) !== 0) {
-        this.#handOverBatch(queue, sink);
-        this.#receiveLong(queue, sink, producer, flags);
-        continue;
-      }
-      const page = this.#checkedPage(slot);
-      const offset = view.getUint16(slot + OFFSET, true);
-      const length = view.getInt16(slot + STATUS, true);
-      if (length < 0) this.drops.status++;
-      else if (offset + length > PAGE_SIZE) this.drops.bounds++;
-      else if (linux && length < ETHERNET_HEADER) this.drops.runt++;
-      else {
-        this.frames++;
-        this.slots++;
-        const at = base + page * PAGE_SIZE + offset;
-        if (copyOut && page < granted) {
-          this.#handOverBatch(queue, sink);
-          this.#handOver(queue, sink, at, length, false);
-        } else {
-          const count = batch.count++;
-          batch.offsets[count] = at;
-          batch.lengths[count] = length;
-          if (batch.count === BATCH_SIZE) this.#handOverBatch(queue, sink);
-        }
-      }
-      // The backend does not see the page posted again before the ring is pushed: its bytes stay till then.
-      this.#repost(page);
+      this.#gather(distance32(producer, ring.rspCons));
+      this.#handOverBatch(queue, sink);
+      if (ring.rspCons !== producer) this.#receiveOne(queue, sink, producer);
     }
-    this.#handOverBatch(queue, sink);
     return moved;
+  }
+
+  /**
+   * Gathers frames of one slot each into the batch and posts their pages again, in one loop of up to `most`
+   * responses. The first that is not such a frame, or not as it should be, ends it: it is judged on its own.
+   * The backend does not see a page posted again before the ring is pushed: its bytes stay till then.
+   */
+  #gather(most: number): void {
+    const { ring, pages } = this;
+    const { copyOut, linux } = this.#settings;
+    const view = ring.memory.view;
+    const grants = this.#grants;
+    const pageOf = this.#pageOf;
+    const { offsets, lengths } = this.#batch;
+    const { slots, mask } = ring;
+    const { offset: base, firstRef, granted } = pages;
+    const shortest = linux ? ETHERNET_HEADER : 0;
+    const judgedId = linux ? 0 : ID_MASK;
+    const firstBatched = copyOut ? granted : 0;
+    const end = Math.min(most, BATCH_SIZE);
+    let position = ring.rspCons & mask;
+    let next = ring.reqProd & mask;
+    let count = 0;
+    for (; count < end; count++) {
+      const slot = (slots + position * SLOT) | 0;
+      const place = view.getInt32(slot + ID, true);
+      const extent = view.getInt32(slot + FLAGS, true);
+      const offset = place >>> OFFSET_SHIFT;
+      const length = extent >> STATUS_SHIFT;
+      if ((extent & (MORE_DATA | EXTRA_INFO)) !== 0 || ((place ^ position) & judgedId) !== 0) break;
+      if (length < shortest || offset + length > PAGE_SIZE) break;
+      const page = pageOf[position]!;
+      if (page < firstBatched) break;
+      const ref = (firstRef + page) | 0;
+      const start = (base + page * PAGE_SIZE) | 0;
+      if (page >= granted && !grants.renew(ref, start, false)) break;
+      offsets[count] = start + offset;
+      lengths[count] = length;
+      const request = (slots + next * SLOT) | 0;
+      view.setInt32(request + REQ_ID, next, true);
+      view.setInt32(request + REQ_GREF, ref, true);
+      pageOf[next] = page;
+      position = (position + 1) & mask;
+      next = (next + 1) & mask;
+    }
+    this.#batch.count = count;
+    ring.rspCons = (ring.rspCons + count) >>> 0;
+    ring.reqProd = (ring.reqProd + count) >>> 0;
+    this.frames += count;
+    this.slots += count;
+    this.posted += count;
   }
 
   /** Hands over the frames gathered so far. */
   #handOverBatch(queue: number, sink: FrameSink): void {
     const batch = this.#batch;
     if (batch.count === 0) return;
+    batch.bytes = this.#memory.bytes;
     if (sink.batch !== undefined) {
       sink.batch(queue, batch);
     } else {
@@ -236,14 +260,11 @@ export class RxFront {
     this.#writeRequest(page, this.pages.firstRef + page);
   }
 
-  /**
-   * A packet of several slots or with extra infos. It is judged as a whole before the sink sees any of it.
-   */
-  #receiveLong(queue: number, sink: FrameSink, producer: number, first: number): void {
-    const { ring } = this;
+  /** One packet, whatever it is. It is judged as a whole before the sink sees any of it. */
+  #receiveOne(queue: number, sink: FrameSink, producer: number): void {
+    const { ring, pages } = this;
     const view = ring.memory.view;
     let drop: RxDrop | undefined;
-    let flags = first;
     let pieces = 0;
     let total = 0;
     let most = XEN_NETIF_NR_SLOTS_MIN;
@@ -253,7 +274,7 @@ export class RxFront {
         break;
       }
       const slot = ring.slot(ring.rspCons);
-      if (pieces > 0) flags = view.getUint16(slot + FLAGS, true);
+      const flags = view.getUint16(slot + FLAGS, true);
       const page = this.#checkedPage(slot);
       const offset = view.getUint16(slot + OFFSET, true);
       const length = view.getInt16(slot + STATUS, true);
@@ -261,7 +282,8 @@ export class RxFront {
       else if (offset + length > PAGE_SIZE) drop ??= "bounds";
       else if (pieces === most) drop ??= "slots";
       if (drop === undefined) {
-        this.#pieceAt[pieces] = this.pages.offset + page * PAGE_SIZE + offset;
+        this.#piecePage[pieces] = page;
+        this.#pieceOffset[pieces] = offset;
         this.#pieceLength[pieces] = length;
         total += length;
       }
@@ -278,20 +300,17 @@ export class RxFront {
     }
     this.frames++;
     this.slots += pieces;
-    const copyOut = this.#settings.copyOut;
     for (let i = 0; i < pieces; i++) {
-      const at = this.#pieceAt[i]!;
+      const page = this.#piecePage[i]!;
       const length = this.#pieceLength[i]!;
-      if (copyOut) this.#handOver(queue, sink, at, length, i + 1 < pieces);
-      else sink.piece(queue, this.#memory.bytes, at, length, i + 1 < pieces);
+      let at = pages.offset + page * PAGE_SIZE + this.#pieceOffset[i]!;
+      if (this.#settings.copyOut && page < pages.granted) {
+        this.#memory.copyWithin(this.#copy, at, length);
+        this.memcpyBytes += length;
+        at = this.#copy;
+      }
+      sink.piece(queue, this.#memory.bytes, at, length, i + 1 < pieces);
     }
-  }
-
-  /** Copies a piece out of its page and hands over the copy. */
-  #handOver(queue: number, sink: FrameSink, at: number, length: number, more: boolean): void {
-    this.#memory.copyWithin(this.#copy, at, length);
-    this.memcpyBytes += length;
-    sink.piece(queue, this.#memory.bytes, this.#copy, length, more);
   }
 
   /** The extra infos behind the first slot. Why the packet is to be dropped, if it is. */

@@ -5,7 +5,7 @@
  */
 import type { DmaMemory } from "../../core/dma_memory.ts";
 import { RingFault } from "../../core/fault.ts";
-import type { FrameBatch } from "../../core/frame_batch.ts";
+import { BATCH_SIZE, type FrameBatch } from "../../core/frame_batch.ts";
 import { distance32 } from "../../core/index.ts";
 import type { Memory } from "../../core/memory.ts";
 import { FULL } from "../../core/plugin.ts";
@@ -42,14 +42,13 @@ const EXTRA_INFO = NETTXF.extra_info;
 const OKAY = NETIF_RSP.OKAY;
 const NULL = NETIF_RSP.NULL;
 
-const NO_PAGE = 0xffff;
 /** Pages that the longest packet can touch, wherever it starts. */
 const MOST_PAGES = Math.ceil((PAGE_SIZE - 1 + XEN_NETIF_MAX_TX_SIZE) / PAGE_SIZE);
-/**
- * Frames taken in one go: with many more, their pages leave the nearest caches before the backend reads
- * them.
- */
-const MOST_AT_ONCE = 128;
+/** A slot in words of 32 bits: two fields each, the second one in the upper bits. */
+const FLAGS_SHIFT = 8 * (FLAGS - OFFSET);
+const SIZE_SHIFT = 8 * (SIZE - ID);
+const STATUS_SHIFT = 8 * (RSP_STATUS - RSP_ID);
+const ID_MASK = 2 ** STATUS_SHIFT - 1;
 
 /** How a frontend lays out what it sends. */
 export interface TxSettings {
@@ -94,12 +93,11 @@ export class TxFront {
   readonly #memory: Memory;
   readonly #grants: GrantEntries;
   readonly #settings: TxSettings;
-  /** Free ids, the last freed one first. */
-  readonly #freeIds: Uint16Array;
-  #freeIdCount: number;
-  /** The page that an id stands for while its request is pending. */
-  readonly #pageOf: Uint16Array;
+  /** 1 for each id whose request is pending. An id is the number of the page that it stands for. */
+  readonly #pending: Uint8Array;
   #extrasPending = 0;
+  /** Where the frames of a batch go. */
+  readonly #targets = new Int32Array(BATCH_SIZE);
   /** Where the guest's own pages start, for `ownPages`. */
   readonly #own: number;
 
@@ -111,11 +109,7 @@ export class TxFront {
     this.#memory = dma.memory;
     this.#grants = grants;
     this.#settings = settings;
-    const size = this.ring.size;
-    this.#freeIds = new Uint16Array(size);
-    for (let i = 0; i < size; i++) this.#freeIds[i] = size - 1 - i;
-    this.#freeIdCount = size;
-    this.#pageOf = new Uint16Array(size).fill(NO_PAGE);
+    this.#pending = new Uint8Array(settings.poolPages + settings.ordinaryPages);
     this.#own = settings.ownPages ? dma.allocate(MOST_PAGES * PAGE_SIZE, PAGE_SIZE).offset : 0;
   }
 
@@ -166,46 +160,52 @@ export class TxFront {
   sendBatch(frames: FrameBatch, from: number, longest: number): number {
     const { ring, pages } = this;
     const { txOffset, ownPages, recycle } = this.#settings;
+    const stack = pages.source(true);
     if (ownPages) return from;
-    const limit = Math.min(longest, PAGE_SIZE - txOffset);
-    const end = Math.min(frames.count, from + Math.min(MOST_AT_ONCE, ring.free, pages.available(true)));
+    const limit = Math.min(longest, PAGE_SIZE - txOffset) | 0;
+    const end = Math.min(frames.count, from + Math.min(ring.free, stack.count)) | 0;
     const { bytes, offsets, lengths } = frames;
     const memory = this.#memory;
     const view = memory.view;
-    const ids = this.#freeIds;
-    const pageOf = this.#pageOf;
+    const free = stack.pages;
+    const targets = this.#targets;
+    const pending = this.#pending;
+    const grants = this.#grants;
     const { slots, mask } = ring;
     const { offset: base, firstRef, granted } = pages;
-    let idCount = this.#freeIdCount;
-    let index = ring.reqProd;
-    let copied = 0;
+    let left = stack.count;
+    let position = ring.reqProd & mask;
+    let total = 0;
     let laid = 0;
     let i = from;
     for (; i < end; i++) {
       const length = lengths[i]!;
       if (length > limit) break;
-      const page = pages.take(true);
-      const target = base + page * PAGE_SIZE;
-      memory.copyFrom(target + txOffset, bytes, offsets[i]!, length);
-      if (page >= granted) this.#grants.grant(firstRef + page, target, true);
-      if (page >= granted || recycle) laid += length;
-      else copied += length;
-      const id = ids[--idCount]!;
-      pageOf[id] = page;
-      const slot = slots + (index & mask) * SLOT;
-      view.setUint32(slot + GREF, firstRef + page, true);
-      view.setUint16(slot + OFFSET, txOffset, true);
-      view.setUint16(slot + FLAGS, 0, true);
-      view.setUint16(slot + ID, id, true);
-      view.setUint16(slot + SIZE, length, true);
-      index = (index + 1) >>> 0;
+      const page = free[--left]!;
+      const ref = (firstRef + page) | 0;
+      const target = (base + page * PAGE_SIZE) | 0;
+      targets[i - from] = target + txOffset;
+      total = (total + length) | 0;
+      if (page >= granted) {
+        grants.grant(ref, target, true);
+        laid = (laid + length) | 0;
+      }
+      pending[page] = 1;
+      const slot = (slots + position * SLOT) | 0;
+      view.setInt32(slot + GREF, ref, true);
+      view.setInt32(slot + OFFSET, txOffset, true);
+      view.setInt32(slot + ID, page | (length << SIZE_SHIFT), true);
+      position = (position + 1) & mask;
     }
-    this.#freeIdCount = idCount;
-    ring.reqProd = index;
+    const taken = i - from;
+    memory.copyEach(targets, bytes, offsets, lengths, from, taken);
+    stack.count -= taken;
+    ring.reqProd = (ring.reqProd + taken) >>> 0;
+    if (recycle) laid = total;
     this.layoutBytes += laid;
-    this.memcpyBytes += copied;
-    this.slots += i - from;
-    this.frames += i - from;
+    this.memcpyBytes += total - laid;
+    this.slots += taken;
+    this.frames += taken;
     return i;
   }
 
@@ -226,17 +226,13 @@ export class TxFront {
     if (page >= pages.granted) this.#grants.grant(ref, target, true);
     if (page >= pages.granted || this.#settings.recycle) this.layoutBytes += length;
     else this.memcpyBytes += length;
-    const id = this.#freeIds[--this.#freeIdCount]!;
-    this.#pageOf[id] = page;
-    const index = ring.reqProd;
-    const slot = ring.slot(index);
+    this.#pending[page] = 1;
+    const slot = ring.slot(ring.reqProd);
     const view = ring.memory.view;
-    view.setUint32(slot + GREF, ref, true);
-    view.setUint16(slot + OFFSET, offset, true);
-    view.setUint16(slot + FLAGS, flags, true);
-    view.setUint16(slot + ID, id, true);
-    view.setUint16(slot + SIZE, size, true);
-    ring.reqProd = (index + 1) >>> 0;
+    view.setInt32(slot + GREF, ref, true);
+    view.setInt32(slot + OFFSET, offset | (flags << FLAGS_SHIFT), true);
+    view.setInt32(slot + ID, page | (size << SIZE_SHIFT), true);
+    ring.reqProd = (ring.reqProd + 1) >>> 0;
     this.slots++;
   }
 
@@ -264,33 +260,65 @@ export class TxFront {
   complete(): number {
     const ring = this.ring;
     const producer = ring.readProducer();
-    let index = ring.rspCons;
-    if (producer === index) return 0;
+    const moved = distance32(producer, ring.rspCons);
+    if (moved === 0) return 0;
     if (ring.overflows(producer)) {
       this.#fault("tx-response-overrun", { rsp_prod: producer, req_prod: ring.published });
     }
-    const moved = distance32(producer, index);
-    const view = ring.memory.view;
-    const pageOf = this.#pageOf;
-    const { slots, mask } = ring;
-    const { granted, firstRef } = this.pages;
-    for (; index !== producer; index = (index + 1) >>> 0) {
-      ring.rspCons = index;
-      const slot = slots + (index & mask) * SLOT;
-      const status = view.getInt16(slot + RSP_STATUS, true);
-      if (status !== OKAY && this.#isNull(status)) continue;
-      const id = view.getUint16(slot + RSP_ID, true);
-      const page = id < pageOf.length ? pageOf[id]! : NO_PAGE;
-      if (page === NO_PAGE) this.#fault("tx-id", { id });
-      if (page >= granted && !this.#grants.end(firstRef + page)) {
-        this.#fault("tx-grant-in-use", { id, gref: firstRef + page });
-      }
-      pageOf[id] = NO_PAGE;
-      this.pages.give(page);
-      this.#freeIds[this.#freeIdCount++] = id;
+    for (let left = moved; left > 0;) {
+      left -= this.#completeOkay(left);
+      if (left === 0) break;
+      this.#completeOne();
+      left--;
     }
-    ring.rspCons = index;
     return moved;
+  }
+
+  /**
+   * Takes back what was sent and is plainly pending, in one loop: up to `most` slots. How many it were.
+   */
+  #completeOkay(most: number): number {
+    const { ring, pages } = this;
+    const view = ring.memory.view;
+    const pending = this.#pending;
+    const grants = this.#grants;
+    const { slots, mask } = ring;
+    const { granted, firstRef, poolPages, pool, ordinary } = pages;
+    const [poolFree, ordinaryFree] = [pool.pages, ordinary.pages];
+    let poolCount = pool.count;
+    let ordinaryCount = ordinary.count;
+    let position = ring.rspCons & mask;
+    let count = 0;
+    for (; count < most; count++) {
+      const word = view.getInt32((slots + position * SLOT + RSP_ID) | 0, true);
+      const page = word & ID_MASK;
+      if (word >> STATUS_SHIFT !== OKAY || page >= pending.length || pending[page] === 0) break;
+      if (page >= granted && !grants.end((firstRef + page) | 0)) break;
+      pending[page] = 0;
+      if (page < poolPages) poolFree[poolCount++] = page;
+      else ordinaryFree[ordinaryCount++] = page;
+      position = (position + 1) & mask;
+    }
+    pool.count = poolCount;
+    ordinary.count = ordinaryCount;
+    ring.rspCons = (ring.rspCons + count) >>> 0;
+    return count;
+  }
+
+  /** Takes one response, whatever it says. */
+  #completeOne(): void {
+    const { ring, pages } = this;
+    const word = ring.memory.view.getInt32(ring.slot(ring.rspCons) + RSP_ID, true);
+    const status = word >> STATUS_SHIFT;
+    const id = word & ID_MASK;
+    if (status === OKAY || !this.#isNull(status)) {
+      if (this.#pending[id] !== 1) this.#fault("tx-id", { id });
+      const gref = pages.firstRef + id;
+      if (id >= pages.granted && !this.#grants.end(gref)) this.#fault("tx-grant-in-use", { id, gref });
+      this.#pending[id] = 0;
+      pages.give(id);
+    }
+    ring.rspCons = (ring.rspCons + 1) >>> 0;
   }
 
   /** Judges a status other than OKAY: whether it answers an extra info. */

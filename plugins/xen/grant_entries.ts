@@ -18,7 +18,10 @@ import { PAGE_SHIFT, PAGE_SIZE } from "./layout.ts";
 const V1_FLAGS = grant_entry_v1.offsetOf("flags");
 const V1_DOMID = grant_entry_v1.offsetOf("domid");
 const V1_FRAME = grant_entry_v1.offsetOf("frame");
+const V2_PAD = grant_entry_v2_full_page.offsetOf("pad0");
 const V2_FRAME = grant_entry_v2_full_page.offsetOf("frame");
+const STATUS_SIZE = grant_status_v2.size;
+const UPPER_HALF = 2 ** 32;
 const IN_USE = GTF.reading | GTF.writing;
 
 /**
@@ -43,7 +46,9 @@ export class GrantEntries {
   readonly #entry: number;
   readonly #base: number;
   readonly #status: number;
-  readonly #delta: number;
+  /** What turns the offset of a page into a multiple of a page's size, and that into a frame number. */
+  readonly #lead: number;
+  readonly #firstFrame: number;
   /** Flags and domain of an entry that permits access, as one number. */
   readonly #permit: number;
   #next = GNTTAB_NR_RESERVED_ENTRIES;
@@ -64,7 +69,7 @@ export class GrantEntries {
     this.entries = frames * perPage;
     const table = dma.allocate(frames * PAGE_SIZE, PAGE_SIZE);
     const words = version === 1 ? table : dma.allocate(
-      Math.ceil(this.entries * grant_status_v2.size / PAGE_SIZE) * PAGE_SIZE,
+      Math.ceil(this.entries * STATUS_SIZE / PAGE_SIZE) * PAGE_SIZE,
       PAGE_SIZE,
     );
     this.address = table.address;
@@ -72,8 +77,10 @@ export class GrantEntries {
     this.#memory = dma.memory;
     this.#base = table.offset | 0;
     this.#status = words.offset | 0;
-    this.#delta = dma.region.delta;
-    this.#permit = GTF_TYPE.permit_access + domid * 2 ** (8 * V1_DOMID);
+    const start = dma.region.addressOf(0);
+    this.#lead = ((start % PAGE_SIZE) + PAGE_SIZE) % PAGE_SIZE;
+    this.#firstFrame = (start - this.#lead) / PAGE_SIZE;
+    this.#permit = GTF_TYPE.permit_access | (domid << (8 * V1_DOMID));
   }
 
   /** How many references were given out. */
@@ -100,34 +107,42 @@ export class GrantEntries {
   /** Grants access to the page at `offset` of the driver's memory: frame first, then domain and flags. */
   grant(ref: number, offset: number, readonly: boolean): void {
     const view = this.#memory.view;
-    const at = this.#base + ref * this.#entry;
-    const address = offset - this.#delta;
+    const at = (this.#base + ref * this.#entry) | 0;
+    const page = (offset + this.#lead) >>> PAGE_SHIFT;
     if (this.version === 1) {
-      view.setUint32(at + V1_FRAME, address / PAGE_SIZE, true);
+      view.setInt32(at + V1_FRAME, ((this.#firstFrame | 0) + page) | 0, true);
     } else {
-      const frame = Math.floor(address / PAGE_SIZE);
-      view.setUint32(at + V1_FRAME, 0, true);
-      view.setUint32(at + V2_FRAME, frame >>> 0, true);
-      view.setUint32(at + V2_FRAME + 4, address / 2 ** (32 + PAGE_SHIFT), true);
+      const frame = this.#firstFrame + page;
+      view.setInt32(at + V2_PAD, 0, true);
+      view.setUint32(at + V2_FRAME, frame, true);
+      view.setUint32(at + V2_FRAME + 4, frame / UPPER_HALF, true);
     }
-    view.setUint32(at + V1_FLAGS, readonly ? this.#permit + GTF.readonly : this.#permit, true);
+    view.setInt32(at + V1_FLAGS, readonly ? this.#permit | GTF.readonly : this.#permit, true);
     this.grants++;
   }
 
   /** Ends access. False, and nothing is changed, if the page is still in use. */
   end(ref: number): boolean {
-    const view = this.#memory.view;
-    const at = this.#base + ref * this.#entry;
     if ((this.#bits(ref) & IN_USE) !== 0) return false;
-    view.setUint16(at + V1_FLAGS, 0, true);
+    this.#memory.view.setUint16((this.#base + ref * this.#entry + V1_FLAGS) | 0, 0, true);
     this.ends++;
+    return true;
+  }
+
+  /**
+   * Ends access to the page at `offset` and grants it anew. False, and nothing is changed, if the page is
+   * still in use.
+   */
+  renew(ref: number, offset: number, readonly: boolean): boolean {
+    if (!this.end(ref)) return false;
+    this.grant(ref, offset, readonly);
     return true;
   }
 
   #bits(ref: number): number {
     const at = this.version === 1
       ? this.#base + ref * this.#entry + V1_FLAGS
-      : this.#status + ref * grant_status_v2.size;
-    return this.#memory.view.getUint16(at, true);
+      : this.#status + ref * STATUS_SIZE;
+    return this.#memory.view.getUint16(at | 0, true);
   }
 }

@@ -7,6 +7,21 @@ import type { DmaMemory } from "../../core/dma_memory.ts";
 import type { GrantEntries } from "./grant_entries.ts";
 import { PAGE_SIZE } from "./layout.ts";
 
+/** Free pages, the last freed one first. */
+export class PageStack {
+  /** The pages; those from `count` on have been taken. */
+  readonly pages: Uint16Array;
+  /** How many are free. */
+  count: number;
+
+  /** Takes `count` pages from number `first` on, to be handed out in ascending order. */
+  constructor(first: number, count: number) {
+    this.pages = new Uint16Array(count);
+    for (let i = 0; i < count; i++) this.pages[i] = first + count - 1 - i;
+    this.count = count;
+  }
+}
+
 /** Pages by number: first those of the pool, then the ordinary ones. Each has a reference of its own. */
 export class PagePool {
   /** Offset of page 0 in the driver's memory. The others follow. */
@@ -17,17 +32,18 @@ export class PagePool {
   readonly poolPages: number;
   /** How many pages are ordinary. */
   readonly ordinaryPages: number;
+  /** Free pages of the pool. */
+  readonly pool: PageStack;
+  /** Free ordinary pages. */
+  readonly ordinary: PageStack;
+  /** Whether the pool's pages may only be read. */
+  readonly readonly: boolean;
   /**
    * Pages below this number are granted for good: the pool's size, or 0 if the backend keeps no static
    * grants.
    */
   granted: number;
   readonly #grants: GrantEntries;
-  readonly #readonly: boolean;
-  /** Free pages of either kind, the last freed one first. */
-  readonly #free: readonly [Uint16Array, Uint16Array];
-  #freePool: number;
-  #freeOrdinary: number;
 
   /** Makes the pages and grants those of the pool. */
   constructor(dma: DmaMemory, grants: GrantEntries, pool: number, ordinary: number, readonly: boolean) {
@@ -35,38 +51,35 @@ export class PagePool {
     this.firstRef = grants.allocate(pool + ordinary);
     this.poolPages = this.granted = pool;
     this.ordinaryPages = ordinary;
+    this.readonly = readonly;
     this.#grants = grants;
-    this.#readonly = readonly;
-    this.#free = [new Uint16Array(pool), new Uint16Array(ordinary)];
-    for (let i = 0; i < pool; i++) this.#free[0][i] = pool - 1 - i;
-    for (let i = 0; i < ordinary; i++) this.#free[1][i] = pool + ordinary - 1 - i;
-    this.#freePool = pool;
-    this.#freeOrdinary = ordinary;
+    this.pool = new PageStack(0, pool);
+    this.ordinary = new PageStack(pool, ordinary);
     for (let page = 0; page < pool; page++) {
       grants.grant(this.firstRef + page, this.offset + page * PAGE_SIZE, readonly);
     }
   }
 
-  /** Whether the pool's pages may only be read. */
-  get readonly(): boolean {
-    return this.#readonly;
-  }
-
   /** How many pages can be taken now: of both kinds, or only ordinary ones. */
   available(pooled: boolean): number {
-    return pooled ? this.#freePool + this.#freeOrdinary : this.#freeOrdinary;
+    return pooled ? this.pool.count + this.ordinary.count : this.ordinary.count;
   }
 
-  /** Takes a page: of the pool if wanted and there is one, else an ordinary one. */
+  /** Where the next page is to be taken from: the pool if wanted and there is one, else the ordinary ones. */
+  source(pooled: boolean): PageStack {
+    return pooled && this.pool.count > 0 ? this.pool : this.ordinary;
+  }
+
+  /** Takes a page. There must be one: see {@linkcode PagePool.available}. */
   take(pooled: boolean): number {
-    if (pooled && this.#freePool > 0) return this.#free[0][--this.#freePool]!;
-    return this.#free[1][--this.#freeOrdinary]!;
+    const stack = this.source(pooled);
+    return stack.pages[--stack.count]!;
   }
 
   /** Gives a page back. */
   give(page: number): void {
-    if (page < this.poolPages) this.#free[0][this.#freePool++] = page;
-    else this.#free[1][this.#freeOrdinary++] = page;
+    const stack = page < this.poolPages ? this.pool : this.ordinary;
+    stack.pages[stack.count++] = page;
   }
 
   /**

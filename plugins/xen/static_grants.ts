@@ -17,6 +17,7 @@ const FLAGS = xen_netif_gref.offsetOf("flags");
 const STATUS = xen_netif_gref.offsetOf("status");
 const ENTRY = xen_netif_gref.size;
 const NOWHERE = new Memory(0);
+const NOT_HERE = -1;
 
 /** Static grants of one queue, shared by its two rings. */
 export class StaticGrants {
@@ -30,12 +31,22 @@ export class StaticGrants {
   readonly writable: Uint8Array;
   /** How many slots of frames not yet finished with point into each page. */
   readonly uses: Uint16Array;
+  /**
+   * For loops over many slots: the memory of the page mapped first, and by reference where in it each page
+   * starts that may be read and that may be written. Negative: not a static grant, or in another memory, which
+   * {@linkcode StaticGrants.find} tells. Empty as long as nothing is mapped.
+   */
+  common: Memory = NOWHERE;
+  /** Starts of pages that may be read, by reference. */
+  readable: Int32Array = new Int32Array(0);
+  /** Starts of pages that may be written, by reference. */
+  writeable: Int32Array = this.readable;
   /** Mappings made and ended so far: the device's `grant.setup` counters. */
   maps = 0;
   /** Mappings ended so far. */
   unmaps = 0;
   readonly #grants: GrantTable;
-  /** Entry number + 1 by reference. As large as the grant table, and made with the first mapping. */
+  /** Entry number + 1 by reference. This and the other tables by reference are made with the first mapping. */
   #byRef = new Int32Array(0);
   readonly #refs: Uint32Array;
   readonly #handles: Uint32Array;
@@ -98,7 +109,8 @@ export class StaticGrants {
     const mapFlags = GNTMAP.host_map | (readonly ? GNTMAP.readonly : 0);
     if (grants.map(ref, mapFlags) !== GNTST.okay) return false;
     this.maps++;
-    if (this.#byRef.length === 0) this.#byRef = new Int32Array(grants.entries);
+    if (this.#byRef.length === 0) this.#makeTables();
+    if (this.size === 0) this.common = grants.memory;
     const entry = this.#free[--this.#freeCount]!;
     this.#byRef[ref] = entry + 1;
     this.#refs[entry] = ref;
@@ -107,7 +119,18 @@ export class StaticGrants {
     this.offset[entry] = grants.offset;
     this.writable[entry] = readonly ? 0 : 1;
     this.uses[entry] = 0;
+    if (grants.memory !== this.common) return true;
+    this.readable[ref] = grants.offset;
+    if (!readonly) this.writeable[ref] = grants.offset;
     return true;
+  }
+
+  /** As large as the grant table. */
+  #makeTables(): void {
+    const { entries } = this.#grants;
+    this.#byRef = new Int32Array(entries);
+    this.readable = new Int32Array(entries).fill(NOT_HERE);
+    this.writeable = new Int32Array(entries).fill(NOT_HERE);
   }
 
   /**
@@ -143,7 +166,9 @@ export class StaticGrants {
   #remove(entry: number): void {
     this.#grants.unmap(this.#handles[entry]!);
     this.unmaps++;
-    this.#byRef[this.#refs[entry]!] = 0;
+    const ref = this.#refs[entry]!;
+    this.#byRef[ref] = 0;
+    this.readable[ref] = this.writeable[ref] = NOT_HERE;
     this.memory[entry] = NOWHERE;
     this.#free[this.#freeCount++] = entry;
   }
