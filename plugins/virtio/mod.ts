@@ -8,11 +8,11 @@
  * @module
  */
 import { faultSpecs } from "../../core/fault.ts";
-import { OptionError, type OptionSpec, type OptionValues } from "../../core/options.ts";
+import { formatSize, OptionError, type OptionSpec, type OptionValues } from "../../core/options.ts";
 import type { Host, Link, Plugin } from "../../core/plugin.ts";
 import { counters } from "./counters.ts";
 import { VirtioNetDevice } from "./device.ts";
-import { VirtioNetDriver } from "./driver.ts";
+import { VirtioNetDriver, type VirtioNetDriverOptions } from "./driver.ts";
 import { DEVICE_FAULTS, DRIVER_FAULTS, type Profile } from "./faults.ts";
 import {
   brokenDependency,
@@ -25,6 +25,7 @@ import {
 import { structures, VIRTQUEUE_MAX_SIZE } from "./layout.ts";
 import { LegacyPciDevice, ModernPciDevice } from "./pci_device.ts";
 import { LegacyPciTransport, ModernPciTransport } from "./pci_driver.ts";
+import type { VirtioTransport } from "./transport.ts";
 
 export { counters } from "./counters.ts";
 export {
@@ -46,6 +47,8 @@ export * from "./layout.ts";
 /** Default size of a receive buffer: with mergeable buffers, and without (17 pages hold 65535 bytes and a header). */
 const RX_BUFFER = 2048;
 const RX_BUFFER_UNMERGED = 17 * 4096;
+/** Queue pairs at most. */
+const MOST_PAIRS = 8;
 
 const options: readonly OptionSpec[] = [
   {
@@ -64,6 +67,14 @@ const options: readonly OptionSpec[] = [
     max: VIRTQUEUE_MAX_SIZE,
     powerOfTwo: true,
     meaning: "entries of the receive queue; as queue-size if not given",
+  },
+  {
+    name: "queues",
+    type: "integer",
+    default: 1,
+    min: 1,
+    max: MOST_PAIRS,
+    meaning: "queue pairs; more than one offer MQ, and the hash of its flow says which one a frame takes",
   },
   {
     name: "layout",
@@ -123,6 +134,7 @@ const IMPLEMENTED: bigint = featureMask(
   "MTU",
   "MRG_RXBUF",
   "CTRL_VQ",
+  "MQ",
   "CTRL_RX",
   "CTRL_RX_EXTRA",
   "CTRL_VLAN",
@@ -148,6 +160,7 @@ function chosenFeatures(values: OptionValues, legacy: boolean): bigint {
   if (values.flag("mrg-rxbuf")) chosen.push("MRG_RXBUF");
   if (values.flag("in-order")) chosen.push("IN_ORDER");
   if (values.flag("hash-report")) chosen.push("HASH_REPORT", "CTRL_VQ");
+  if (values.integer("queues") > 1) chosen.push("MQ", "CTRL_VQ");
   return checkedFeatures(featureMask(...chosen), legacy);
 }
 
@@ -174,6 +187,23 @@ function checkedFeatures(features: bigint, legacy: boolean): bigint {
   return features;
 }
 
+/** Makes the driver: it asks for all its memory while it comes up. */
+function bringUp(
+  values: OptionValues,
+  transport: VirtioTransport,
+  options: VirtioNetDriverOptions,
+): VirtioNetDriver {
+  try {
+    return new VirtioNetDriver(transport, options);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    const { start, end } = options.dma.region;
+    const greedy = ["queue-size", "rx-queue-size", "rx-buffer", "queues"];
+    const sizes = greedy.map((name) => `${name}=${values.integer(name)}`).join(", ");
+    throw new OptionError(`the driver has ${formatSize(end - start)} of memory, too little for ${sizes}`);
+  }
+}
+
 function open(values: OptionValues, host: Host): Link {
   const legacy = values.text("layout") === "legacy";
   const features = chosenFeatures(values, legacy);
@@ -187,11 +217,16 @@ function open(values: OptionValues, host: Host): Link {
   }
   const queueSize = values.integer("queue-size");
   const rxQueueSize = values.integer("rx-queue-size");
+  const queuePairs = values.integer("queues");
+  if (queuePairs > 1 && !hasFeature(features, "MQ")) {
+    throw new OptionError(`queues=${queuePairs} needs MQ among the features`);
+  }
 
   const device = new VirtioNetDevice({
     features,
     rings: host.space,
     buffers: host.space,
+    queuePairs,
     maxQueueSize: queueSize,
     maxRxQueueSize: rxQueueSize,
     profile: values.text("profile") as Profile,
@@ -201,13 +236,14 @@ function open(values: OptionValues, host: Host): Link {
   const transport = legacy
     ? new LegacyPciTransport(registers)
     : new ModernPciTransport(registers.config, registers, () => notificationData);
-  const driver = new VirtioNetDriver(transport, {
+  const driver = bringUp(values, transport, {
     dma: host.dma,
     space: host.space,
     features,
     queueSize,
     rxQueueSize,
     rxBuffer,
+    queuePairs,
   });
   registers.interrupt = (queue) => driver.interrupt(queue);
   return { driver, device, batch: values.integer("batch") };

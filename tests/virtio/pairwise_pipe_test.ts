@@ -6,6 +6,7 @@ import { type Feeding, type Outcome, pipe } from "./pipe.ts";
 const choices = {
   "queue-size": [1, 2, 4, 8, 64, 256, 2048, 32768],
   "rx-queue-size": [1, 2, 16, 256, 32768],
+  queues: [1, 2, 3, 8],
   layout: ["flexible", "legacy"],
   indirect: ["on", "off"],
   "event-idx": ["on", "off"],
@@ -18,8 +19,9 @@ const choices = {
   feeding: ["roomy", "tight", "foreign", "batch"],
 } as const;
 
-/** The legacy layout has no feature bits above 31. */
+/** The legacy layout has no feature bits above 31, and eight of the largest queues are more than the memory holds. */
 function allowed(row: Readonly<Record<string, unknown>>): boolean {
+  if (row["rx-queue-size"] === 32768 && row["mrg-rxbuf"] === "off" && (row.queues ?? 1) !== 1) return false;
   return !(row.layout === "legacy" && (row["in-order"] === "on" || row["hash-report"] === "on"));
 }
 

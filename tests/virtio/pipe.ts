@@ -15,8 +15,14 @@ import { Random } from "../random.ts";
 
 /** Bytes before each frame that the driver may overwrite. */
 export const HEADROOM = 32;
-/** Where the frames' bytes come from: anywhere in here. */
+/** Bytes from the start of one frame to that of the next in the content. */
+const STEP = 7919;
+/** Where the frames' bytes come from: anywhere in here. Every second frame is UDP over IPv4, each of another flow. */
 const CONTENT = new Random(77).bytes(600_000);
+for (let at = STEP; at + STEP < CONTENT.length; at += 2 * STEP) {
+  CONTENT.set([0x08, 0x00, 0x45], at + 12);
+  CONTENT.set([0, 0, 64, 17], at + 20);
+}
 
 /** How frames are given to the pump. */
 export type Feeding = "roomy" | "tight" | "foreign" | "batch";
@@ -34,8 +40,8 @@ export interface Outcome {
 }
 
 /**
- * Sends frames of these lengths. Fails if one comes out other than it went in, cut, twice, in another order, or not at
- * all without a drop.
+ * Sends frames of these lengths. Fails if one comes out other than it went in, cut, twice, in another order than the
+ * frames of its flow, or not at all without a drop. Frames of even numbers are one flow; with one queue all are.
  *
  * @param given Options of the plugin.
  * @param lengths Length of each frame.
@@ -47,20 +53,25 @@ export function pipe(
   given: Readonly<Record<string, OptionValue>>,
   lengths: readonly number[],
   feeding: Feeding = "roomy",
-  dmaSize = 112 << 20,
+  dmaSize = 192 << 20,
 ): Outcome {
   const arena = Math.max(1 << 21, lengths.reduce((most, length) => Math.max(most, length), 0) + HEADROOM);
   const host = new LocalHost({ dmaSize, captureSize: arena });
   const options = new OptionValues(virtio.options, given);
   const link = virtio.open(options, host);
   const drops = new Map<number, string>();
-  const start = (number: number) => (number * 7919) % (CONTENT.length - lengths[number]!);
-  let done = 0;
+  const start = (number: number) => (number * STEP) % (CONTENT.length - lengths[number]!);
+  const ordered = options.integer("queues") === 1;
+  /** The number that must come next, by flow. */
+  const turns = new Map<number, number>();
   let delivered = 0;
   let position = 0;
   const piece = (number: number, bytes: Uint8Array, offset: number, length: number, more: boolean) => {
-    while (drops.has(done)) done++;
-    assertEquals(number, done, "a frame came out of turn");
+    const flow = ordered ? -1 : number % 2 ? number : 0;
+    const step = ordered ? 1 : 2;
+    let turn = turns.get(flow) ?? Math.max(flow, 0);
+    while (drops.has(turn)) turn += step;
+    assertEquals(number, turn, "a frame came out of turn");
     const from = start(number) + position;
     const same = equals(bytes.subarray(offset, offset + length), CONTENT.subarray(from, from + length));
     assert(same, `frame ${number} differs between bytes ${position} and ${position + length}`);
@@ -68,7 +79,7 @@ export function pipe(
     if (more) return;
     assertEquals(position, lengths[number], `frame ${number} was cut`);
     position = 0;
-    done++;
+    turns.set(flow, turn + step);
     delivered++;
   };
   const pump = new Pump(link, {
