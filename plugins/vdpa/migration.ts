@@ -277,7 +277,7 @@ export class Migration {
     }
     const area = isControl ? this.#memory!.controlArea! : this.#memory!.areas[index]!;
     const guest = this.#guestQueue(index, base);
-    const ring = area.ring(guest.name, index, size, features, iova);
+    const ring = area.ring(guest.name, features, iova);
     client.setQueue(index, size, ring.areas, 0, kickFd(index), callFd(index));
     const ends = { guest, ring, kick: () => kick(index), interrupt: () => interrupt(index) };
     this.shadows[index] = isControl

@@ -3,14 +3,13 @@
  *
  * @module
  */
-import { AddressSpace, READ_WRITE } from "../../core/address_space.ts";
-import { DmaMemory } from "../../core/dma_memory.ts";
+import { READ_WRITE } from "../../core/address_space.ts";
 import { alignUp } from "../../core/index.ts";
 import { Memory } from "../../core/memory.ts";
-import { DriverQueue } from "../virtio/driver_queue.ts";
 import { availBytes, descBytes, usedBytes } from "../virtio/ring_areas.ts";
 import { VHOST_ACCESS } from "./layout.ts";
 import type { ProcessMemory } from "./process_memory.ts";
+import { ShadowRing } from "./shadow_ring.ts";
 
 /** A piece of process memory that the device gets to see, always whole pages. */
 export interface SharedPiece {
@@ -61,12 +60,14 @@ export class ShadowArea {
   /** Driver area and device area. */
   readonly pieces: readonly SharedPiece[];
   readonly #memory: Memory;
-  readonly #pageSize: number;
+  readonly #size: number;
+  /** Where the used ring begins. */
+  readonly #used: number;
 
   /** Takes memory for a ring of `size` entries. */
   constructor(own: OwnMemory, size: number) {
-    this.#pageSize = own.pageSize;
-    const driver = alignUp(descBytes(size) + availBytes(size), own.pageSize);
+    this.#size = size;
+    const driver = this.#used = alignUp(descBytes(size) + availBytes(size), own.pageSize);
     this.#memory = new Memory(driver + usedBytes(size));
     this.pieces = [
       own.share(this.#memory, 0, driver, VHOST_ACCESS.RO),
@@ -75,14 +76,14 @@ export class ShadowArea {
   }
 
   /** A fresh ring in this memory: the device finds the area at `iova`, and indices begin at 0. */
-  ring(name: string, index: number, size: number, features: bigint, iova: number): DriverQueue {
-    const dma = new DmaMemory(new AddressSpace(), this.#memory, 0, this.#memory.size, iova);
-    return new DriverQueue(name, index, dma, {
-      size,
-      legacy: false,
+  ring(name: string, features: bigint, iova: number): ShadowRing {
+    return new ShadowRing({
+      name,
+      size: this.#size,
       features,
-      longestChain: 1,
-      usedAlign: this.#pageSize,
+      memory: this.#memory,
+      used: this.#used,
+      iova,
     });
   }
 }

@@ -8,11 +8,11 @@ import { RingFault } from "../../core/fault.ts";
 import { Memory } from "../../core/memory.ts";
 import { CTRL_CLASS, VIRTIO_NET_ERR, VIRTIO_NET_OK } from "../virtio/control_queue.ts";
 import type { DeviceQueue } from "../virtio/device_queue.ts";
-import type { DriverQueue } from "../virtio/driver_queue.ts";
 import { virtio_net_ctrl_hdr } from "../virtio/layout.ts";
 import type { VdpaGuestFaultCode } from "./faults.ts";
 import { VHOST_ACCESS } from "./layout.ts";
 import type { OwnMemory, SharedPiece } from "./shadow_area.ts";
+import type { ShadowRing } from "./shadow_ring.ts";
 
 /** Longest command that is passed on: a page, as QEMU has it. */
 export const LONGEST_COMMAND: number = 4096;
@@ -67,7 +67,7 @@ export interface ShadowControlOptions {
   /** The guest's ring; started. */
   readonly guest: DeviceQueue;
   /** The shadow ring. */
-  readonly ring: DriverQueue;
+  readonly ring: ShadowRing;
   /** The pages for commands. */
   readonly pages: CommandPages;
   /** Where the device sees the command page and the ack page. */
@@ -144,10 +144,9 @@ export class ShadowControl {
     const { ring, pages, iovas, kick } = this.#options;
     pages.command.bytes.set(command);
     pages.ack.bytes[0] = VIRTIO_NET_ERR;
-    ring.addChain(iovas, [command.length, 1], 2, 1);
+    ring.addChain(iovas, [command.length, 1], 2, 1, 0);
     if (ring.publish()) kick();
-    if (!ring.nextUsed()) this.#fault("control-unanswered", ring.availIndex, {});
-    ring.release(ring.usedHead);
+    if (ring.collect() === 0) this.#fault("control-unanswered", ring.availIndex, {});
     return pages.ack.bytes[0]!;
   }
 

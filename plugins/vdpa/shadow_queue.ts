@@ -7,12 +7,12 @@
  *
  * @module
  */
-import { NO_REGION } from "../../core/address_space.ts";
+import { NO_REGION, type Region } from "../../core/address_space.ts";
 import { RingFault } from "../../core/fault.ts";
 import type { DeviceQueue } from "../virtio/device_queue.ts";
-import type { DriverQueue } from "../virtio/driver_queue.ts";
 import { VRING_DESC_F_WRITE } from "../virtio/layout.ts";
 import type { VdpaGuestFaultCode } from "./faults.ts";
+import type { ShadowRing } from "./shadow_ring.ts";
 import type { Translation } from "./translation.ts";
 
 /** What shadow queues have done. */
@@ -40,16 +40,12 @@ export function sumCounters(all: readonly ShadowCounters[]): ShadowCounters {
   return sum;
 }
 
-/** Chain numbers count up to here and begin again: far more than can be outstanding. */
-const NUMBER_MASK = 0x3fffffff;
-const NONE = -1;
-
 /** How a {@linkcode ShadowQueue} reaches both sides. */
 export interface ShadowQueueOptions {
   /** The guest's ring; started. */
   readonly guest: DeviceQueue;
   /** The shadow ring. */
-  readonly ring: DriverQueue;
+  readonly ring: ShadowRing;
   /** Guest addresses to device addresses, if they differ. */
   readonly translation: Translation | undefined;
   /** Rings the device's doorbell for this queue. */
@@ -69,19 +65,15 @@ interface Chain {
 /** See the module. */
 export class ShadowQueue {
   readonly #guest: DeviceQueue;
-  readonly #ring: DriverQueue;
+  readonly #ring: ShadowRing;
   readonly #translation: Translation | undefined;
   readonly #kick: () => void;
   readonly #interrupt: () => void;
-  /** Guest's head of the chain with this head in the shadow ring. */
-  readonly #guestHeads: Uint16Array;
-  /** Number of the chain with this head, in the order in which the guest made them available. */
-  readonly #numbers: Int32Array;
-  #number = 0;
-  /** Flags of the chains that {@linkcode DeviceQueue.popPlain} is asked for. */
+  /** Flags of the chains that {@linkcode DeviceQueue.plainAhead} is asked for. */
   #kind = 0;
-  /** What makes a device address of one of theirs. */
-  #shift = 0;
+  /** Where the chain lay that came last, and where that is for the device. */
+  #region: Region = NO_REGION;
+  #window: Region = NO_REGION;
   #parked = false;
   #parkings = 0;
   #rewound = 0;
@@ -93,8 +85,6 @@ export class ShadowQueue {
     this.#translation = options.translation;
     this.#kick = options.kick;
     this.#interrupt = options.interrupt;
-    this.#guestHeads = new Uint16Array(options.ring.size);
-    this.#numbers = new Int32Array(options.ring.size).fill(NONE);
   }
 
   /**
@@ -111,57 +101,39 @@ export class ShadowQueue {
       for (;;) {
         this.#relayPlain();
         if (!guest.pop()) break;
-        const head = this.#relay();
-        if (head < 0) {
+        if (!this.#relay()) {
           guest.unpop(1);
           this.#parked = true;
           this.#parkings++;
           this.#publish();
           return;
         }
-        this.#note(head, guest.head);
       }
     } while (guest.enableNotify());
     this.#publish();
   }
 
-  /** Relays chains in one loop, as long as they are one buffer each of the kind that came last, and there is room. */
+  /** Relays chains many at once, as long as they are one buffer each of the kind that came last, and there is room. */
   #relayPlain(): void {
     const guest = this.#guest;
     const ring = this.#ring;
-    const { region, heads, offsets, sizes } = guest;
     const kind = this.#kind;
-    const shift = this.#shift - region.delta;
-    const write = kind !== 0;
-    while (ring.free > 0) {
-      const slot = guest.popPlain(kind);
-      if (slot < 0) return;
-      this.#note(ring.add(offsets[slot]! + shift, sizes[slot]!, write), heads[slot]!);
+    for (let count = 0; (count = Math.min(guest.plainAhead(kind), ring.free)) > 0;) {
+      ring.addPlain(guest, count, this.#window, kind);
+      guest.takePlain(count);
     }
-  }
-
-  /** Remembers which chain of the guest the one with this head in the shadow ring stands for. */
-  #note(head: number, guestHead: number): void {
-    this.#guestHeads[head] = guestHead;
-    this.#numbers[head] = this.#number;
-    this.#number = (this.#number + 1) & NUMBER_MASK;
   }
 
   #publish(): void {
     if (this.#ring.publish()) this.#kick();
   }
 
-  /** Writes the chain just popped, whatever it looks like, into the shadow ring. Negative if it has no room now. */
-  #relay(): number {
+  /** Writes the chain just popped, whatever it looks like, into the shadow ring. Returns whether it had room now. */
+  #relay(): boolean {
     const translation = this.#translation;
     const guest = this.#guest;
     const { addresses, lengths, count, readable, availIndex } = guest;
-    // Most likely the next ones are like this one.
-    const region = guest.buffers.find(addresses[0]!, 0) ?? NO_REGION;
-    const shift = translation === undefined ? 0 : translation.shiftOf(region);
-    guest.region = shift === undefined ? NO_REGION : region;
-    this.#kind = readable === 0 ? VRING_DESC_F_WRITE : 0;
-    this.#shift = shift ?? 0;
+    this.#expectAlike(addresses[0]!, readable === 0 ? VRING_DESC_F_WRITE : 0);
     if (translation === undefined) return this.#add(guest);
     if (!translation.chain(addresses, lengths, count, readable)) {
       this.#fault("shadow-untranslatable", availIndex, { address: translation.failed });
@@ -169,20 +141,29 @@ export class ShadowQueue {
     return this.#add(translation);
   }
 
-  #add({ addresses, lengths, count, readable }: Chain): number {
-    const ring = this.#ring;
-    if (!this.#fits(count)) return NONE;
-    if (count === 1) return ring.add(addresses[0]!, lengths[0]!, readable === 0);
-    return ring.addChain(addresses, lengths, count, readable);
+  /** Most likely the next chains are like this one: one buffer of this kind in the same region. */
+  #expectAlike(address: number, kind: number): void {
+    const guest = this.#guest;
+    const region = guest.buffers.find(address, 0) ?? NO_REGION;
+    this.#kind = kind;
+    if (region !== this.#region) {
+      this.#region = region;
+      const window = this.#translation === undefined ? region : this.#translation.window(region);
+      // Where upper halves of addresses differ, chains go one by one.
+      this.#window = window === undefined || window.high < 0 ? NO_REGION : window;
+    }
+    guest.region = this.#window === NO_REGION ? NO_REGION : region;
   }
 
-  #fits(count: number): boolean {
-    if (this.#ring.fits(count)) return true;
-    const { size } = this.#ring;
+  #add({ addresses, lengths, count, readable }: Chain): boolean {
+    const ring = this.#ring;
+    const { size } = ring;
     if (count > size) {
       this.#fault("shadow-chain-too-long", this.#guest.availIndex, { buffers: count, size });
     }
-    return false;
+    if (count > ring.free) return false;
+    ring.addChain(addresses, lengths, count, readable, this.#guest.head);
+    return true;
   }
 
   /**
@@ -200,17 +181,11 @@ export class ShadowQueue {
   }
 
   #drain(): number {
-    const ring = this.#ring;
+    const { usedTags, usedLengths } = this.#ring;
     const guest = this.#guest;
-    let used = 0;
-    while (ring.nextUsed()) {
-      const head = ring.usedHead;
-      this.#numbers[head] = NONE;
-      guest.push(this.#guestHeads[head]!, ring.usedLength);
-      ring.release(head);
-      used++;
-    }
-    return used;
+    const count = this.#ring.collect();
+    for (let i = 0; i < count; i++) guest.push(usedTags[i]!, usedLengths[i]!);
+    return count;
   }
 
   /**
@@ -222,9 +197,11 @@ export class ShadowQueue {
   stop(): number {
     this.#drain();
     const rest = this.#ring.outstanding;
-    for (const number of this.#numbers) {
-      const age = (this.#number - number) & NUMBER_MASK;
-      if (number !== NONE && age > rest) this.#fault("shadow-out-of-order", this.#guest.usedIndex, { rest });
+    const guest = this.#guest;
+    const last = new Set<number>();
+    for (let age = 1; age <= rest; age++) last.add(guest.heads[(guest.availIndex - age) & (guest.size - 1)]!);
+    if (!this.#ring.tags.every((head) => last.has(head))) {
+      this.#fault("shadow-out-of-order", guest.usedIndex, { rest });
     }
     this.#guest.unpop(rest);
     this.#rewound += rest;
@@ -234,7 +211,7 @@ export class ShadowQueue {
 
   /** What it has done. */
   get counters(): ShadowCounters {
-    const { chains, descriptors } = this.#ring.counters;
+    const { chains, descriptors } = this.#ring;
     return {
       chains,
       descriptors,

@@ -4,8 +4,7 @@
  *
  * @module
  */
-
-import type { Region } from "../../core/address_space.ts";
+import { Region } from "../../core/address_space.ts";
 
 /** A section of guest memory and where the device sees it. */
 export interface TranslatedSection {
@@ -49,10 +48,11 @@ export class Translation {
     return true;
   }
 
-  /** What makes device addresses of a region's addresses, if one section holds it whole. */
-  shiftOf({ start, end }: Region): number | undefined {
+  /** A region of guest memory as the device sees it, if one section holds it whole. */
+  window({ start, end, memory, first, access }: Region): Region | undefined {
     const section = this.#find(start);
-    return section && end <= section.gpa + section.size ? section.iova - section.gpa : undefined;
+    if (!section || end > section.gpa + section.size) return undefined;
+    return new Region(start - section.gpa + section.iova, end - start, memory, first, access);
   }
 
   #buffer(address: number, length: number): boolean {

@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { AddressSpace, READ, READ_WRITE } from "../../core/address_space.ts";
 import { Memory } from "../../core/memory.ts";
 import { DeviceSpace } from "../../plugins/vdpa/device_space.ts";
@@ -80,13 +80,16 @@ Deno.test("defaultGuestSize reaches as far as the guest does", () => {
   assertEquals(defaultGuestSize(space), 6 * GIB);
 });
 
-Deno.test("Translation.shiftOf is for regions that one section holds whole", () => {
+Deno.test("Translation.window is for regions that one section holds whole", () => {
   const translation = new Translation([{ gpa: 0x1000, size: 0x1000, iova: 0x5000 }]);
   const space = new AddressSpace();
-  const inside = space.map(0x1800, new Memory(0x800), 0, 0x800, READ);
-  const over = space.map(0x2000, new Memory(0x800), 0, 0x800, READ);
-  assertEquals(translation.shiftOf(inside), 0x4000);
-  assertEquals(translation.shiftOf(over), undefined);
+  const memory = new Memory(0x900);
+  const { start, end, first, last, memory: shown } = translation.window(
+    space.map(0x1800, memory, 0x100, 0x800, READ),
+  )!;
+  assertEquals([start, end, first, last], [0x5800, 0x6000, 0x100, 0x900]);
+  assert(shown === memory);
+  assertEquals(translation.window(space.map(0x2000, memory, 0, 0x800, READ)), undefined);
   space.clear();
-  assertEquals(translation.shiftOf(space.map(0x1fff, new Memory(2), 0, 2, READ)), undefined);
+  assertEquals(translation.window(space.map(0x1fff, memory, 0, 2, READ)), undefined);
 });

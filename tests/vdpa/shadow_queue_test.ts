@@ -37,7 +37,7 @@ class Bench {
     space.map(BASE, this.memory, 0, this.memory.size, READ_WRITE);
     this.guestQueue = new DeviceQueue("tx0", 1, SIZE, space, space);
     this.guestQueue.start(SIZE, this.guest.areas(BASE), featureMask(...features), 0);
-    const ring = this.area.ring("tx0", 1, SIZE, featureMask("VERSION_1"), IOVA);
+    const ring = this.area.ring("tx0", featureMask("VERSION_1"), IOVA);
     const rings = new AddressSpace();
     const [driver, device] = this.area.pieces;
     let iova = IOVA;
@@ -120,6 +120,52 @@ Deno.test("ShadowQueue translates each address where the guest's memory lies els
   bench.shadow.forward();
   assertEquals(bench.pop(), "3000+12 10ff0+16 900000+16");
   assertEquals(bench.shadow.counters.translations, 2);
+});
+
+/** Four chains of one buffer each in the guest's memory, as the device finds them. */
+function relayFour(bench: Bench, flags: number): string[] {
+  for (let i = 0; i < SIZE; i++) {
+    const head = SIZE - 1 - i;
+    bench.guest.descriptor(head, BASE + 0x9000 + 0x100 * i, 60 + i, flags);
+    bench.guest.offer(head);
+  }
+  bench.shadow.forward();
+  return Array.from({ length: SIZE }, () => bench.pop());
+}
+
+Deno.test("ShadowQueue relays chains of one buffer each many at once, above 4 GiB as below", () => {
+  for (const [flags, mark] of [[0, ""], [WRITE, "|"]] as const) {
+    const bench = new Bench();
+    assertEquals(relayFour(bench, flags), [
+      `${mark}100009000+60`,
+      `${mark}100009100+61`,
+      `${mark}100009200+62`,
+      `${mark}100009300+63`,
+    ]);
+    const { chains, descriptors, translations } = bench.shadow.counters;
+    assertEquals([chains, descriptors, translations], [4, 4, 0]);
+    for (let head = 0; head < SIZE; head++) bench.device.push(head, flags === 0 ? 0 : 60 + head);
+    bench.device.publish();
+    bench.shadow.reclaim();
+    assertEquals(
+      Array.from({ length: SIZE }, (_, i) => bench.guest.usedElement(i)),
+      Array.from({ length: SIZE }, (_, i) => ({ id: SIZE - 1 - i, length: flags === 0 ? 0 : 60 + i })),
+    );
+    // All descriptors are free again.
+    assertEquals(relayFour(bench, flags).length, SIZE);
+    assertEquals(bench.shadow.counters.parked, 0);
+  }
+});
+
+Deno.test("ShadowQueue translates many chains at once, also to where upper halves of addresses differ", () => {
+  for (const iova of [0x4_8000_0000, 0x3_ffff_6f00]) {
+    const bench = new Bench(new Translation([{ gpa: BASE, size: 0x20000, iova }]));
+    assertEquals(
+      relayFour(bench, 0),
+      Array.from({ length: SIZE }, (_, i) => `${(iova + 0x9000 + 0x100 * i).toString(16)}+${60 + i}`),
+    );
+    assertEquals(bench.shadow.counters.translations, 4);
+  }
 });
 
 Deno.test("ShadowQueue keeps directions apart when a buffer is split by translation", () => {
@@ -251,7 +297,7 @@ Deno.test("ShadowQueue checks the guest's ring as a device does", () => {
 Deno.test("ShadowArea has whole pages, the used ring on pages of its own", () => {
   const area = new ShadowArea(new OwnMemory(new ProcessMemory(), 4096), 256);
   assertEquals(area.pieces.map(({ size, perm }) => [size, perm]), [[8192, 1], [4096, 3]]);
-  const { areas } = area.ring("tx0", 1, 256, featureMask("VERSION_1"), 0x7000);
+  const { areas } = area.ring("tx0", featureMask("VERSION_1"), 0x7000);
   assertEquals(areas, { desc: 0x7000, driver: 0x8000, device: 0x9000 });
   const large = new ShadowArea(new OwnMemory(new ProcessMemory(), 1 << 21), 256);
   assertEquals(large.pieces.map(({ size }) => size), [1 << 21, 1 << 21]);
@@ -262,7 +308,7 @@ Deno.test("ShadowArea gives a fresh ring each time: indices begin at 0 again", (
   bench.guest.descriptor(0, 0x1000, 60);
   bench.guest.offer(0);
   bench.shadow.forward();
-  bench.area.ring("tx0", 1, SIZE, featureMask("VERSION_1"), IOVA);
+  bench.area.ring("tx0", featureMask("VERSION_1"), IOVA);
   bench.device.start(SIZE, bench.device.areas, featureMask("VERSION_1"), 0);
   assertEquals(bench.pop(), "nothing");
 });
