@@ -8,7 +8,7 @@ import type { Frame } from "../../core/frame.ts";
 import { distance32 } from "../../core/index.ts";
 import type { Struct, Values } from "../../core/layout.ts";
 import { Memory } from "../../core/memory.ts";
-import { ADMIN_SLOTS, OPCODE, PAGE, QUEUE_FORMAT, STATUS } from "./constants.ts";
+import { ADMIN_SLOTS, MTU_PARAMETER, OPCODE, PAGE, QUEUE_FORMAT, STATUS } from "./constants.ts";
 import type { DeviceCounters } from "./counters.ts";
 import type { DeviceContext, NotifyBlock } from "./device_context.ts";
 import { describe } from "./device_records.ts";
@@ -29,7 +29,6 @@ const SLOT = layout.gve_adminq_command.size;
 const STATUS_AT = layout.gve_adminq_command.offsetOf("status");
 /** Smallest MTU that drivers accept. */
 const MIN_MTU = 68;
-const MTU_PARAMETER = 1;
 
 /** What the device is told. */
 export interface AdminEvents {

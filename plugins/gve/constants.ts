@@ -243,6 +243,10 @@ export const DQO_COMPLETION: Readonly<Record<"MISS" | "PACKET" | "REINJECTION" |
 /** Bit of a PACKET completion's tag that makes it a MISS (capability `ALT_MISS_COMPL`). */
 export const DQO_ALT_MISS = 0x8000;
 
+/** Most bytes that a frame has whatever the format. */
+export const LARGEST_FRAME = 65535;
+/** `parameter_type` of SET_DRIVER_PARAMETER: the MTU. */
+export const MTU_PARAMETER = 1;
 /** `queue_page_list_id` for raw addressing. */
 export const RAW_ADDRESSING = 0xffffffff;
 /** The device's pages, whatever a driver writes into `page_size`. */
@@ -253,6 +257,12 @@ export const ADMIN_SLOTS = 64;
 export const GQI_HEADER = 182;
 /** GQI transmit FIFO pieces start at multiples of a cache line. */
 export const CACHE_LINE = 64;
+/** Most descriptors of a GQI packet on the NIC's host switch. */
+export const GQI_NIC_DESCRIPTORS = 18;
+/** Bytes of an iPXE buffer: half a page. */
+export const IPXE_BUFFER = 2048;
+/** Receive buffers that iPXE has; its transmit buffers are as many as its page list holds. */
+export const IPXE_RX_BUFFERS = 64;
 /** Padding before a packet in its first GQI receive buffer. */
 export const GQI_RX_PAD = 2;
 /** Linux posts DQO receive buffers and announces them whenever the tail is a multiple of this. */

@@ -30,6 +30,8 @@ export class DriverCounters {
   txBounceBytes = 0;
   /** `tx.unmapped_bytes` */
   txUnmappedBytes = 0;
+  /** `tx.linearized` */
+  txLinearized = 0;
   /** `tx.dma_maps` */
   txDmaMaps = 0;
   /** `tx.dma_syncs` */
@@ -181,6 +183,11 @@ const DRIVER: readonly Row<DriverCounters>[] = [
     "txUnmappedBytes",
     "tx.unmapped_bytes",
     "frame bytes copied since they lay outside what the device can reach",
+  ],
+  [
+    "txLinearized",
+    "tx.linearized",
+    "packets in more pieces than the NIC takes, made one piece first (limits=nic)",
   ],
   ["txDmaMaps", "tx.dma_maps", "pieces of frames that descriptors point at where they lie"],
   ["txDmaSyncs", "tx.dma_syncs", "page list pages synchronised for the device (driver=linux)"],

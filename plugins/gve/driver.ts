@@ -10,7 +10,7 @@ import type { DmaMemory } from "../../core/dma_memory.ts";
 import { flowHash, flowHashType, FlowParser } from "../../core/flow.ts";
 import { type DriverHalf, type FrameSink, OVERSIZE } from "../../core/plugin.ts";
 import { MICROSOFT_RSS_KEY, ToeplitzKey } from "../../core/toeplitz.ts";
-import { type Bringup, bringUp } from "./driver_bring_up.ts";
+import { Bringup } from "./driver_bring_up.ts";
 import type { FrameBatch } from "../../core/frame_batch.ts";
 import { DqoTxDriver } from "./dqo/tx_driver.ts";
 import { BouncePool } from "./bounce_pool.ts";
@@ -18,9 +18,10 @@ import { DriverCounters, driverReadings } from "./counters.ts";
 import { isDqo, usesPageLists } from "./formats.ts";
 import { DmaMapper } from "./dma_mapper.ts";
 import type { DriverSettings } from "./driver_settings.ts";
-import { DQO_ON_DEMAND, DQO_POST_STEP, GQI_RX_PAD } from "./constants.ts";
+import { DQO_MAX_BUFFER, GQI_NIC_DESCRIPTORS, LARGEST_FRAME, NIC_LIMITS } from "./constants.ts";
 import { gve_dqo_irq_doorbell } from "./layout_dqo.ts";
 import { gve_gqi_irq_doorbell } from "./layout_gqi.ts";
+import { longestFrame } from "./mtu.ts";
 import type { DriverContext } from "./queue_context.ts";
 import { type Bus, swap32 } from "./registers.ts";
 import { TransmitRequest, UNMAPPED } from "./transmit_request.ts";
@@ -29,11 +30,6 @@ const GQI_MASK = gve_gqi_irq_doorbell.maskOf("mask");
 const GQI_REARM = (gve_gqi_irq_doorbell.maskOf("ack") | gve_gqi_irq_doorbell.maskOf("event")) >>> 0;
 /** Arms without setting an interval. */
 const DQO_REARM = gve_dqo_irq_doorbell.maskOf("enable") | gve_dqo_irq_doorbell.maskOf("itr_index");
-const ETHERNET_HEADER = 14;
-const VLAN_TAG = 4;
-const VLAN_TYPES: readonly number[] = [0x8100, 0x88a8];
-/** Most bytes that a frame of this plugin has. */
-const LARGEST = 65535;
 /** All of the parser's hash types. */
 const ALL_HASHES = 0x1ff;
 
@@ -48,8 +44,9 @@ export class GveDriver implements DriverHalf {
   readonly #request = new TransmitRequest();
   readonly #flow = new FlowParser();
   readonly #toeplitz = new ToeplitzKey(MICROSOFT_RSS_KEY);
-  /** Largest frame, and whether that is policed as an MTU. */
   readonly #largest: number;
+  /** Most pieces of a packet that is pointed at, unless the device is to segment it. */
+  readonly #mostPieces: number;
   /** Notify blocks whose interrupt was taken and not yet rearmed. */
   readonly #taken: Uint8Array;
   #anyTaken = false;
@@ -81,10 +78,11 @@ export class GveDriver implements DriverHalf {
       clock,
       log: () => {},
     };
-    this.#up = bringUp(bus, dma, this.#context, settings);
+    this.#up = new Bringup(bus, dma, this.#context, settings);
     this.#dqo = isDqo(this.#up.format);
     this.#taken = new Uint8Array(this.#up.irqDoorbells.length);
-    this.#largest = this.#largestFrame();
+    this.#largest = this.#up.largestFrame;
+    this.#mostPieces = this.#limitOfPieces();
     this.flush();
     for (let block = 0; block < this.#taken.length; block++) this.#arm(block, this.#dqo ? DQO_REARM : 0);
   }
@@ -107,7 +105,8 @@ export class GveDriver implements DriverHalf {
   /** Puts a linear frame without requests on a transmit ring. */
   transmit(bytes: Uint8Array, offset: number, length: number, _headroom: number): number {
     if (length > this.#largest) return OVERSIZE;
-    if (this.#settings.mtu > 0 && length > this.#policed(bytes, offset, length)) return OVERSIZE;
+    const { mtu } = this.#settings;
+    if (mtu > 0 && length > longestFrame(mtu, bytes, offset, length)) return OVERSIZE;
     const request = this.#request;
     request.pieces = 1;
     request.length = length;
@@ -138,6 +137,13 @@ export class GveDriver implements DriverHalf {
   transmitRequest(request: TransmitRequest, queue = 0): number {
     const driver = this.#up.tx[queue];
     if (driver === undefined) throw new RangeError(`Cannot transmit as there is no queue ${queue}`);
+    if (
+      request.segmentSize === 0 && request.length <= LARGEST_FRAME && this.#pieces(request) > this.#mostPieces
+    ) {
+      // As Linux does. A packet that the device is to segment is refused: the stack segments it then.
+      request.linearize();
+      this.#counters.txLinearized++;
+    }
     return driver.transmit(request);
   }
 
@@ -162,7 +168,7 @@ export class GveDriver implements DriverHalf {
   interrupt(vector: number): void {
     this.#counters.interrupts++;
     if (vector >= this.#taken.length) {
-      this.#resetWanted = this.#up.resetRequested();
+      this.#resetWanted = this.#up.readStatus();
       return;
     }
     this.#taken[vector] = 1;
@@ -209,30 +215,19 @@ export class GveDriver implements DriverHalf {
     return flowHash(this.#toeplitz, flow, flowHashType(flow, ALL_HASHES)) % this.#up.tx.length;
   }
 
-  /** Largest frame that the MTU allows: VLAN tags are not counted. */
-  #policed(bytes: Uint8Array, offset: number, length: number): number {
-    let limit = this.#settings.mtu + ETHERNET_HEADER;
-    let at = offset + ETHERNET_HEADER - 2;
-    while (at + 1 < offset + length && VLAN_TYPES.includes((bytes[at]! << 8) | bytes[at + 1]!)) {
-      limit += VLAN_TAG;
-      at += VLAN_TAG;
-    }
-    return limit;
+  /** What the NIC allows, if its limits apply; what is copied is in as few pieces as can be. */
+  #limitOfPieces(): number {
+    const { nicLimits, kind } = this.#settings;
+    if (!nicLimits || usesPageLists(this.format) || (kind === "ipxe" && !this.#dqo)) return Infinity;
+    return this.#dqo ? NIC_LIMITS.descriptors : GQI_NIC_DESCRIPTORS;
   }
 
-  /** What the receive rings hold at all times: a longer frame could wait for ever. */
-  #largestFrame(): number {
-    const { rxRing, rxBuffers, bufferSize } = this.#up;
-    if (!this.#dqo) {
-      // With raw addressing slots are posted again once half of them are gone.
-      const slots = usesPageLists(this.#up.format) ? rxRing : rxRing / 2 + 1;
-      return Math.min(LARGEST, slots * bufferSize - GQI_RX_PAD);
-    }
-    // Buffers are announced in steps of 32: up to 31 posted ones are unknown to the device.
-    // With a page list all but 96 of them may be waiting for the stack.
-    const posted = usesPageLists(this.#up.format) ? Math.min(rxBuffers, DQO_ON_DEMAND) : rxBuffers;
-    const announced = Math.min(rxRing - 1, posted) - (DQO_POST_STEP - 1);
-    return Math.max(0, Math.min(LARGEST, announced * bufferSize));
+  /** Descriptors that point at a packet, or go with those that do. */
+  #pieces(request: TransmitRequest): number {
+    if (!this.#dqo) return request.pieces + (request.l4Hash ? 1 : 0);
+    let pieces = 0;
+    for (let i = 0; i < request.pieces; i++) pieces += Math.ceil(request.lengths[i]! / DQO_MAX_BUFFER);
+    return pieces;
   }
 
   #rearm(): void {

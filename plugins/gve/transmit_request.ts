@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Memory } from "../../core/memory.ts";
 
 /** `address` of a piece that the driver has to map itself. */
 export const UNMAPPED: number = -1;
@@ -44,6 +45,8 @@ export class TransmitRequest {
   transportOffset = 0;
   /** Length of the TCP header. */
   tcpHeaderLength = 0;
+  /** Where {@linkcode linearize} copies to. */
+  #linear = new Uint8Array(0);
 
   /** Makes it an empty packet without requests. */
   clear(): void {
@@ -69,5 +72,38 @@ export class TransmitRequest {
     this.lengths[at] = length;
     this.addresses[at] = address;
     this.length += length;
+  }
+
+  /** Makes the packet one piece, copied to memory of its own, which the driver has to map. */
+  linearize(): void {
+    const linear = this.#linear.length < this.length ? new Uint8Array(this.length) : this.#linear;
+    this.#linear = linear;
+    for (let i = 0, at = 0; i < this.pieces; i++) {
+      const start = this.offsets[i]!;
+      const piece = this.bytes[i]!.subarray(start, start + this.lengths[i]!);
+      linear.set(piece, at);
+      at += piece.length;
+    }
+    this.pieces = 1;
+    this.bytes[0] = linear;
+    this.offsets[0] = 0;
+    this.lengths[0] = this.length;
+    this.addresses[0] = UNMAPPED;
+  }
+
+  /** Copies `length` bytes from `position` of the packet to `target` in `memory`; they must be there. */
+  copyTo(memory: Memory, target: number, position: number, length: number): void {
+    for (let i = 0; length > 0; i++) {
+      const size = this.lengths[i]!;
+      if (position >= size) {
+        position -= size;
+        continue;
+      }
+      const part = Math.min(length, size - position);
+      memory.copyFrom(target, this.bytes[i]!, this.offsets[i]! + position, part);
+      target += part;
+      length -= part;
+      position = 0;
+    }
   }
 }

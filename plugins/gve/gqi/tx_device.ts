@@ -7,7 +7,7 @@ import { READ, WRITE } from "../../../core/address_space.ts";
 import { Frame } from "../../../core/frame.ts";
 import { distance32 } from "../../../core/index.ts";
 import type { Wire } from "../../../core/plugin.ts";
-import { GQI_FLAG, GQI_TYPE, GQI_TYPE_MASK, PAGE } from "../constants.ts";
+import { GQI_FLAG, GQI_NIC_DESCRIPTORS, GQI_TYPE, GQI_TYPE_MASK, PAGE } from "../constants.ts";
 import type { DeviceContext, NotifyBlock, TxQueueDevice } from "../device_context.ts";
 import { type DeviceFault, deviceFault } from "../faults.ts";
 import { gve_tx_pkt_desc, gve_tx_seg_desc } from "../layout_gqi.ts";
@@ -27,8 +27,6 @@ const SEG_ADDR = gve_tx_pkt_desc.offsetOf("seg_addr");
 const MSS = gve_tx_seg_desc.offsetOf("mss");
 const { STD, TSO, SEG, MTD } = GQI_TYPE;
 const { L4CSUM } = GQI_FLAG;
-/** Descriptors per packet on the NIC's host switch. */
-const NIC_DESCRIPTORS = 18;
 
 /** Where a GQI transmit queue lies. */
 export interface GqiTxDeviceOptions {
@@ -160,8 +158,8 @@ export class GqiTxDevice implements TxQueueDevice {
     const type = typeFlags & GQI_TYPE_MASK;
     if (type !== STD && type !== TSO) throw this.#fault("descriptor-type", { type_flags: typeFlags });
     if (count === 0 || count > this.#options.size) throw this.#fault("descriptor-count", { desc_cnt: count });
-    if (this.#context.nicLimits && count > NIC_DESCRIPTORS) {
-      throw this.#fault("descriptor-limit", { desc_cnt: count, limit: NIC_DESCRIPTORS });
+    if (this.#context.nicLimits && count > GQI_NIC_DESCRIPTORS) {
+      throw this.#fault("descriptor-limit", { desc_cnt: count, limit: GQI_NIC_DESCRIPTORS });
     }
     if (count > pending) return 0;
     const frame = this.#frame;

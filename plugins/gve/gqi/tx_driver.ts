@@ -5,7 +5,7 @@
  */
 import { distance32 } from "../../../core/index.ts";
 import { FULL, OVERSIZE, RUNT } from "../../../core/plugin.ts";
-import { GQI_FLAG, GQI_HEADER, GQI_PATH_HASH_L4, GQI_TYPE, PAGE } from "../constants.ts";
+import { GQI_FLAG, GQI_HEADER, GQI_NIC_DESCRIPTORS, GQI_PATH_HASH_L4, GQI_TYPE, PAGE } from "../constants.ts";
 import { driverFault } from "../faults.ts";
 import { gve_tx_mtd_desc, gve_tx_pkt_desc, gve_tx_seg_desc } from "../layout_gqi.ts";
 import type { DriverContext, TxQueuePlace } from "../queue_context.ts";
@@ -34,8 +34,6 @@ const { L4CSUM, IPV6 } = GQI_FLAG;
 const MAX_LENGTH = 0xffff;
 /** Most descriptors that desc_cnt says. */
 const MAX_DESCRIPTORS = 0xff;
-/** Descriptors per packet on the NIC's host switch. */
-const NIC_DESCRIPTORS = 18;
 /** Pieces in the FIFO per packet: padding, header, and payload in one or two. Each is offset, length, padding. */
 const PIECES = 4;
 const PIECE_WORDS = 3 * PIECES;
@@ -208,7 +206,7 @@ export class GqiTxDriver {
     const most = 3 + (request.l4Hash ? 1 : 0);
     if (most > this.#place.size) return OVERSIZE;
     if (!this.#hasRoom(most, fifo.bytesRequired(header, length))) return FULL;
-    const { counters, syncs } = this.#context;
+    const { counters, memory, syncs } = this.#context;
     const before = fifo.available;
     const pieces = this.#pieces;
     const at = (this.#req & this.#mask) * PIECE_WORDS;
@@ -220,12 +218,12 @@ export class GqiTxDriver {
     const count = 1 + (request.l4Hash ? 1 : 0) + payloadPieces;
     const headerOffset = pieces[headerAt]!;
     this.#packet(request, count, header, headerOffset, l4);
-    this.#copy(request, 0, header, headerOffset);
+    request.copyTo(memory, this.#fifoOffset + headerOffset, 0, header);
     for (let i = 0, position = header; i < payloadPieces; i++) {
       const piece = at + 6 + 3 * i;
       const part = pieces[piece + 1]!;
       this.#segment(request, count - payloadPieces + i, part, pieces[piece]!);
-      this.#copy(request, position, part, pieces[piece]!);
+      request.copyTo(memory, this.#fifoOffset + pieces[piece]!, position, part);
       position += part;
     }
     counters.txBounceBytes += length;
@@ -240,7 +238,7 @@ export class GqiTxDriver {
     const split = header < linear ? 1 : 0;
     const count = request.pieces + split + (request.l4Hash ? 1 : 0);
     if (count > MAX_DESCRIPTORS || count > this.#place.size) return OVERSIZE;
-    if (this.#context.nicLimits && count > NIC_DESCRIPTORS) return OVERSIZE;
+    if (this.#context.nicLimits && count > GQI_NIC_DESCRIPTORS) return OVERSIZE;
     if (!this.#hasRoom(count, 0)) return FULL;
     const first = count - request.pieces - split + 1;
     let address = this.#map(request, 0, 0);
@@ -331,24 +329,6 @@ export class GqiTxDriver {
     view.setUint16(at + SEG_LEN, length);
     setAddress(view, at + SEG_ADDR, address);
     counters.txSegmentDescriptors++;
-  }
-
-  /** Copies `length` bytes from `position` of the packet to an offset in the FIFO. */
-  #copy(request: TransmitRequest, position: number, length: number, offset: number): void {
-    const { memory } = this.#context;
-    let target = this.#fifoOffset + offset;
-    for (let i = 0; length > 0; i++) {
-      const size = request.lengths[i]!;
-      if (position >= size) {
-        position -= size;
-        continue;
-      }
-      const part = Math.min(length, size - position);
-      memory.copyFrom(target, request.bytes[i]!, request.offsets[i]! + position, part);
-      target += part;
-      length -= part;
-      position = 0;
-    }
   }
 
   /** Frees what so many descriptors held. */
