@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { LocalHost } from "../../core/host.ts";
 import { OptionValues } from "../../core/options.ts";
-import { tagsFor } from "../../plugins/gve/dqo/tx_driver.ts";
+import { tagsFor } from "../../plugins/gve/dqo/tx_tags.ts";
 import { Fifo } from "../../plugins/gve/gqi/fifo.ts";
 import gve, * as g from "../../plugins/gve/mod.ts";
 import { Random } from "../random.ts";
@@ -12,7 +12,10 @@ import { receiving, transmitting } from "./raw_driver.ts";
 /** Notes how often each byte of a view is read. */
 function countReads(view: DataView): Map<number, number> {
   const reads = new Map<number, number>();
-  const widths = { getUint8: 1, getUint16: 2, getUint32: 4, getBigUint64: 8 } as const;
+  const widths = {
+    ...{ getUint8: 1, getUint16: 2, getUint32: 4, getBigUint64: 8 },
+    ...{ getInt8: 1, getInt16: 2, getInt32: 4, getFloat64: 8 },
+  };
   for (const [name, width] of Object.entries(widths)) {
     const read = view[name as "getUint32"].bind(view);
     Object.defineProperty(view, name, {

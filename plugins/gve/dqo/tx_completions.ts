@@ -1,0 +1,169 @@
+/**
+ * Completions of a DQO transmit queue, the driver's side.
+ *
+ * @module
+ */
+import { DQO_ALT_MISS, DQO_COMPLETION } from "../constants.ts";
+import { driverFault } from "../faults.ts";
+import { gve_tx_compl_desc } from "../layout_dqo.ts";
+import type { DriverContext } from "../queue_context.ts";
+import type { TxBuffers } from "./tx_buffers.ts";
+import { PENDING, type TxTags } from "./tx_tags.ts";
+
+const COMPLETION = gve_tx_compl_desc.size;
+const ID = gve_tx_compl_desc.offsetOf("id");
+/** The tag stands in the same word as the fields before it. */
+const TAG_SHIFT = (gve_tx_compl_desc.offsetOf("completion_tag") - ID) * 8;
+const FIELDS = (1 << TAG_SHIFT) - 1;
+const ID_MASK = gve_tx_compl_desc.maskOf("id");
+const TYPE_MASK = gve_tx_compl_desc.maskOf("type");
+const TYPE_SHIFT = gve_tx_compl_desc.shiftOf("type");
+const GENERATION = gve_tx_compl_desc.maskOf("generation");
+
+// Bindings of this module, unlike imported ones, are constants for the engine.
+const COMPLETED = DQO_COMPLETION.PACKET;
+const FETCHED = DQO_COMPLETION.DESCRIPTOR;
+const MISSED = DQO_COMPLETION.MISS;
+const REINJECTED = DQO_COMPLETION.REINJECTION;
+const ALT_MISS = DQO_ALT_MISS;
+const WITH_DEVICE = PENDING;
+
+/** The completion ring, which has as many entries as the descriptor ring. */
+export class TxCompletions {
+  /** Descriptors before this were fetched. */
+  head = 0;
+  /** Index behind the last completion handled. */
+  index = 0;
+  readonly #context: DriverContext;
+  readonly #queue: number;
+  readonly #ring: number;
+  readonly #mask: number;
+  readonly #tags: TxTags;
+  readonly #buffers: TxBuffers;
+  /** Generation bit of the present lap. */
+  #generation = GENERATION;
+
+  /** Starts at index 0, generation 1. The ring is at offset `ring` of the driver's memory. */
+  constructor(
+    context: DriverContext,
+    queue: number,
+    ring: number,
+    size: number,
+    tags: TxTags,
+    buffers: TxBuffers,
+  ) {
+    this.#context = context;
+    this.#queue = queue;
+    this.#ring = ring;
+    this.#mask = size - 1;
+    this.#tags = tags;
+    this.#buffers = buffers;
+  }
+
+  /** Generation of the present lap. */
+  get generation(): number {
+    return this.#generation === 0 ? 0 : 1;
+  }
+
+  /**
+   * Handles completions and the packets whose time has run out.
+   *
+   * @param tail Ring index behind the last descriptor.
+   * @returns How many completions.
+   * @throws {RingFault} If a completion breaks a rule (strict).
+   */
+  clean(tail: number): number {
+    const { memory: { view }, counters } = this.#context;
+    const ring = this.#ring;
+    const mask = this.#mask;
+    const tags = this.#tags;
+    const { links, size } = tags;
+    const buffers = this.#buffers;
+    const { used } = buffers;
+    const usual = this.#queue | (COMPLETED << TYPE_SHIFT);
+    let generation = this.#generation;
+    let { index } = this;
+    let { returned } = tags;
+    let packets = 0;
+    let moved = 0;
+    // One lap per call is as much as can be outstanding.
+    for (; moved <= mask; moved++) {
+      const word = view.getInt32((ring + index * COMPLETION) | 0, true);
+      const tag = word >>> TAG_SHIFT;
+      if ((word & FIELDS) === (usual | generation) && tag < size && links[tag] === WITH_DEVICE) {
+        if (used === true) buffers.release(tag);
+        links[tag] = returned;
+        returned = tag;
+        packets++;
+      } else {
+        if ((word & GENERATION) !== generation) break;
+        tags.returned = returned;
+        tags.free += packets;
+        counters.txPacketCompletions += packets;
+        packets = 0;
+        this.index = index;
+        this.#handle(word, tail);
+        returned = tags.returned;
+      }
+      index = (index + 1) & mask;
+      if (index === 0) this.#generation = generation ^= GENERATION;
+    }
+    tags.returned = returned;
+    tags.free += packets;
+    counters.txPacketCompletions += packets;
+    this.index = index;
+    tags.expire();
+    return moved;
+  }
+
+  /** Handles a completion of any kind. */
+  #handle(word: number, tail: number): void {
+    const { counters, strict } = this.#context;
+    const value = word >>> TAG_SHIFT;
+    if (strict && (word & ID_MASK) !== this.#queue) {
+      throw this.#fault("completion-queue", { id: word & ID_MASK });
+    }
+    const type = (word & TYPE_MASK) >>> TYPE_SHIFT;
+    const tags = this.#tags;
+    if (type === COMPLETED && (value & ALT_MISS) === 0) {
+      if (value < tags.size && tags.links[value] === WITH_DEVICE) {
+        this.#buffers.release(value);
+        tags.give(value);
+        counters.txPacketCompletions++;
+      } else this.#ignore(value, "PACKET");
+    } else if (type === COMPLETED || type === MISSED) {
+      const tag = type === COMPLETED ? value & ~ALT_MISS : value;
+      if (!tags.miss(tag)) this.#ignore(tag, "MISS");
+    } else if (type === FETCHED) this.#fetched(value, tail);
+    else if (type === REINJECTED) {
+      if (!tags.reinjected(value)) this.#ignore(value, "REINJECTION");
+    } else if (strict) throw this.#fault("completion-type", { type });
+    else counters.txIgnored++;
+  }
+
+  #fetched(head: number, tail: number): void {
+    const { counters, strict } = this.#context;
+    counters.txDescriptorCompletions++;
+    if (strict) {
+      const moved = (head - this.head) & this.#mask;
+      if (head > this.#mask || moved > ((tail - this.head) & this.#mask)) {
+        throw this.#fault("tx-head", { tx_head: head, head: this.head, tail });
+      }
+    }
+    this.head = head & this.#mask;
+  }
+
+  /** A completion that does not fit: the fault of the device, which Linux logs and ignores. */
+  #ignore(tag: number, type: string): void {
+    const { counters, strict } = this.#context;
+    if (strict) {
+      const code = tag < this.#tags.size ? "tag-state" : "tag-range";
+      throw this.#fault(code, { tag, type, ...this.#tags.describe(tag) });
+    }
+    counters.txIgnored++;
+  }
+
+  #fault(code: Parameters<typeof driverFault>[1], values: Record<string, number | string>): Error {
+    return driverFault(`tx${this.#queue}`, code, this.index, values);
+  }
+}
