@@ -15,7 +15,7 @@ import { STATUS, type VirtioTransport } from "../virtio/transport.ts";
 import type { VdpaDevice } from "./device.ts";
 import type { VdpaGuestFaultCode } from "./faults.ts";
 import type { GuestMemory } from "./guest_memory.ts";
-import { callFd, type GuestQueue, kickFd, Migration } from "./migration.ts";
+import { type GuestQueue, kickFd, Migration, queueOfCall } from "./migration.ts";
 import { OwnMemory } from "./shadow_area.ts";
 import { Topology } from "./topology.ts";
 import { VhostError, type VhostVdpa } from "./vhost.ts";
@@ -112,7 +112,7 @@ export class Hypervisor implements VirtioTransport, DeviceHalf {
       interrupt: (index) => this.interrupt(index),
     });
     for (let index = 0; index < this.topology.queues; index++) this.#queues[index] = undefined;
-    this.#file.call = (fd) => this.#guarded(() => this.migration.called((fd - callFd(0)) / 2));
+    this.#file.call = (fd) => this.#called(queueOfCall(fd));
   }
 
   /** Whether a switch loses nothing: the control queue, if there is one, can be shadowed all the time. */
@@ -138,7 +138,11 @@ export class Hypervisor implements VirtioTransport, DeviceHalf {
     this.#status = status;
     if (added & STATUS.DRIVER_OK) {
       const path = this.#shadow ? this.migration.shadowPath : "passthrough";
-      this.#guarded(() => this.migration.start(this.#features, this.#queues, path));
+      try {
+        this.migration.start(this.#features, this.#queues, path);
+      } catch (error) {
+        this.#keep(error);
+      }
       if (this.#pending) this.#status |= STATUS.NEEDS_RESET;
     }
   }
@@ -175,17 +179,27 @@ export class Hypervisor implements VirtioTransport, DeviceHalf {
 
   /** The guest's doorbell. What is wrong with its rings shows when the device side works next. */
   kick(index: number): void {
-    this.#guarded(() => this.migration.kick(index));
+    try {
+      this.migration.kick(index);
+    } catch (error) {
+      this.#keep(error);
+    }
   }
 
-  #guarded(work: () => void): void {
+  /** A call of the device. */
+  #called(index: number): void {
     try {
-      work();
+      this.migration.called(index);
     } catch (error) {
-      if (error instanceof RingFault) this.#pending ??= error;
-      else if (error instanceof VhostError) this.#pending ??= refusal(error);
-      else throw error;
+      this.#keep(error);
     }
+  }
+
+  /** Keeps a fault for the device side; anything else goes on as it is. */
+  #keep(error: unknown): void {
+    if (error instanceof RingFault) this.#pending ??= error;
+    else if (error instanceof VhostError) this.#pending ??= refusal(error);
+    else throw error;
   }
 
   /** Lets the device work, and switches where a switch is due. */

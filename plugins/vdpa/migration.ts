@@ -279,7 +279,7 @@ export class Migration {
     const guest = this.#guestQueue(index, base);
     const ring = area.ring(guest.name, features, iova);
     client.setQueue(index, size, ring.areas, 0, kickFd(index), callFd(index));
-    const ends = { guest, ring, kick: () => kick(index), interrupt: () => interrupt(index) };
+    const ends = { guest, ring, kick, interrupt };
     this.shadows[index] = isControl
       ? new ShadowControl({
         ...ends,
@@ -363,4 +363,9 @@ export function kickFd(index: number): number {
 /** The eventfd of a queue's call. */
 export function callFd(index: number): number {
   return 2 * index + 1;
+}
+
+/** The queue of a call. */
+export function queueOfCall(fd: number): number {
+  return fd >> 1;
 }

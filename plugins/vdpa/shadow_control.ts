@@ -6,6 +6,7 @@
  */
 import { RingFault } from "../../core/fault.ts";
 import { Memory } from "../../core/memory.ts";
+import type { Doorbell } from "../../core/plugin.ts";
 import { CTRL_CLASS, VIRTIO_NET_ERR, VIRTIO_NET_OK } from "../virtio/control_queue.ts";
 import type { DeviceQueue } from "../virtio/device_queue.ts";
 import { virtio_net_ctrl_hdr } from "../virtio/layout.ts";
@@ -72,10 +73,10 @@ export interface ShadowControlOptions {
   readonly pages: CommandPages;
   /** Where the device sees the command page and the ack page. */
   readonly iovas: readonly [number, number];
-  /** Rings the device's doorbell. */
-  readonly kick: () => void;
-  /** Interrupts the guest. */
-  readonly interrupt: () => void;
+  /** Rings the device's doorbell for a queue. */
+  readonly kick: Doorbell;
+  /** Interrupts the guest for a queue. */
+  readonly interrupt: Doorbell;
   /** What was commanded so far. */
   readonly record: CommandRecord;
 }
@@ -103,7 +104,7 @@ export class ShadowControl {
     do {
       while (guest.pop()) this.#relay();
     } while (guest.enableNotify());
-    if (guest.publish()) interrupt();
+    if (guest.publish()) interrupt(guest.index);
   }
 
   /** Commands are waited for, so nothing of them is ever left when the device interrupts. */
@@ -141,11 +142,11 @@ export class ShadowControl {
 
   /** Has the device carry out a command. Returns its ack. */
   #execute(command: Uint8Array): number {
-    const { ring, pages, iovas, kick } = this.#options;
+    const { guest, ring, pages, iovas, kick } = this.#options;
     pages.command.bytes.set(command);
     pages.ack.bytes[0] = VIRTIO_NET_ERR;
     ring.addChain(iovas, [command.length, 1], 2, 1, 0);
-    if (ring.publish()) kick();
+    if (ring.publish()) kick(guest.index);
     if (ring.collect() === 0) this.#fault("control-unanswered", ring.availIndex, {});
     return pages.ack.bytes[0]!;
   }

@@ -9,6 +9,7 @@
  */
 import { NO_REGION, type Region } from "../../core/address_space.ts";
 import { RingFault } from "../../core/fault.ts";
+import type { Doorbell } from "../../core/plugin.ts";
 import type { DeviceQueue } from "../virtio/device_queue.ts";
 import { VRING_DESC_F_WRITE } from "../virtio/layout.ts";
 import type { VdpaGuestFaultCode } from "./faults.ts";
@@ -48,10 +49,10 @@ export interface ShadowQueueOptions {
   readonly ring: ShadowRing;
   /** Guest addresses to device addresses, if they differ. */
   readonly translation: Translation | undefined;
-  /** Rings the device's doorbell for this queue. */
-  readonly kick: () => void;
-  /** Interrupts the guest for this queue. */
-  readonly interrupt: () => void;
+  /** Rings the device's doorbell for a queue. */
+  readonly kick: Doorbell;
+  /** Interrupts the guest for a queue. */
+  readonly interrupt: Doorbell;
 }
 
 /** Buffers of a chain, the readable ones first. */
@@ -67,8 +68,8 @@ export class ShadowQueue {
   readonly #guest: DeviceQueue;
   readonly #ring: ShadowRing;
   readonly #translation: Translation | undefined;
-  readonly #kick: () => void;
-  readonly #interrupt: () => void;
+  readonly #kick: Doorbell;
+  readonly #interrupt: Doorbell;
   /** Flags of the chains that {@linkcode DeviceQueue.plainAhead} is asked for. */
   #kind = 0;
   /** Where the chain lay that came last, and where that is for the device. */
@@ -125,7 +126,7 @@ export class ShadowQueue {
   }
 
   #publish(): void {
-    if (this.#ring.publish()) this.#kick();
+    if (this.#ring.publish()) this.#kick(this.#guest.index);
   }
 
   /** Writes the chain just popped, whatever it looks like, into the shadow ring. Returns whether it had room now. */
@@ -176,7 +177,7 @@ export class ShadowQueue {
       this.#drain();
       this.#ring.enableInterrupts();
     } while (this.#drain() > 0);
-    if (this.#guest.publish()) this.#interrupt();
+    if (this.#guest.publish()) this.#interrupt(this.#guest.index);
     if (this.#parked) this.forward();
   }
 
@@ -205,7 +206,7 @@ export class ShadowQueue {
     }
     this.#guest.unpop(rest);
     this.#rewound += rest;
-    if (this.#guest.publish()) this.#interrupt();
+    if (this.#guest.publish()) this.#interrupt(this.#guest.index);
     return this.#guest.stop();
   }
 

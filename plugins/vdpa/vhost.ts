@@ -72,7 +72,11 @@ export class VhostVdpa {
   /** Resets by status. */
   resets = 0;
   readonly #ops: VdpaConfigOps;
+  /** Queues by eventfd, and eventfds by queue. */
   readonly #kicks: Map<number, number> = new Map();
+  readonly #calls: number[] = [];
+  /** One for all queues: an engine that had seen another one for each would inline none. */
+  readonly #interrupt: Doorbell = (idx) => this.call(this.#calls[idx]!);
   #owned = false;
   #suspended = false;
   #backendFeatures = 0n;
@@ -339,7 +343,8 @@ export class VhostVdpa {
       for (const [known, queue] of this.#kicks) if (queue === idx) this.#kicks.delete(known);
       if (fd !== UNBOUND) this.#kicks.set(fd, idx);
     } else if (request === VHOST.SET_VRING_CALL) {
-      this.#ops.set_vq_cb(idx, fd === UNBOUND ? undefined : () => this.call(fd));
+      this.#calls[idx] = fd;
+      this.#ops.set_vq_cb(idx, fd === UNBOUND ? undefined : this.#interrupt);
     }
     return 0;
   }
