@@ -1,10 +1,11 @@
 import { assertEquals } from "@std/assert";
 import { ManualClock } from "../../core/clock.ts";
+import { Frame } from "../../core/frame.ts";
 import { LocalHost } from "../../core/host.ts";
 import { OptionValues } from "../../core/options.ts";
 import { OVERSIZE } from "../../core/plugin.ts";
 import gve, * as g from "../../plugins/gve/mod.ts";
-import { read32 } from "../../plugins/gve/registers.ts";
+import { read32, write32 } from "../../plugins/gve/registers.ts";
 import { receiving } from "./raw_driver.ts";
 
 Deno.test("the device writes its part of the statistics block at the interval asked for, until detached", () => {
@@ -113,7 +114,8 @@ function reporting(options: Record<string, string>) {
   const clock = new ManualClock();
   const host = new LocalHost({ clock, captureSize: 4096 });
   const settings = g.settingsFrom(new OptionValues(gve.options, { ...options, revision: "0" }));
-  const device = new g.GveDevice(host.space, settings.device, () => {}, clock);
+  const vectors: number[] = [];
+  const device = new g.GveDevice(host.space, settings.device, (vector) => vectors.push(vector), clock);
   const { bytes } = host.memory;
   let block = 0;
   const bar0 = {
@@ -142,7 +144,7 @@ function reporting(options: Record<string, string>) {
     );
     return { written: values["written_count"], rows };
   };
-  return { clock, host, device, driver, read };
+  return { clock, host, device, driver, read, vectors };
 }
 
 Deno.test("the driver writes its part of the statistics block every 20 seconds", () => {
@@ -198,3 +200,57 @@ Deno.test("statistics are those of each queue, stops and wakes among them", () =
   assertEquals(rows.slice(12).map(([name, queue]) => [name, queue]), [[6, 0], [7, 0], [6, 1], [7, 1]]);
   assertEquals([driver.counters()["tx.stops"], driver.counters()["tx.wakes"]], [1, 1]);
 });
+
+Deno.test("a device that wants statistics sets a bit and interrupts; both sides write, and the bit is cleared", () => {
+  const STATUS = g.gve_registers.offsetOf("device_status");
+  const { REPORT_STATS } = g.DEVICE_STATUS;
+  for (const format of ["gqi-qpl", "dqo-rda"]) {
+    const { clock, host, device, driver, read, vectors } = reporting({ format });
+    const wanted = () => (read32(device.bar0, STATUS) & REPORT_STATS) !== 0;
+    const turn = () => {
+      driver.receive({ piece: () => {} });
+      device.service({ transmit: () => true, drop: () => {} });
+    };
+    assertEquals(device.deliver(oversized()), OVERSIZE);
+    driver.transmit(host.memory.bytes, host.captureOffset, 100, 0);
+    turn();
+    assertEquals([wanted(), read(0).written], [false, 0n], format);
+    vectors.length = 0;
+    device.requestStatistics();
+    assertEquals([wanted(), vectors], [true, [2]], `${format}: two blocks, then the management vector`);
+    device.service({ transmit: () => true, drop: () => {} });
+    assertEquals(
+      [wanted(), read(12).rows[10]],
+      [true, [0, 0, 0]],
+      `${format}: the driver has not written yet`,
+    );
+    driver.interrupt(2);
+    turn();
+    assertEquals([wanted(), read(0).written], [false, 1n], format);
+    const { rows } = read(12);
+    assertEquals(rows[2], [g.STAT.TX_FRAMES, 0, 1], format);
+    assertEquals(rows[10], [g.STAT.RX_DROPS_OVER_MRU, 0, 1], format);
+    turn();
+    assertEquals(read(0).written, 1n, `${format}: once`);
+    clock.advance(20000);
+    turn();
+    assertEquals(read(0).written, 2n, `${format}: the interval goes on`);
+  }
+});
+
+Deno.test("a reset takes back that the device wants statistics", () => {
+  const { raw } = receiving({ format: "dqo-rda", revision: 0 });
+  const status = () => read32(raw.device.bar0, g.gve_registers.offsetOf("device_status"));
+  raw.device.requestStatistics();
+  raw.service();
+  assertEquals(status() & g.DEVICE_STATUS.REPORT_STATS, g.DEVICE_STATUS.REPORT_STATS, "nobody has a block");
+  write32(raw.device.bar0, g.gve_registers.offsetOf("adminq_pfn"), 0);
+  assertEquals(status() & g.DEVICE_STATUS.REPORT_STATS, 0);
+});
+
+/** A frame that no receive ring holds. */
+function oversized(): Frame {
+  const frame = new Frame();
+  frame.push(new Uint8Array(1 << 20), 0, 1 << 20);
+  return frame;
+}
