@@ -18,7 +18,7 @@ import { DriverCounters, driverReadings } from "./counters.ts";
 import { isDqo, usesPageLists } from "./formats.ts";
 import { DmaMapper } from "./dma_mapper.ts";
 import type { DriverSettings } from "./driver_settings.ts";
-import { DQO_MAX_BUFFER, GQI_NIC_DESCRIPTORS, LARGEST_FRAME, NIC_LIMITS } from "./constants.ts";
+import { GQI_NIC_DESCRIPTORS, LARGEST_FRAME, NIC_LIMITS } from "./constants.ts";
 import { gve_dqo_irq_doorbell } from "./layout_dqo.ts";
 import { gve_gqi_irq_doorbell } from "./layout_gqi.ts";
 import { longestFrame } from "./mtu.ts";
@@ -45,7 +45,7 @@ export class GveDriver implements DriverHalf {
   readonly #flow = new FlowParser();
   readonly #toeplitz = new ToeplitzKey(MICROSOFT_RSS_KEY);
   readonly #largest: number;
-  /** Most pieces of a packet that is pointed at, unless the device is to segment it. */
+  /** Most pieces of a packet, GQI's metadata among them, unless the device is to segment it. */
   readonly #mostPieces: number;
   /** Notify blocks whose interrupt was taken and not yet rearmed. */
   readonly #taken: Uint8Array;
@@ -137,9 +137,9 @@ export class GveDriver implements DriverHalf {
   transmitRequest(request: TransmitRequest, queue = 0): number {
     const driver = this.#up.tx[queue];
     if (driver === undefined) throw new RangeError(`Cannot transmit as there is no queue ${queue}`);
-    if (
-      request.segmentSize === 0 && request.length <= LARGEST_FRAME && this.#pieces(request) > this.#mostPieces
-    ) {
+    // The NIC takes no packet with a piece that needs two descriptors.
+    const pieces = request.pieces + (request.l4Hash && !this.#dqo ? 1 : 0);
+    if (pieces > this.#mostPieces && request.segmentSize === 0 && request.length <= LARGEST_FRAME) {
       // As Linux does. A packet that the device is to segment is refused: the stack segments it then.
       request.linearize();
       this.#counters.txLinearized++;
@@ -220,14 +220,6 @@ export class GveDriver implements DriverHalf {
     const { nicLimits, kind } = this.#settings;
     if (!nicLimits || usesPageLists(this.format) || (kind === "ipxe" && !this.#dqo)) return Infinity;
     return this.#dqo ? NIC_LIMITS.descriptors : GQI_NIC_DESCRIPTORS;
-  }
-
-  /** Descriptors that point at a packet, or go with those that do. */
-  #pieces(request: TransmitRequest): number {
-    if (!this.#dqo) return request.pieces + (request.l4Hash ? 1 : 0);
-    let pieces = 0;
-    for (let i = 0; i < request.pieces; i++) pieces += Math.ceil(request.lengths[i]! / DQO_MAX_BUFFER);
-    return pieces;
   }
 
   #rearm(): void {

@@ -56,10 +56,11 @@ Deno.test("limits=nic: metadata is one of GQI's descriptors, and stays when the 
   assertEquals([descriptors, linearized], [2, 1]);
 });
 
-Deno.test("limits=nic: pieces over 16383 bytes count as often as they need descriptors", () => {
-  // 3 pieces of 3000 bytes are 3 descriptors; the NIC takes no packet that would need two for a piece.
-  assertEquals(send({ format: "dqo-rda", limits: "nic" }, 3, 3000).linearized, 0);
-  assertEquals(send({ format: "dqo-rda", limits: "nic" }, 3, 20000).result, OVERSIZE);
+Deno.test("limits=nic: a packet that is too long is refused, in however many pieces", () => {
+  for (const format of ["dqo-rda", "dqo-qpl"]) {
+    assertEquals(send({ format, limits: "nic" }, 12, 811).result, OVERSIZE, format);
+    assertEquals(send({ format, limits: "nic" }, 12, 810).result, 0, format);
+  }
 });
 
 Deno.test("limits=nic: what a page list holds is copied into as few pieces as can be anyway", () => {
