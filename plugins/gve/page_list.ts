@@ -17,6 +17,8 @@ export class PageList {
   readonly bytes: number;
   /** Queues that use it. */
   users = 0;
+  /** Runs of pages that follow one another, by address. */
+  #runs: { readonly starts: number[]; readonly ends: number[] } | undefined;
 
   /** Takes a list over. */
   constructor(id: number, pages: Float64Array, pageSize: bigint) {
@@ -33,7 +35,20 @@ export class PageList {
 
   /** Whether `length` bytes at an address lie in the list's pages. */
   holds(address: number, length: number): boolean {
-    const { starts, ends } = this.#ranges ??= ranges(this.pages);
+    const run = this.#find(address);
+    return run >= 0 && address + length <= this.#runs!.ends[run]!;
+  }
+
+  /** The pages around an address that follow one another: where they start and end. */
+  runAt(address: number): { readonly start: number; readonly end: number } | undefined {
+    if (!this.holds(address, 1)) return undefined;
+    const run = this.#find(address);
+    return { start: this.#runs!.starts[run]!, end: this.#runs!.ends[run]! };
+  }
+
+  /** The last run that does not start behind an address, or -1. */
+  #find(address: number): number {
+    const { starts } = this.#runs ??= runs(this.pages);
     let low = 0;
     let high = starts.length;
     while (low < high) {
@@ -41,14 +56,12 @@ export class PageList {
       if (starts[middle]! <= address) low = middle + 1;
       else high = middle;
     }
-    return low > 0 && address + length <= ends[low - 1]!;
+    return low - 1;
   }
-  /** Runs of pages that follow one another, by address. */
-  #ranges: { readonly starts: number[]; readonly ends: number[] } | undefined;
 }
 
-/** Joins pages to ranges. */
-function ranges(pages: Float64Array): { starts: number[]; ends: number[] } {
+/** Joins pages that follow one another. */
+function runs(pages: Float64Array): { starts: number[]; ends: number[] } {
   const starts: number[] = [];
   const ends: number[] = [];
   for (const page of pages.toSorted()) {

@@ -11,6 +11,7 @@ const COMPLETION = gve_tx_compl_desc.size;
 const ID = gve_tx_compl_desc.offsetOf("id");
 const TYPE_SHIFT = gve_tx_compl_desc.shiftOf("type");
 const GENERATION_SHIFT = gve_tx_compl_desc.shiftOf("generation");
+const GENERATION = gve_tx_compl_desc.maskOf("generation");
 const TAG_SHIFT = (gve_tx_compl_desc.offsetOf("completion_tag") - ID) * 8;
 
 const { MISS, PACKET, REINJECTION, DESCRIPTOR } = DQO_COMPLETION;
@@ -80,6 +81,27 @@ export class CompletionWriter {
   /** Descriptors before `head` were fetched. */
   descriptors(head: number): void {
     this.#write(DESCRIPTOR, head);
+  }
+
+  /**
+   * Packets `from` to `to` of a batch are done; only if completions are {@linkcode CompletionWriter.immediate}.
+   *
+   * @param entries Tag of each packet, and anything above its 16 bits.
+   */
+  packets(entries: Int32Array, from: number, to: number): void {
+    const view = this.#view;
+    const ring = this.#ring;
+    const mask = this.#mask;
+    let index = this.#index;
+    let id = this.#queue | (PACKET << TYPE_SHIFT) | (this.#generation << GENERATION_SHIFT);
+    for (let i = from; i < to; i++) {
+      view.setInt32((ring + index * COMPLETION + ID) | 0, id | (entries[i]! << TAG_SHIFT), true);
+      index = (index + 1) & mask;
+      if (index === 0) id ^= GENERATION;
+    }
+    this.#index = index;
+    this.#generation = (id >>> GENERATION_SHIFT) & 1;
+    this.#counters.txCompletions += to - from;
   }
 
   /** A packet is done. Returns whether its completion was written, so that its tag is the driver's again. */

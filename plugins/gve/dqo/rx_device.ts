@@ -12,6 +12,7 @@ import { gve_rx_compl_desc_dqo, gve_rx_desc_dqo } from "../layout_dqo.ts";
 import type { PageList } from "../page_list.ts";
 import type { FlowSteering } from "../rss.ts";
 import { writer } from "../space_access.ts";
+import { BufferWindow } from "./buffer_window.ts";
 
 const DESC = gve_rx_desc_dqo.size;
 const DESC_BUF_ID = gve_rx_desc_dqo.offsetOf("buf_id");
@@ -23,7 +24,7 @@ const COMPLETION = gve_rx_compl_desc_dqo.size;
 const RXDID = gve_rx_compl_desc_dqo.offsetOf("rxdid");
 const TYPE_SHIFT = (gve_rx_compl_desc_dqo.offsetOf("packet_type") - RXDID) * 8;
 const LENGTH = gve_rx_compl_desc_dqo.offsetOf("packet_len");
-const GENERATION_SHIFT = gve_rx_compl_desc_dqo.shiftOf("generation");
+const GENERATION = gve_rx_compl_desc_dqo.maskOf("generation");
 const HEADER_SHIFT = (gve_rx_compl_desc_dqo.offsetOf("header_len") - LENGTH) * 8;
 const SPLIT_HEADER = gve_rx_compl_desc_dqo.maskOf("split_header");
 const STATUS = gve_rx_compl_desc_dqo.offsetOf("descriptor_done");
@@ -32,6 +33,8 @@ const END_OF_PACKET = gve_rx_compl_desc_dqo.maskOf("end_of_packet");
 const OVERFLOW = gve_rx_compl_desc_dqo.maskOf("header_buffer_overflow");
 const BUF_ID = gve_rx_compl_desc_dqo.offsetOf("buf_id");
 const HASH = gve_rx_compl_desc_dqo.offsetOf("hash");
+/** Status of a frame in one buffer. */
+const WHOLE = DONE | END_OF_PACKET;
 /** The one kind of receive descriptor. */
 const RXDID_VALUE = 1;
 /** Room for every buffer id. */
@@ -86,6 +89,7 @@ export class DqoRxDevice {
   readonly #mask: number;
   readonly #completionMask: number;
   readonly #writer;
+  readonly #window: BufferWindow;
   /** Per buffer id: what was announced up to this position must have another id. */
   readonly #ids = new Float64Array(BUFFER_IDS);
   #bufferView!: DataView;
@@ -100,7 +104,8 @@ export class DqoRxDevice {
   readonly #fetched: number[] = [];
   /** Next completion to write. */
   #index = 0;
-  #generation = 1;
+  /** Generation bit of the present lap. */
+  #generation = GENERATION;
   /** Completions written but for their length and generation, which make them valid. */
   #held = 0;
   /** What those words will be, by completion. */
@@ -122,6 +127,7 @@ export class DqoRxDevice {
     this.#completionMask = options.completionSize - 1;
     this.#words = new Int32Array(options.completionSize);
     this.#writer = writer(context.space);
+    this.#window = new BufferWindow(this.#writer, context.strict ? options.list : undefined);
     this.#random = (options.seed ^ Math.imul(options.queue + 1, 0x85ebca6b)) | 1;
     this.#attach();
   }
@@ -149,7 +155,7 @@ export class DqoRxDevice {
    */
   deliver(frame: Frame, steering: FlowSteering): boolean {
     if (this.stopped) return false;
-    if (this.#writer.refresh()) this.#attach();
+    this.#refresh();
     const { bufferSize, headerSize, batch } = this.#options;
     const { counters, doorbells } = this.#context;
     const tail = doorbells[this.word]!;
@@ -198,65 +204,71 @@ export class DqoRxDevice {
    * @returns The index of the first frame that it did not take: {@linkcode deliver} may know more.
    */
   deliverBatch(frames: FrameBatch, from: number): number {
-    const { bufferSize, headerSize, batch, list, outOfOrder } = this.#options;
-    if (this.stopped || headerSize > 0 || batch > 1 || list !== undefined || outOfOrder) return from;
-    if (this.#writer.refresh()) this.#attach();
-    const { counters, doorbells, strict } = this.#context;
+    const { bufferSize, headerSize, batch, outOfOrder } = this.#options;
+    if (this.stopped || headerSize > 0 || batch > 1 || outOfOrder) return from;
+    this.#refresh();
     const mask = this.#mask;
+    const { counters, doorbells } = this.#context;
     const tail = doorbells[this.word]!;
     if (tail > mask) return from;
     const available = (tail - this.#head) & mask;
-    this.#announced = this.#position + available;
-    if (available === 0) return from;
     const { bytes, offsets, lengths } = frames;
     const end = Math.min(frames.count, from + available);
     const buffers = this.#bufferView;
     const ring = this.#ring;
+    const view = this.#view;
+    const completions = this.#completions;
+    const completionMask = this.#completionMask;
     const ids = this.#ids;
-    const first = ring + this.#head * DESC;
-    const region = this.#writer.regionAt(
-      buffers.getUint32(first + DESC_ADDR + 4, true) * 4294967296 +
-        buffers.getUint32(first + DESC_ADDR, true),
-    );
+    const announced = this.#announced = this.#position + available;
+    const window = this.#window;
+    let { high, shift, first, last, memory } = window;
+    let head = this.#head;
+    let position = this.#position;
+    let index = this.#index;
+    let generation = this.#generation;
     let sum = 0;
     let i = from;
     for (; i < end; i++) {
       const length = lengths[i]!;
-      const at = ring + this.#head * DESC;
-      const word = buffers.getUint32(at + DESC_BUF_ID, true);
-      const id = word & BUF_ID_MASK;
-      if (length > bufferSize || length === 0) break;
-      if (strict && (word > BUF_ID_MASK || this.#position < ids[id]!)) break;
-      const target = (buffers.getUint32(at + DESC_ADDR, true) + region.shift) | 0;
-      const high = buffers.getUint32(at + DESC_ADDR + 4, true);
-      if (high !== region.high || target < region.first || target + length > region.last) break;
-      region.memory.copyFrom(target, bytes, offsets[i]!, length);
-      this.#head = (this.#head + 1) & mask;
-      this.#position++;
-      this.#completePlain(id, length);
-      sum += length;
+      const at = (ring + head * DESC) | 0;
+      // Reserved bits are above the id's.
+      const id = buffers.getInt32((at + DESC_BUF_ID) | 0, true);
+      if (length > bufferSize || length === 0 || (id & BUF_ID_MASK) !== id || position < ids[id]!) break;
+      const low = buffers.getInt32((at + DESC_ADDR) | 0, true);
+      const upper = buffers.getInt32((at + DESC_ADDR + 4) | 0, true);
+      let target = (low + shift) | 0;
+      if (upper !== high || target < first || bufferSize > ((last - target) | 0)) {
+        if (!window.moveTo(upper, low)) break;
+        ({ high, shift, first, last, memory } = window);
+        target = (low + shift) | 0;
+        if (bufferSize > ((last - target) | 0)) break;
+      }
+      memory.copyFrom(target, bytes, offsets[i]!, length);
+      const completion = (completions + index * COMPLETION) | 0;
+      view.setInt32((completion + RXDID) | 0, RXDID_VALUE, true);
+      view.setInt32((completion + STATUS) | 0, WHOLE, true);
+      view.setInt32((completion + BUF_ID) | 0, id, true);
+      view.setInt32((completion + HASH) | 0, 0, true);
+      view.setInt32((completion + LENGTH) | 0, length | generation, true);
+      ids[id] = announced;
+      index = (index + 1) & completionMask;
+      if (index === 0) generation ^= GENERATION;
+      head = (head + 1) & mask;
+      position++;
+      sum = (sum + length) | 0;
     }
     const count = i - from;
-    if (count > 0) this.block.pending = true;
+    if (count === 0) return from;
+    this.#head = head;
+    this.#position = position;
+    this.#index = index;
+    this.#generation = generation;
+    this.block.pending = true;
     counters.rxPackets += count;
     counters.rxBytes += sum;
     counters.rxDescriptors += count;
     return i;
-  }
-
-  /** Writes the completion of a frame in one buffer of which nothing is known, and makes it valid. */
-  #completePlain(id: number, length: number): void {
-    const view = this.#view;
-    const index = this.#index;
-    const at = this.#completions + index * COMPLETION;
-    view.setUint32(at + RXDID, RXDID_VALUE, true);
-    view.setUint32(at + STATUS, DONE | END_OF_PACKET, true);
-    view.setUint32(at + BUF_ID, id, true);
-    view.setUint32(at + HASH, 0, true);
-    view.setUint32(at + LENGTH, length | (this.#generation << GENERATION_SHIFT), true);
-    this.#ids[id] = this.#announced;
-    this.#index = (index + 1) & this.#completionMask;
-    if (this.#index === 0) this.#generation ^= 1;
   }
 
   /** Makes the completions written so far valid, the first one last: a frame appears as a whole. */
@@ -284,10 +296,17 @@ export class DqoRxDevice {
       head: this.#head,
       doorbell: this.#context.doorbells[this.word]!,
       completion: this.#index,
-      generation: this.#generation,
+      generation: this.#generation === 0 ? 0 : 1,
       held: this.#held,
       stopped: this.stopped,
     };
+  }
+
+  /** Looks at the map, if that has changed. */
+  #refresh(): void {
+    if (!this.#writer.refresh()) return;
+    this.#window.close();
+    this.#attach();
   }
 
   #attach(): void {
@@ -356,10 +375,10 @@ export class DqoRxDevice {
     view.setUint32(at + BUF_ID, this.#id, true);
     view.setUint32(at + HASH, steering.hash, true);
     const headerWord = header > 0 ? header | SPLIT_HEADER : 0;
-    this.#words[index] = length | (this.#generation << GENERATION_SHIFT) | (headerWord << HEADER_SHIFT);
+    this.#words[index] = length | this.#generation | (headerWord << HEADER_SHIFT);
     this.#ids[this.#id] = this.#announced;
     this.#index = (index + 1) & this.#completionMask;
-    if (this.#index === 0) this.#generation ^= 1;
+    if (this.#index === 0) this.#generation ^= GENERATION;
     this.#held++;
   }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { NO_REGION, READ, WRITE } from "../../../core/address_space.ts";
+import { READ, WRITE } from "../../../core/address_space.ts";
 import { Frame } from "../../../core/frame.ts";
 import { BATCH_SIZE, FrameBatch } from "../../../core/frame_batch.ts";
 import type { Wire } from "../../../core/plugin.ts";
@@ -13,6 +13,7 @@ import { type DeviceFault, deviceFault } from "../faults.ts";
 import { gve_tx_compl_desc, gve_tx_pkt_desc_dqo, gve_tx_tso_context_desc_dqo } from "../layout_dqo.ts";
 import type { PageList } from "../page_list.ts";
 import { reader } from "../space_access.ts";
+import { BufferWindow } from "./buffer_window.ts";
 import { type CompletionPlay, CompletionWriter } from "./completion_writer.ts";
 import { widestSegment } from "./segment_span.ts";
 
@@ -37,14 +38,20 @@ const TSO_HEADER = gve_tx_tso_context_desc_dqo.offsetOf("header_len");
 const TSO_FLAG = gve_tx_tso_context_desc_dqo.maskOf("tso");
 const COMPLETION = gve_tx_compl_desc.size;
 const { GENERAL_CONTEXT, TSO_CONTEXT, PACKET } = DQO_DTYPE;
+const PLAIN = PACKET | END_OF_PACKET;
 /** Room for every tag. */
 const TAGS = DQO_ALT_MISS;
 /** A tag whose completion is still to come. */
 const OUTSTANDING = Infinity;
 
+/** Above a tag: how many descriptors its packet has. */
+const COUNT_SHIFT = 16;
+const ONE = 1 << COUNT_SHIFT;
+
 // Bindings of this module, unlike imported ones, are constants for the engine.
 const ALT_MISS = DQO_ALT_MISS;
 const BATCH = BATCH_SIZE;
+const SPACING = DQO_REPORT_SPACING;
 
 /** Where a DQO transmit queue lies. */
 export interface DqoTxDeviceOptions {
@@ -79,6 +86,7 @@ export class DqoTxDevice implements TxQueueDevice {
   readonly #mask: number;
   readonly #frame = new Frame();
   readonly #reader;
+  readonly #window: BufferWindow;
   readonly #writer: CompletionWriter;
   /** Per tag: whatever was announced up to this position cannot use the tag: its completion was not out yet. */
   readonly #tags = new Float64Array(TAGS);
@@ -86,10 +94,11 @@ export class DqoTxDevice implements TxQueueDevice {
   readonly #frames = new FrameBatch();
   /** Whether batches are worth trying in the present round. */
   #batches = false;
-  /** Tag of each packet of a batch. */
-  readonly #batchTags = new Int32Array(BATCH);
-  /** Index behind each packet of a batch; its complement if the packet asks for a report. */
-  readonly #batchEnds = new Int32Array(BATCH);
+  /** Tag of each packet of a batch, and above it the number of its descriptors. */
+  readonly #entries = new Int32Array(BATCH);
+  /** Packets of a batch that ask for a report, and the index behind each. */
+  readonly #reports = new Int32Array(BATCH);
+  readonly #reportEnds = new Int32Array(BATCH);
   #view!: DataView;
   #ring = 0;
   #head = 0;
@@ -109,6 +118,7 @@ export class DqoTxDevice implements TxQueueDevice {
     this.word = options.word;
     this.#mask = options.size - 1;
     this.#reader = reader(context.space);
+    this.#window = new BufferWindow(this.#reader, context.strict ? options.list : undefined);
     const { queue, completionSize, play } = options;
     const ring = this.#attach();
     this.#writer = new CompletionWriter(
@@ -138,6 +148,7 @@ export class DqoTxDevice implements TxQueueDevice {
   service(wire: Wire): number {
     if (this.stopped) return 0;
     if (this.#reader.refresh()) {
+      this.#window.close();
       const ring = this.#attach();
       this.#writer.attach(ring.view, ring.offset);
     }
@@ -184,7 +195,7 @@ export class DqoTxDevice implements TxQueueDevice {
 
   /** Whether packets in one buffer, without requests, can be taken in a loop of their own. */
   get #plainOnly(): boolean {
-    return this.#writer.immediate && this.#options.list === undefined && !this.#context.nicLimits;
+    return this.#writer.immediate && !this.#context.nicLimits;
   }
 
   /**
@@ -197,77 +208,108 @@ export class DqoTxDevice implements TxQueueDevice {
     const ring = this.#ring;
     const batch = this.#frames;
     const { offsets, lengths } = batch;
+    const entries = this.#entries;
     const tags = this.#tags;
     const announced = this.#announced;
+    const window = this.#window;
+    let { high, shift, first, last } = window;
     let index = this.#head;
+    let position = this.#position;
     let lastReport = this.#lastReport;
-    let region = NO_REGION;
+    let end = index;
+    let reports = 0;
+    let bytes = 0;
     let count = 0;
     while (index !== tail && count < BATCH) {
-      const start = this.#position + ((index - this.#head) & mask);
-      let at = ring + index * DESC;
-      let word = view.getUint32(at + DTYPE, true);
+      const start = position;
+      let entry = ONE;
+      let at = (ring + index * DESC) | 0;
+      let word = view.getInt32((at + DTYPE) | 0, true);
       if ((word & DTYPE_MASK) === GENERAL_CONTEXT) {
         index = (index + 1) & mask;
         if (index === tail) break;
-        at = ring + index * DESC;
-        word = view.getUint32(at + DTYPE, true);
+        position++;
+        entry = ONE + ONE;
+        at = (ring + index * DESC) | 0;
+        word = view.getInt32((at + DTYPE) | 0, true);
       }
-      if ((word & ~REPORT_EVENT) !== (PACKET | END_OF_PACKET)) break;
-      const tagAndSize = view.getUint32(at + COMPL_TAG, true);
+      if ((word & ~REPORT_EVENT) !== PLAIN) break;
+      const tagAndSize = view.getInt32((at + COMPL_TAG) | 0, true);
       const tag = tagAndSize & TAG_MASK;
       const size = tagAndSize >>> BUF_SIZE_SHIFT;
       if (size === 0 || size > BUF_SIZE_MASK || tag >= ALT_MISS || start < tags[tag]!) break;
-      if ((word & REPORT_EVENT) !== 0) {
-        if (((index - lastReport) & mask) < DQO_REPORT_SPACING) break;
-        lastReport = index;
+      const low = view.getInt32((at + BUF_ADDR) | 0, true);
+      const upper = view.getInt32((at + BUF_ADDR + 4) | 0, true);
+      let offset = (low + shift) | 0;
+      if (upper !== high || offset < first || size > ((last - offset) | 0)) {
+        // All buffers of a batch lie in one memory.
+        if (count > 0 || !window.moveTo(upper, low)) break;
+        ({ high, shift, first, last } = window);
+        offset = (low + shift) | 0;
+        if (size > ((last - offset) | 0)) break;
       }
-      const low = view.getUint32(at + BUF_ADDR, true);
-      const high = view.getUint32(at + BUF_ADDR + 4, true);
-      if (count === 0) region = this.#reader.regionAt(high * 4294967296 + low);
-      const offset = (low + region.shift) | 0;
-      if (high !== region.high || offset < region.first || offset + size > region.last) break;
+      index = (index + 1) & mask;
+      if (word !== PLAIN) {
+        if (((index - 1 - lastReport) & mask) < SPACING) break;
+        lastReport = (index - 1) & mask;
+        this.#reports[reports] = count;
+        this.#reportEnds[reports] = index;
+        reports = (reports + 1) | 0;
+      }
+      position++;
       tags[tag] = announced;
       offsets[count] = offset;
       lengths[count] = size;
-      index = (index + 1) & mask;
-      this.#batchTags[count] = tag;
-      this.#batchEnds[count] = (word & REPORT_EVENT) !== 0 ? ~index : index;
-      count++;
+      entries[count] = tag | entry;
+      bytes = (bytes + size) | 0;
+      count = (count + 1) | 0;
+      end = index;
     }
     if (count === 0) return 0;
-    batch.bytes = region.memory.bytes;
+    batch.bytes = window.memory.bytes;
     batch.count = count;
     const taken = wire.transmitBatch!(batch, this.queue);
-    // A wire that takes no batch now will hardly take the next one.
-    if (taken === 0) this.#batches = false;
-    // What was not taken has not been looked at.
-    for (let i = taken; i < count; i++) tags[this.#batchTags[i]!] = 0;
-    return this.#finishBatch(taken);
-  }
-
-  /** Completes the first packets of a batch. Returns their descriptors. */
-  #finishBatch(taken: number): number {
-    const { counters } = this.#context;
-    const { lengths } = this.#frames;
-    let sum = 0;
-    let end = this.#head;
-    for (let i = 0; i < taken; i++) {
-      end = this.#batchEnds[i]!;
-      if (end < 0) {
-        end = ~end;
-        this.#lastReport = (end - 1) & this.#mask;
-        this.#writer.descriptors(end);
-      }
-      this.#writer.packet(this.#batchTags[i]!);
-      sum += lengths[i]!;
+    if (taken < count) {
+      // A wire that takes no batch now will hardly take the next one.
+      if (taken === 0) this.#batches = false;
+      ({ end, bytes } = this.#putBack(taken, count));
     }
-    // A batch is shorter than the ring: its end is never its start.
-    const descriptors = taken === 0 ? 0 : (end - this.#head) & this.#mask;
+    const descriptors = (end - this.#head) & mask;
+    this.#completeBatch(taken, reports);
+    const { counters } = this.#context;
     counters.txPackets += taken;
-    counters.txBytes += sum;
+    counters.txBytes += bytes;
+    // A batch is shorter than the ring: its end is never its start.
     counters.txDescriptors += descriptors;
     return descriptors;
+  }
+
+  /** What was not taken of a batch has not been looked at. Returns the end of what was, and its bytes. */
+  #putBack(taken: number, count: number): { end: number; bytes: number } {
+    const { lengths } = this.#frames;
+    let end = this.#head;
+    let bytes = 0;
+    for (let i = 0; i < taken; i++) {
+      end = (end + (this.#entries[i]! >>> COUNT_SHIFT)) & this.#mask;
+      bytes += lengths[i]!;
+    }
+    for (let i = taken; i < count; i++) this.#tags[this.#entries[i]! & TAG_MASK] = 0;
+    return { end, bytes };
+  }
+
+  /** Completes the first packets of a batch. */
+  #completeBatch(taken: number, reports: number): void {
+    const writer = this.#writer;
+    let done = 0;
+    for (let i = 0; i < reports && this.#reports[i]! < taken; i++) {
+      const packet = this.#reports[i]!;
+      const end = this.#reportEnds[i]!;
+      writer.packets(this.#entries, done, packet);
+      writer.descriptors(end);
+      this.#lastReport = (end - 1) & this.#mask;
+      done = packet;
+    }
+    writer.packets(this.#entries, done, taken);
   }
 
   /** Takes the packet at the head. Returns its descriptors, or 0 if the wire does not take it now. */
