@@ -14,7 +14,10 @@ export function argumentSize(request: number): number {
   return Math.floor(request / SIZE_SHIFT) & SIZE_MASK;
 }
 
-/** The vhost ioctls by name: type 0xaf. */
+/**
+ * The vhost ioctls by name: type 0xaf. Not all are vhost-vdpa's: those of workers and of the backend, RESET_OWNER, and
+ * GET_FEATURES_ARRAY and SET_FEATURES_ARRAY are for vhost-net and its kind only.
+ */
 export const VHOST = {
   GET_FEATURES: 0x8008af00,
   SET_FEATURES: 0x4008af00,

@@ -130,7 +130,7 @@ export const vhost_memory_region: Struct = struct("vhost_memory_region", {
 
 /** All regions of guest memory. */
 export const vhost_memory: Struct = struct("vhost_memory", {
-  summary: "Argument of VHOST_SET_MEM_TABLE, which vhost-vdpa does not take",
+  summary: "Argument of VHOST_SET_MEM_TABLE, of which nothing comes with vhost-vdpa",
   source: VHOST,
   fields: [
     u32("nregions", "How many regions follow"),
@@ -141,8 +141,8 @@ export const vhost_memory: Struct = struct("vhost_memory", {
 
 /** Feature bits beyond 63. */
 export const vhost_features_array: Struct = struct("vhost_features_array", {
-  summary: "Feature bits in as many words as there are",
-  source: `${VHOST}, Linux 7.x`,
+  summary: "Feature bits in as many words as there are: vhost-net's, which vhost-vdpa does not take",
+  source: `${VHOST}, after Linux 6.12`,
   fields: [
     u64("count", "How many words follow"),
     array("features", "rest", u64("", "64 feature bits, the lowest ones first")),

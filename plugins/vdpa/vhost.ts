@@ -10,7 +10,7 @@
  */
 import type { Doorbell } from "../../core/plugin.ts";
 import { isPowerOfTwo } from "../../core/index.ts";
-import { AVAIL_ALIGN, DESC_ALIGN, USED_ALIGN } from "../virtio/ring_areas.ts";
+import { AVAIL_ALIGN, USED_ALIGN } from "../virtio/ring_areas.ts";
 import { STATUS } from "../virtio/transport.ts";
 import { VDPA_RESET_F_CLEAN_MAP, type VdpaConfigOps } from "./config_ops.ts";
 import {
@@ -24,7 +24,6 @@ import {
 } from "./ioctls.ts";
 import { LAST_ADDRESS } from "./iotlb.ts";
 import {
-  vhost_features_array,
   VHOST_IOTLB,
   VHOST_IOTLB_MSG,
   vhost_iotlb_msg,
@@ -35,19 +34,19 @@ import {
   vhost_vdpa_iova_range,
   vhost_vring_addr,
   vhost_vring_file,
-  vhost_vring_state,
 } from "./layout.ts";
 import type { ProcessMemory } from "./process_memory.ts";
+import { checkMemoryTable, put32, put64, putState, state } from "./vhost_arguments.ts";
 import { VhostTables } from "./vhost_iotlb.ts";
 
 /** Shown by every device, also one with a single address space. */
 const ALWAYS: bigint = backendMask("IOTLB_MSG_V2", "IOTLB_BATCH", "IOTLB_ASID");
 const KNOWN: bigint = ALWAYS |
   backendMask("SUSPEND", "RESUME", "ENABLE_AFTER_DRIVER_OK", "DESC_ASID", "IOTLB_PERSIST");
-const STATE_NUM = vhost_vring_state.offsetOf("num");
 const LOG_FLAG = 1;
 const LAST_INDEX = 0xffff;
 const UNBOUND = 0xffffffff;
+const U32 = 4;
 
 /** A vhost-vdpa file, or an operation on it, failed. */
 export class VhostError extends Error {
@@ -75,6 +74,7 @@ export class VhostVdpa {
   /** Queues by eventfd, and eventfds by queue. */
   readonly #kicks: Map<number, number> = new Map();
   readonly #calls: number[] = [];
+  readonly #busyloopTimeouts: number[] = [];
   /** One for all queues: an engine that had seen another one for each would inline none. */
   readonly #interrupt: Doorbell = (idx) => this.call(this.#calls[idx]!);
   #owned = false;
@@ -118,9 +118,12 @@ export class VhostVdpa {
 
   /** An ioctl. `argument` is read, written or both, as the request says. */
   ioctl(request: number, argument: Uint8Array = new Uint8Array(0)): number {
-    if (request === VHOST.SET_OWNER) return this.#setOwner();
-    if (argument.length < argumentSize(request)) return -ERRNO.EFAULT;
     const view = new DataView(argument.buffer, argument.byteOffset, argument.length);
+    // No device tells which pages it wrote: that is what shadow virtqueues are for.
+    if (request === VHOST.SET_LOG_BASE || request === VHOST.SET_LOG_FD) return -ERRNO.ENOTTY;
+    if (request === VHOST.SET_OWNER) return this.#setOwner();
+    if (!FILE_IOCTLS.has(request)) return this.#ownerIoctl(request, argument, view);
+    if (argument.length < argumentSize(request)) return -ERRNO.EFAULT;
     const ops = this.#ops;
     switch (request) {
       case VHOST.SET_BACKEND_FEATURES:
@@ -131,9 +134,6 @@ export class VhostVdpa {
         return put64(view, ops.get_device_features());
       case VHOST.SET_FEATURES:
         return this.#setFeatures(view.getBigUint64(0, true));
-      case VHOST.GET_FEATURES_ARRAY:
-      case VHOST.SET_FEATURES_ARRAY:
-        return this.#featuresArray(view, request === VHOST.SET_FEATURES_ARRAY);
       case VHOST.VDPA_GET_DEVICE_ID:
         return put32(view, ops.get_device_id());
       case VHOST.VDPA_GET_STATUS:
@@ -146,8 +146,6 @@ export class VhostVdpa {
         return this.#config(argument, request === VHOST.VDPA_SET_CONFIG);
       case VHOST.VDPA_GET_CONFIG_SIZE:
         return put32(view, ops.get_config_size());
-      case VHOST.VDPA_SET_CONFIG_CALL:
-        return 0;
       case VHOST.VDPA_GET_VRING_NUM:
         view.setUint16(0, ops.get_vq_num_max(), true);
         return 0;
@@ -162,16 +160,13 @@ export class VhostVdpa {
         argument.set(vhost_vdpa_iova_range.encode({ first: range.first, last: range.last }));
         return 0;
       }
-      case VHOST.SET_LOG_BASE:
-      case VHOST.SET_LOG_FD:
-        // No device tells which pages it wrote: that is what shadow virtqueues are for.
-        return -ERRNO.ENOTTY;
       case VHOST.VDPA_SUSPEND:
       case VHOST.VDPA_RESUME:
         return this.#suspendResume(request === VHOST.VDPA_SUSPEND);
+      default:
+        // SET_CONFIG_CALL: the configuration never changes.
+        return 0;
     }
-    if (!this.#owned) return -ERRNO.EPERM;
-    return QUEUE_IOCTLS.has(request) ? this.#queueIoctl(request, argument, view) : -ERRNO.ENOTTY;
   }
 
   #setOwner(): number {
@@ -209,24 +204,6 @@ export class VhostVdpa {
     return this.#ops.set_driver_features(features) < 0 ? -ERRNO.EINVAL : 0;
   }
 
-  /** Features in any number of words, of which a vDPA device has bits in the first only. */
-  #featuresArray(view: DataView, set: boolean): number {
-    const first = vhost_features_array.offsetOf("features[]");
-    const { stride } = vhost_features_array;
-    const count = view.getBigUint64(0, true);
-    if (count > BigInt(Math.floor((view.byteLength - first) / stride))) return -ERRNO.EFAULT;
-    const words = Number(count);
-    if (!set) {
-      const features = this.#ops.get_device_features();
-      for (let i = 0; i < words; i++) view.setBigUint64(first + i * stride, i === 0 ? features : 0n, true);
-      return 0;
-    }
-    for (let i = 1; i < words; i++) {
-      if (view.getBigUint64(first + i * stride, true) !== 0n) return -ERRNO.EOPNOTSUPP;
-    }
-    return this.#setFeatures(words > 0 ? view.getBigUint64(first, true) : 0n);
-  }
-
   /** Bits can be added, or all be taken away by a reset. */
   #setStatus(status: number): number {
     if (status === 0) return this.#reset();
@@ -258,8 +235,7 @@ export class VhostVdpa {
     const off = header.off as number;
     const len = header.len as number;
     const size = this.#ops.get_config_size();
-    if (len === 0 || off > size) return -ERRNO.EINVAL;
-    if (len > size - off) return -ERRNO.E2BIG;
+    if (len === 0 || off > size || len > size - off) return -ERRNO.EINVAL;
     const buf = argument.subarray(vhost_vdpa_config.size, vhost_vdpa_config.size + len);
     if (buf.length < len) return -ERRNO.EFAULT;
     if (write) this.#ops.set_config(off, buf);
@@ -267,11 +243,18 @@ export class VhostVdpa {
     return 0;
   }
 
-  /** An ioctl whose argument starts with an index; the check against the queue count stands before all others. */
-  #queueIoctl(request: number, argument: Uint8Array, view: DataView): number {
+  /**
+   * What only an owner may do. But for the memory table, whatever it is passes for an ioctl of a virtqueue: its argument
+   * starts with an index, and that is compared with the queue count before anything else is looked at.
+   */
+  #ownerIoctl(request: number, argument: Uint8Array, view: DataView): number {
+    if (!this.#owned) return -ERRNO.EPERM;
+    if (request === VHOST.SET_MEM_TABLE) return checkMemoryTable(argument);
+    if (argument.length < U32) return -ERRNO.EFAULT;
     const ops = this.#ops;
     const idx = view.getUint32(0, true);
     if (idx >= ops.nvqs) return -ERRNO.ENOBUFS;
+    if (argument.length < argumentSize(request)) return -ERRNO.EFAULT;
     switch (request) {
       case VHOST.VDPA_SET_VRING_ENABLE:
         ops.set_vq_ready(idx, state(argument) !== 0);
@@ -300,8 +283,17 @@ export class VhostVdpa {
       }
       case VHOST.SET_VRING_ADDR:
         return this.#setAddress(argument, idx);
-      default:
+      case VHOST.SET_VRING_KICK:
+      case VHOST.SET_VRING_CALL:
+      case VHOST.SET_VRING_ERR:
         return this.#setEventFd(request, argument, idx);
+      case VHOST.SET_VRING_BUSYLOOP_TIMEOUT:
+        this.#busyloopTimeouts[idx] = state(argument);
+        return 0;
+      case VHOST.GET_VRING_BUSYLOOP_TIMEOUT:
+        return putState(argument, idx, this.#busyloopTimeouts[idx] ?? 0);
+      default:
+        return -ERRNO.ENOTTY;
     }
   }
 
@@ -331,8 +323,9 @@ export class VhostVdpa {
     const desc = values.desc_user_addr as bigint;
     const avail = values.avail_user_addr as bigint;
     const used = values.used_user_addr as bigint;
-    const aligned = desc % BigInt(DESC_ALIGN) === 0n && avail % BigInt(AVAIL_ALIGN) === 0n &&
-      used % BigInt(USED_ALIGN) === 0n;
+    const log = values.log_guest_addr as bigint;
+    // The descriptor table's alignment is left to the device.
+    const aligned = avail % BigInt(AVAIL_ALIGN) === 0n && (used | log) % BigInt(USED_ALIGN) === 0n;
     if (!aligned || this.#isRunning()) return -ERRNO.EINVAL;
     return this.#ops.set_vq_address(idx, desc, avail, used) < 0 ? -ERRNO.EINVAL : 0;
   }
@@ -375,42 +368,26 @@ export class VhostVdpa {
   }
 }
 
-const QUEUE_IOCTLS: ReadonlySet<number> = new Set([
-  VHOST.VDPA_SET_VRING_ENABLE,
-  VHOST.VDPA_GET_VRING_GROUP,
-  VHOST.VDPA_GET_VRING_DESC_GROUP,
-  VHOST.VDPA_SET_GROUP_ASID,
-  VHOST.VDPA_GET_VRING_SIZE,
-  VHOST.GET_VRING_BASE,
-  VHOST.SET_VRING_BASE,
-  VHOST.SET_VRING_NUM,
-  VHOST.SET_VRING_ADDR,
-  VHOST.SET_VRING_KICK,
-  VHOST.SET_VRING_CALL,
-  VHOST.SET_VRING_ERR,
+/** What needs no owner. */
+const FILE_IOCTLS: ReadonlySet<number> = new Set([
+  VHOST.SET_BACKEND_FEATURES,
+  VHOST.GET_BACKEND_FEATURES,
+  VHOST.GET_FEATURES,
+  VHOST.SET_FEATURES,
+  VHOST.VDPA_GET_DEVICE_ID,
+  VHOST.VDPA_GET_STATUS,
+  VHOST.VDPA_SET_STATUS,
+  VHOST.VDPA_GET_CONFIG,
+  VHOST.VDPA_SET_CONFIG,
+  VHOST.VDPA_GET_CONFIG_SIZE,
+  VHOST.VDPA_SET_CONFIG_CALL,
+  VHOST.VDPA_GET_VRING_NUM,
+  VHOST.VDPA_GET_VQS_COUNT,
+  VHOST.VDPA_GET_GROUP_NUM,
+  VHOST.VDPA_GET_AS_NUM,
+  VHOST.VDPA_GET_IOVA_RANGE,
+  VHOST.VDPA_SUSPEND,
+  VHOST.VDPA_RESUME,
 ]);
-
-/**
- * The number in a `vhost_vring_state`. It is read as an integer, for queues are set up with it: an engine that got it as
- * a float, as a layout decodes it, would keep all that is computed from it as floats.
- */
-function state(argument: Uint8Array): number {
-  return new DataView(argument.buffer, argument.byteOffset).getUint32(STATE_NUM, true);
-}
-
-function putState(argument: Uint8Array, index: number, num: number): number {
-  argument.set(vhost_vring_state.encode({ index, num }));
-  return 0;
-}
-
-function put32(view: DataView, value: number): number {
-  view.setUint32(0, value, true);
-  return 0;
-}
-
-function put64(view: DataView, value: bigint): number {
-  view.setBigUint64(0, BigInt.asUintN(64, value), true);
-  return 0;
-}
 
 function ignore(): void {}

@@ -280,7 +280,8 @@ Deno.test("a guest whose rings are not aligned, or not in its memory, is told to
   const wire = { transmit: () => true, drop: () => {} };
   for (
     const [offset, shadow, code] of [
-      [8, false, "queue-refused"],
+      [2, false, "queue-refused"],
+      [8, false, "misaligned-ring"],
       [8, true, "misaligned-ring"],
       [2 ** 40, true, "bad-ring-address"],
       [2 ** 40, false, "iova-unmapped"],
