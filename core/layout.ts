@@ -18,7 +18,7 @@
  * @module
  */
 import type { ByteOrder, Member } from "./layout_member.ts";
-import { countRests, type Field, placeAll, sizeOf } from "./layout_place.ts";
+import { type Field, placeAll, restsOf, sizeOf, strideOf } from "./layout_place.ts";
 import { didYouMean } from "./nearest.ts";
 
 export * from "./layout_member.ts";
@@ -119,11 +119,11 @@ export class Struct {
   readonly size: number;
   /** Its members as stated. */
   readonly members: readonly Member[];
-  /** Its fields with their places. */
-  readonly fields: readonly Field[];
   /** Bytes per element of the array that takes the rest; 0 if there is none. */
   readonly stride: number;
-  readonly #byName: Map<string, Field>;
+  /** Made when they are first asked for: of most structures of a plugin, a run needs none. */
+  #fields: readonly Field[] | undefined;
+  #byName: Map<string, Field> | undefined;
 
   /** See {@linkcode struct}. */
   constructor(name: string, options: StructOptions) {
@@ -137,14 +137,22 @@ export class Struct {
     if (options.size !== undefined && options.size !== this.size) {
       throw new TypeError(`The members of ${name} are ${this.size} bytes long, not ${options.size}`);
     }
-    if (countRests(options.fields) > 1) throw new TypeError(`${name} has two arrays that take the rest`);
-    const fields = placeAll(options.fields, "", 0, this.order, false);
+    const [rest, ...others] = restsOf(options.fields);
+    if (others.length > 0) throw new TypeError(`${name} has two arrays that take the rest`);
+    this.stride = rest ? strideOf(rest) : 0;
+  }
+
+  /** Its fields with their places. */
+  get fields(): readonly Field[] {
+    return this.#fields ??= this.#place();
+  }
+
+  #place(): Field[] {
+    const fields: Field[] = [];
+    placeAll(fields, this.members, "", 0, this.order, false);
     const last = fields.findLastIndex((field) => field.stride !== undefined);
-    this.stride = fields[last]?.stride ?? 0;
-    this.fields = fields.map((field, i) =>
-      last >= 0 && i > last ? { ...field, offset: field.offset - this.size } : field
-    );
-    this.#byName = new Map(this.fields.map((field) => [field.name, field]));
+    if (last < 0) return fields;
+    return fields.map((field, i) => i > last ? { ...field, offset: field.offset - this.size } : field);
   }
 
   /**
@@ -153,6 +161,7 @@ export class Struct {
    * @throws {TypeError} If there is none of that name.
    */
   field(name: string): Field {
+    this.#byName ??= new Map(this.fields.map((field) => [field.name, field]));
     const field = this.#byName.get(name);
     if (!field) {
       throw new TypeError(`${this.name} has no field "${name}"${didYouMean(name, this.#byName.keys())}`);

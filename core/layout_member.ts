@@ -150,7 +150,15 @@ export function bits(
 ): Bit {
   return { name, width, meaning, ...notes };
 }
-/** A unit of 1, 2, 4 or 8 bytes split into bit fields that fill it, the lowest bit first. */
+/**
+ * A unit of 1, 2, 4 or 8 bytes split into bit fields that fill it, the lowest bit first.
+ *
+ * @throws {TypeError} If they do not fill it.
+ */
 export function bitfield(size: 1 | 2 | 4 | 8, fields: readonly Bit[], order?: ByteOrder): Member {
+  const filled = fields.reduce((sum, { width }) => sum + width, 0);
+  if (filled !== size * 8) {
+    throw new TypeError(`Bit fields fill ${filled} of ${size * 8} bits at "${fields[0]?.name}"`);
+  }
   return { kind: "bits", name: "", size, bits: fields, ...order && { order } };
 }

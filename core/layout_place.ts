@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ByteOrder, Count, FieldNotes, Member } from "./layout_member.ts";
+import type { ArrayMember, ByteOrder, BytesMember, Count, FieldNotes, Member } from "./layout_member.ts";
 
 /** One field with its place. */
 export interface Field extends Omit<FieldNotes, "order"> {
@@ -48,13 +48,37 @@ function join(path: string, name: string): string {
   return path && name ? `${path}.${name}` : path || name;
 }
 
-/** The fields of a member that starts at `offset`. */
-function place(member: Member, path: string, offset: number, outer: ByteOrder): Field[] {
+/** The array among these members that takes the rest, and any further ones that should not be there. */
+export function restsOf(members: readonly Member[]): (BytesMember | ArrayMember)[] {
+  const rests: (BytesMember | ArrayMember)[] = [];
+  for (const member of members) {
+    if (member.kind === "struct" || member.kind === "union") rests.push(...restsOf(member.members));
+    else if (member.kind === "array") rests.push(...restsOf([member.element]));
+    if ((member.kind === "array" || member.kind === "bytes") && member.count === "rest") rests.push(member);
+  }
+  return rests;
+}
+
+/** Bytes from one element to the next. */
+export function strideOf(member: BytesMember | ArrayMember): number {
+  return member.kind === "bytes" ? 1 : sizeOf(member.element);
+}
+
+/** Adds the fields of a member that starts at `offset`; `stride` is that of the array around it that takes the rest. */
+function place(
+  fields: Field[],
+  member: Member,
+  path: string,
+  offset: number,
+  outer: ByteOrder,
+  stride?: number,
+): void {
   const name = join(path, member.name);
+  const repeated = stride === undefined ? undefined : { stride };
   switch (member.kind) {
     case "number": {
       const { size, meaning, signed, flags, values, order = outer } = member;
-      return [{
+      fields.push({
         name,
         offset,
         size,
@@ -65,76 +89,62 @@ function place(member: Member, path: string, offset: number, outer: ByteOrder): 
         ...signed && { signed },
         ...flags && { flags },
         ...values && { values },
-      }];
+        ...repeated,
+      });
+      return;
     }
     case "bits": {
       const { size, order = outer } = member;
       let shift = 0;
-      const fields = member.bits.map((bit) => {
-        const field = { ...bit, name: join(path, bit.name), offset, size, shift, order };
+      for (const bit of member.bits) {
+        fields.push({ ...bit, name: join(path, bit.name), offset, size, shift, order, ...repeated });
         shift += bit.width;
-        return field;
-      });
-      if (shift !== size * 8) {
-        throw new TypeError(`Bit fields fill ${shift} of ${size * 8} bits at "${fields[0]?.name}"`);
       }
-      return fields;
+      return;
     }
     case "bytes": {
       const { count, meaning } = member;
-      const rest = count === "rest";
-      return [{
-        name,
-        offset,
-        size: 1,
-        shift: 0,
-        width: 8,
-        order: outer,
-        meaning,
-        count,
-        ...rest && { stride: 1 },
-      }];
+      const rest = count === "rest" ? { stride: strideOf(member) } : repeated;
+      fields.push({ name, offset, size: 1, shift: 0, width: 8, order: outer, meaning, count, ...rest });
+      return;
     }
     case "array": {
-      const stride = sizeOf(member.element);
-      if (member.count === "rest") {
-        return place(member.element, `${name}[]`, offset, outer).map((field) => ({ ...field, stride }));
+      const step = strideOf(member);
+      if (member.count === "rest") return place(fields, member.element, `${name}[]`, offset, outer, step);
+      for (let i = 0; i < member.count; i++) {
+        place(fields, member.element, `${name}[${i}]`, offset + i * step, outer, stride);
       }
-      return Array.from(
-        { length: member.count },
-        (_, i) => place(member.element, `${name}[${i}]`, offset + i * stride, outer),
-      )
-        .flat();
+      return;
     }
     case "struct":
     case "union":
-      return placeAll(member.members, name, offset, member.order ?? outer, member.kind === "union");
+      placeAll(fields, member.members, name, offset, member.order ?? outer, member.kind === "union", stride);
   }
 }
 
-/** The fields of members that stand one behind the other, or all in one place if it is `shared`. */
+/**
+ * Adds the fields of members that stand one behind the other, or all in one place if it is `shared`.
+ *
+ * @param fields Where they are added.
+ * @param members The members.
+ * @param path C path of what they are members of, or empty.
+ * @param start Byte offset of the first.
+ * @param order Byte order of those that do not state one.
+ * @param shared Whether they are a union's.
+ * @param stride That of the array around them that takes the rest, if there is one.
+ */
 export function placeAll(
+  fields: Field[],
   members: readonly Member[],
   path: string,
   start: number,
   order: ByteOrder,
   shared: boolean,
-): Field[] {
+  stride?: number,
+): void {
   let offset = start;
-  return members.flatMap((member) => {
-    const fields = place(member, path, offset, order);
-    if (!shared) offset += sizeOf(member);
-    return fields;
-  });
-}
-
-/** How many arrays in these members take the rest. */
-export function countRests(members: readonly Member[]): number {
-  let rests = 0;
   for (const member of members) {
-    if (member.kind === "struct" || member.kind === "union") rests += countRests(member.members);
-    else if (member.kind === "array") rests += countRests([member.element]);
-    if ((member.kind === "array" || member.kind === "bytes") && member.count === "rest") rests++;
+    place(fields, member, path, offset, order, stride);
+    if (!shared) offset += sizeOf(member);
   }
-  return rests;
 }
