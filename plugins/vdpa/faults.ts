@@ -1,8 +1,10 @@
 /**
- * The rules that only vDPA has, by stable code; those of the rings themselves are the virtio plugin's.
+ * The rules that a peer can break, by stable code: those that only vDPA has, and the virtio plugin's about the rings.
  *
  * @module
  */
+import { type FaultSpec, faultSpecs } from "../../core/fault.ts";
+import { DEVICE_FAULTS, DRIVER_FAULTS } from "../virtio/faults.ts";
 
 /** Codes of the faults that the device half raises for an address it cannot use, and what each means. */
 export const VDPA_DEVICE_FAULTS = {
@@ -26,6 +28,25 @@ export const VDPA_GUEST_FAULTS = {
   "control-unanswered": "the device did not answer a control command",
   "control-replay": "the device refused a control command that it had accepted before the switch",
 } as const satisfies Readonly<Record<string, string>>;
+
+/** What rules of the rings mean here, where that is not what they mean to the virtio plugin. */
+const HERE = {
+  "bad-address":
+    "a guest's buffer or indirect table lies outside the guest's memory, as a shadow queue sees it; what the device cannot use has codes of its own",
+  "bad-ring-address":
+    "a guest's ring part lies outside the guest's memory, as a shadow queue sees it; what the device cannot use has codes of its own",
+} as const satisfies Readonly<Partial<Record<keyof typeof DEVICE_FAULTS, string>>>;
+
+/**
+ * All faults of the plugin, with the half that raises each: the guest's driver and the driver's side of shadow rings
+ * (`driver`), the device and the hypervisor as the device that the guest sees (`device`).
+ */
+export const VDPA_FAULTS: readonly FaultSpec[] = [
+  ...faultSpecs(VDPA_DEVICE_FAULTS, "device"),
+  ...faultSpecs(VDPA_GUEST_FAULTS, "device"),
+  ...faultSpecs(DRIVER_FAULTS, "driver"),
+  ...faultSpecs({ ...DEVICE_FAULTS, ...HERE }, "device"),
+];
 
 /** Code of a fault of the device half that only vDPA has. */
 export type VdpaDeviceFaultCode = keyof typeof VDPA_DEVICE_FAULTS;

@@ -9,14 +9,12 @@
  *
  * @module
  */
-import { faultSpecs } from "../../core/fault.ts";
 import { OptionError, type OptionValues } from "../../core/options.ts";
 import type { Host, Link, Plugin } from "../../core/plugin.ts";
 import { VirtioNetDriver } from "../virtio/driver.ts";
-import { DEVICE_FAULTS, DRIVER_FAULTS } from "../virtio/faults.ts";
 import { counters } from "./counters.ts";
 import { VdpaDevice } from "./device.ts";
-import { VDPA_DEVICE_FAULTS, VDPA_GUEST_FAULTS } from "./faults.ts";
+import { VDPA_FAULTS } from "./faults.ts";
 import { defaultGuestSize, GuestMemory } from "./guest_memory.ts";
 import { Hypervisor } from "./hypervisor.ts";
 import { structures } from "./layout.ts";
@@ -30,6 +28,7 @@ export { VdpaDevice, type VdpaDeviceOptions } from "./device.ts";
 export { DeviceSpace } from "./device_space.ts";
 export {
   VDPA_DEVICE_FAULTS,
+  VDPA_FAULTS,
   VDPA_GUEST_FAULTS,
   type VdpaDeviceFaultCode,
   type VdpaGuestFaultCode,
@@ -112,12 +111,7 @@ const plugin: Plugin = {
   options,
   counters,
   structures,
-  faults: [
-    ...faultSpecs(VDPA_DEVICE_FAULTS, "device"),
-    ...faultSpecs(VDPA_GUEST_FAULTS, "device"),
-    ...faultSpecs(DRIVER_FAULTS, "driver"),
-    ...faultSpecs(DEVICE_FAULTS, "device"),
-  ],
+  faults: VDPA_FAULTS,
   open,
 };
 

@@ -1,8 +1,10 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { RingFault } from "../../core/fault.ts";
 import { RingPair } from "../../core/ring_pair.ts";
+import { VDPA_DEVICE_FAULTS, VDPA_FAULTS, VDPA_GUEST_FAULTS } from "../../plugins/vdpa/faults.ts";
 import vdpa from "../../plugins/vdpa/mod.ts";
 import { MODELS } from "../../plugins/vdpa/models.ts";
+import { DEVICE_FAULTS, DRIVER_FAULTS } from "../../plugins/virtio/faults.ts";
 
 Deno.test("vdpa documents exactly the counters that it has, whatever the device", () => {
   const documented = vdpa.counters.map(({ name }) => name).sort();
@@ -15,9 +17,17 @@ Deno.test("vdpa documents exactly the counters that it has, whatever the device"
   }
 });
 
-Deno.test("vdpa documents every fault code once", () => {
-  const codes = vdpa.faults?.map(({ half, code }) => `${half} ${code}`) ?? [];
+Deno.test("vdpa documents every fault code once, those of the rings included", () => {
+  const codes = VDPA_FAULTS.map(({ half, code }) => `${half} ${code}`);
   assertEquals(new Set(codes).size, codes.length);
+  const all = [
+    ...Object.keys({ ...VDPA_DEVICE_FAULTS, ...VDPA_GUEST_FAULTS, ...DEVICE_FAULTS }).map((code) =>
+      `device ${code}`
+    ),
+    ...Object.keys(DRIVER_FAULTS).map((code) => `driver ${code}`),
+  ];
+  assertEquals(codes.toSorted(), all.toSorted());
+  assertEquals(vdpa.faults, VDPA_FAULTS);
 });
 
 Deno.test("vdpa shows its state as plain data", () => {
