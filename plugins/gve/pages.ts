@@ -114,7 +114,7 @@ export class PagePool {
 export interface PageHolder {
   /** A fragment of the frame under construction lies in this page and keeps a reference to it. */
   fragment(page: number): void;
-  /** The frame is complete. */
+  /** The frame is complete. A frame of which no fragment was given away may go unmentioned. */
   complete(): void;
   /** The frame under construction is thrown away. */
   abort(): void;

@@ -12,7 +12,7 @@ const NONE = -1;
 /** How often the driver looks at the head of the used list before it takes a new page. */
 const TRIES = 5;
 
-/** A list of states, first in first out. A state in no list points at itself: it is posted. */
+/** A list of states, first in first out. */
 interface Fifo {
   head: number;
   tail: number;
@@ -39,15 +39,22 @@ export class BufferStates {
   readonly pages: Int32Array;
   /** Per state: where in the page the buffer starts. */
   readonly offsets: Int32Array;
+  /** Per state: where the buffer is in the driver's memory. */
+  readonly starts: Int32Array;
+  /** Per state: lower half of the buffer's address. */
+  readonly lows: Int32Array;
+  /** Per state: upper half of it. */
+  readonly highs: Int32Array;
   readonly #pool: PagePool;
   readonly #counters: DriverCounters;
   readonly #bufferSize: number;
-  readonly #pageMask: number;
+  readonly #pageSize: number;
   readonly #pageList: readonly number[] | undefined;
   /** Per state: the driver's references to its page. */
   readonly #biases: Int32Array;
   /** Per state: the last offset at which the stack held one reference only: then all other offsets were free. */
   readonly #lastSingle: Int32Array;
+  /** Per state: the next one in its list, or -1. A state in no list points at itself: it is posted. */
   readonly #next: Int32Array;
   readonly #recycled: Fifo = { head: NONE, tail: NONE };
   readonly #used: Fifo = { head: NONE, tail: NONE };
@@ -62,10 +69,13 @@ export class BufferStates {
     this.#pool = pool;
     this.#counters = counters;
     this.#bufferSize = options.bufferSize;
-    this.#pageMask = pool.pageSize - 1;
+    this.#pageSize = pool.pageSize;
     this.#pageList = options.pageList;
     this.pages = new Int32Array(states).fill(NONE);
     this.offsets = new Int32Array(states);
+    this.starts = new Int32Array(states);
+    this.lows = new Int32Array(states);
+    this.highs = new Int32Array(states);
     this.#biases = new Int32Array(states);
     this.#lastSingle = new Int32Array(states);
     this.#next = Int32Array.from({ length: states }, (_, i) => i + 1 < states ? i + 1 : NONE);
@@ -125,6 +135,9 @@ export class BufferStates {
     this.#next[state] = state;
     this.pages[state] = page;
     this.offsets[state] = 0;
+    this.starts[state] = this.#pool.offsets[page]!;
+    this.lows[state] = this.#pool.low[page]!;
+    this.highs[state] = this.#pool.high[page]!;
     this.#lastSingle[state] = 0;
     this.#biases[state] = this.#pool.bias(page);
     counters.rxAllocated++;
@@ -136,25 +149,40 @@ export class BufferStates {
     this.#push(this.#recycled, state);
   }
 
-  /** A fragment was given to the stack: one reference is the stack's now, and the buffer moves on in its page. */
+  /** A fragment was given to the stack, and the buffer is in a list again. */
   giveAway(state: number): void {
-    const page = this.pages[state]!;
-    const bias = this.#biases[state]! - 1;
-    this.#biases[state] = bias === 0 ? this.#pool.topUp(page) : bias;
-    const size = this.#bufferSize;
-    if (size * 2 > this.#pageMask + 1) return this.#markUsed(state);
-    const offset = this.offsets[state]!;
-    if (this.#references(state) === 1) this.#lastSingle[state] = offset;
-    // Sizes that do not divide the page leave its tail unused.
-    let next = offset + size;
-    if (next + size > this.#pageMask + 1) next = 0;
-    this.offsets[state] = next;
-    // Back at that offset without ever having been down to one reference: nobody knows whether it is free.
-    if (next === this.#lastSingle[state]) this.#markUsed(state);
-    else this.#push(this.#recycled, state);
+    if (this.moveOn(state)) this.recycle(state);
+    else this.markUsed(state);
   }
 
-  #markUsed(state: number): void {
+  /**
+   * A fragment was given to the stack: one reference is the stack's now, and the buffer moves on in its page. Returns
+   * whether it can be posted again at once.
+   */
+  moveOn(state: number): boolean {
+    const page = this.pages[state]!;
+    const counts = this.#pool.counts;
+    let bias = (this.#biases[state]! - 1) | 0;
+    if (bias === 0) bias = this.#pool.topUp(page);
+    this.#biases[state] = bias;
+    const size = this.#bufferSize;
+    const pageSize = this.#pageSize;
+    if (size * 2 > pageSize) return false;
+    const offset = this.offsets[state]!;
+    if (((counts[page]! - bias) | 0) === 1) this.#lastSingle[state] = offset;
+    // Sizes that do not divide the page leave its tail unused.
+    let next = (offset + size) | 0;
+    if (next + size > pageSize) next = 0;
+    this.offsets[state] = next;
+    const moved = (next - offset) | 0;
+    this.starts[state] = (this.starts[state]! + moved) | 0;
+    this.lows[state] = (this.lows[state]! + moved) | 0;
+    // Back at that offset without ever having been down to one reference: nobody knows whether it is free.
+    return next !== this.#lastSingle[state];
+  }
+
+  /** The stack may still hold the buffer. */
+  markUsed(state: number): void {
     this.#push(this.#used, state);
     this.#usedCount++;
   }

@@ -25,7 +25,7 @@ const TYPE = gve_rx_compl_desc_dqo.offsetOf("packet_type");
 const PACKET_TYPE = gve_rx_compl_desc_dqo.maskOf("packet_type");
 const LENGTH = gve_rx_compl_desc_dqo.offsetOf("packet_len");
 const PACKET_LEN = gve_rx_compl_desc_dqo.maskOf("packet_len");
-const GENERATION_SHIFT = gve_rx_compl_desc_dqo.shiftOf("generation");
+const GENERATION = gve_rx_compl_desc_dqo.maskOf("generation");
 const HEADER_SHIFT = (gve_rx_compl_desc_dqo.offsetOf("header_len") - LENGTH) * 8;
 const HEADER_LEN = gve_rx_compl_desc_dqo.maskOf("header_len");
 const RSC = gve_rx_compl_desc_dqo.maskOf("rsc");
@@ -34,6 +34,7 @@ const STATUS = gve_rx_compl_desc_dqo.offsetOf("end_of_packet");
 const END_OF_PACKET = gve_rx_compl_desc_dqo.maskOf("end_of_packet");
 const OVERFLOW = gve_rx_compl_desc_dqo.maskOf("header_buffer_overflow");
 const BUF_ID = gve_rx_compl_desc_dqo.offsetOf("buf_id");
+const NONE = -1;
 const RAW_CS = gve_rx_compl_desc_dqo.offsetOf("raw_cs");
 const PTYPE = gve_ptype_entry.size;
 const L4_TYPE = gve_ptype_entry.offsetOf("l4_type");
@@ -88,13 +89,18 @@ export class DqoRxDriver {
   readonly #name: string;
   readonly #frame: FrameBuilder;
   readonly #batch = new FrameBatch();
+  /** Per slot of the buffer ring: the state posted there last. */
+  readonly #posted: Int32Array;
+  /** Whether all buffers so far came back in the order in which they were posted. */
+  #ordered = true;
   /** Buffer ring: behind the last buffer posted. */
   #tail = 0;
   /** Buffer ring: buffers before this were read, as far as completions prove it. */
   #bufferHead = 0;
   #freeSlots: number;
   #completionHead = 0;
-  #generation = 1;
+  /** Generation bit of the present lap. */
+  #generation = GENERATION;
   /** The rest of a bad frame is thrown away (strict). */
   #dropping = false;
 
@@ -111,6 +117,7 @@ export class DqoRxDriver {
     this.#mask = place.size - 1;
     this.#name = `rx${place.queue}`;
     this.#freeSlots = place.size;
+    this.#posted = new Int32Array(place.size);
     this.#frame = new FrameBuilder(context.memory.bytes);
   }
 
@@ -142,25 +149,126 @@ export class DqoRxDriver {
   receive(sink: FrameSink): number {
     const { memory: { view }, counters } = this.#context;
     const { ring } = this.#place;
-    const batches = sink.batch !== undefined;
+    const mask = this.#mask;
+    const before = counters.rxPosted;
     let moved = 0;
-    while (moved <= this.#mask) {
-      const at = ring + this.#completionHead * COMPLETION;
-      const word = view.getUint32(at + LENGTH, true);
-      if (((word >>> GENERATION_SHIFT) & 1) !== this.#generation) break;
-      if (!batches || !this.#plain(at, word)) {
-        this.#handOver(sink);
-        this.#completion(sink, at, word);
-      } else if (this.#batch.count === BATCH) this.#handOver(sink);
-      this.#completionHead = (this.#completionHead + 1) & this.#mask;
-      if (this.#completionHead === 0) this.#generation ^= 1;
+    if (sink.batch !== undefined && this.#headers === undefined) {
+      for (let count = BATCH; count === BATCH; moved += count) count = this.#receivePlain(sink);
+    }
+    while (moved <= mask) {
+      const at = (ring + this.#completionHead * COMPLETION) | 0;
+      const word = view.getInt32((at + LENGTH) | 0, true);
+      if ((word & GENERATION) !== this.#generation) break;
+      this.#completion(sink, at, word);
+      this.#completionHead = (this.#completionHead + 1) & mask;
+      if (this.#completionHead === 0) this.#generation ^= GENERATION;
       this.#freeSlots++;
-      this.#bufferHead = (this.#bufferHead + 1) & this.#mask;
+      this.#bufferHead = (this.#bufferHead + 1) & mask;
       moved++;
     }
-    this.#handOver(sink);
     if (moved > 0) counters.rxDescriptors += moved;
-    return moved + this.post();
+    this.post();
+    return moved + counters.rxPosted - before;
+  }
+
+  /**
+   * Takes completions whose frame lies in its one buffer and of which nothing is to be said, in one loop, as long as
+   * buffers come back in the order in which they were posted and the ring is full of them: then a buffer that is free
+   * goes to the next slot at once. It is announced after the frames were handed over, so they stay as they are until
+   * then. Whatever else comes, and whatever breaks a rule, is left to {@linkcode #completion}.
+   *
+   * @returns How many, at most a batch.
+   */
+  #receivePlain(sink: FrameSink): number {
+    const { memory: { view }, counters, syncs } = this.#context;
+    const { ring, data, bufferSize } = this.#place;
+    const states = this.#states;
+    const mask = this.#mask;
+    const full = (this.#tail - this.#bufferHead) & mask;
+    if (
+      !this.#ordered || full !== mask || states.recycledHead !== NONE || this.#frame.pieces > 0 ||
+      this.#dropping
+    ) return 0;
+    const { starts, lows, highs } = states;
+    const posted = this.#posted;
+    const { offsets, lengths } = this.#batch;
+    const copybreak = this.#copybreak;
+    const most = Math.min(mask, BATCH);
+    const first = this.#tail;
+    let tail = first;
+    let head = this.#bufferHead;
+    let index = this.#completionHead;
+    let generation = this.#generation;
+    let bytes = 0;
+    let copied = 0;
+    let count = 0;
+    let word = 0;
+    for (;;) {
+      const at = (ring + index * COMPLETION) | 0;
+      word = view.getInt32((at + LENGTH) | 0, true);
+      const length = word & PACKET_LEN;
+      if (count === most || (word & ~PACKET_LEN) !== generation || length === 0 || length > bufferSize) break;
+      const id = view.getUint16((at + BUF_ID) | 0, true);
+      if (
+        id !== posted[head] ||
+        (view.getUint8((at + STATUS) | 0) & (END_OF_PACKET | OVERFLOW)) !== END_OF_PACKET ||
+        (view.getUint8((at + ERROR) | 0) & RX_ERROR) !== 0
+      ) break;
+      let again = true;
+      offsets[count] = starts[id]!;
+      if (length <= copybreak) copied = (copied + 1) | 0;
+      else {
+        if (states.copyOnDemand) break;
+        again = this.#giveAway(id);
+      }
+      lengths[count] = length;
+      count = (count + 1) | 0;
+      bytes = (bytes + length) | 0;
+      index = (index + 1) & mask;
+      if (index === 0) generation ^= GENERATION;
+      head = (head + 1) & mask;
+      if (again === false) continue;
+      const slot = (data + tail * DESC) | 0;
+      view.setInt32((slot + DESC_BUF_ID) | 0, id, true);
+      view.setInt32((slot + DESC_ADDR) | 0, lows[id]!, true);
+      view.setInt32((slot + DESC_ADDR + 4) | 0, highs[id]!, true);
+      posted[tail] = id;
+      tail = (tail + 1) & mask;
+    }
+    if (count === 0) return 0;
+    let reposted = (tail - first) & mask;
+    if ((word & GENERATION) === generation && (count < most || most === mask)) {
+      // For what comes now, these buffers must not be posted yet.
+      for (let i = 0; i < reposted; i++) states.recycle(posted[(first + i) & mask]!);
+      tail = first;
+      reposted = 0;
+    }
+    this.#tail = tail;
+    this.#bufferHead = head;
+    this.#completionHead = index;
+    this.#generation = generation;
+    this.#freeSlots += count - reposted;
+    counters.rxPackets += count;
+    counters.rxBytes += bytes;
+    counters.rxCopybreak += copied;
+    counters.rxRecycled += reposted;
+    counters.rxPosted += reposted;
+    if (syncs) counters.rxDmaSyncs += count;
+    this.#handOver(sink, count);
+    for (let at = (first | (POST_STEP - 1)) + 1; at <= first + reposted; at += POST_STEP) {
+      this.#ring(at & mask);
+    }
+    return count;
+  }
+
+  /** Gives a frame's one buffer away. Returns whether it can be posted again at once. */
+  #giveAway(id: number): boolean {
+    const states = this.#states;
+    this.#stack.fragment(states.pages[id]!);
+    const again = states.moveOn(id);
+    if (!again) states.markUsed(id);
+    this.#stack.complete();
+    return again;
   }
 
   /**
@@ -175,25 +283,24 @@ export class DqoRxDriver {
     const full = (this.#tail - this.#bufferHead) & this.#mask;
     const room = Math.min(this.#mask - full, this.#freeSlots);
     const headers = this.#headers;
-    const pool = this.#pool;
     let posted = 0;
     for (; posted < room; posted++) {
       let state = states.take();
       if (state < 0 && full + posted < FEW) {
         // The stack holds nearly all there is, and lets go only of what new frames push out: ask for it.
-        pool.onPressure();
+        this.#pool.onPressure();
         state = states.take();
       }
       if (state < 0) break;
       const at = data + this.#tail * DESC;
-      const page = states.pages[state]!;
-      view.setUint32(at + DESC_BUF_ID, state, true);
-      view.setUint32(at + DESC_ADDR, pool.low[page]! + states.offsets[state]!, true);
-      view.setUint32(at + DESC_ADDR + 4, pool.high[page]!, true);
+      view.setInt32(at + DESC_BUF_ID, state, true);
+      view.setInt32(at + DESC_ADDR, states.lows[state]!, true);
+      view.setInt32(at + DESC_ADDR + 4, states.highs[state]!, true);
+      this.#posted[this.#tail] = state;
       if (headers !== undefined) setAddress(view, at + DESC_HEADER, headers.address + state * headers.size);
       this.#tail = (this.#tail + 1) & this.#mask;
       this.#freeSlots--;
-      if (this.#tail % POST_STEP === 0) this.#ring();
+      if (this.#tail % POST_STEP === 0) this.#ring(this.#tail);
     }
     counters.rxPosted += posted;
     return posted;
@@ -204,60 +311,22 @@ export class DqoRxDriver {
     return {
       ...this.state,
       completionHead: this.#completionHead,
-      generation: this.#generation,
+      generation: this.#generation === 0 ? 0 : 1,
       states: this.#states.census(),
     };
   }
 
-  #ring(): void {
+  #ring(tail: number): void {
     this.#context.counters.rxDoorbells++;
-    this.#context.bar2.write(this.#place.doorbell, 4, this.#tail);
-  }
-
-  /**
-   * Takes a completion whose frame lies in its one buffer, and of which nothing is to be said. What was gathered is
-   * handed over before buffers are posted again or copied to, so it stays as it is until then.
-   *
-   * @returns False if it is of another kind, or breaks a rule.
-   */
-  #plain(at: number, word: number): boolean {
-    const { memory: { view }, counters, syncs } = this.#context;
-    const states = this.#states;
-    const length = word & PACKET_LEN;
-    const id = view.getUint16(at + BUF_ID, true);
-    if (
-      word >>> HEADER_SHIFT !== 0 || length === 0 || length > this.#place.bufferSize || id >= states.size ||
-      !states.isPosted(id) || this.#frame.pieces > 0 || this.#dropping ||
-      (view.getUint8(at + STATUS) & (END_OF_PACKET | OVERFLOW)) !== END_OF_PACKET ||
-      (view.getUint8(at + ERROR) & RX_ERROR) !== 0
-    ) return false;
-    const copied = length <= this.#copybreak;
-    if (!copied && states.copyOnDemand) return false;
-    const page = states.pages[id]!;
-    const batch = this.#batch;
-    batch.offsets[batch.count] = this.#pool.offsets[page]! + states.offsets[id]!;
-    batch.lengths[batch.count++] = length;
-    if (copied) {
-      counters.rxCopybreak++;
-      states.recycle(id);
-    } else {
-      this.#stack.fragment(page);
-      states.giveAway(id);
-    }
-    this.#stack.complete();
-    if (syncs) counters.rxDmaSyncs++;
-    counters.rxPackets++;
-    counters.rxBytes += length;
-    return true;
+    this.#context.bar2.write(this.#place.doorbell, 4, tail);
   }
 
   /** Hands over what was gathered. */
-  #handOver(sink: FrameSink): void {
+  #handOver(sink: FrameSink, count: number): void {
     const batch = this.#batch;
-    if (batch.count === 0) return;
     batch.bytes = this.#context.memory.bytes;
+    batch.count = count;
     sink.batch!(this.#place.queue, batch);
-    batch.count = 0;
   }
 
   /** Handles one completion: every field is read once. `word` has length and header fields. */
@@ -269,6 +338,7 @@ export class DqoRxDriver {
     const id = view.getUint16(at + BUF_ID, true);
     const length = word & PACKET_LEN;
     const status = view.getUint8(at + STATUS);
+    if (id !== this.#posted[this.#bufferHead]) this.#ordered = false;
     if (id >= states.size) return this.#unknown("buffer-id", `Invalid RX buffer_id=${id}`, id);
     if (!states.isPosted(id)) {
       return this.#unknown("buffer-not-posted", `RX buffer_id is not allocated: ${id}`, id);
@@ -284,7 +354,7 @@ export class DqoRxDriver {
       throw this.#fault("packet-length", { packet_len: length, buffer: this.#place.bufferSize });
     }
     const page = states.pages[id]!;
-    const start = this.#pool.offsets[page]! + states.offsets[id]!;
+    const start = states.starts[id]!;
     if (frame.length + length > LONGEST || start + length > view.byteLength) {
       throw this.#fault("frame-too-long", { length: frame.length + length });
     }
