@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import type { VdpaConfigOps } from "../../plugins/vdpa/config_ops.ts";
 import { backendMask, VHOST } from "../../plugins/vdpa/ioctls.ts";
 import { vhost_vdpa_config, vhost_vring_addr } from "../../plugins/vdpa/layout.ts";
+import { VhostError } from "../../plugins/vdpa/vhost.ts";
 import { ACK, BASIC, DRIVER, DRIVER_OK, Face, type FaceOptions, MEMORY } from "./face.ts";
 import { MEMORY_SIZE, MODELLED, SECTION_SIZE } from "./face.ts";
 
@@ -688,3 +689,8 @@ for (const [table, rows] of Object.entries(TABLES)) {
     });
   }
 }
+
+Deno.test("vhost-vdpa, groups (3.2): a device without map operations is refused when it is opened", () => {
+  const open = () => new Face({ ops: ops({ set_map: undefined, dma_map: undefined }) });
+  assertEquals(assertThrows(open, VhostError).code, "EOPNOTSUPP");
+});
