@@ -49,6 +49,7 @@ const ID_MASK = 2 ** (8 * (OFFSET - ID)) - 1;
 
 /** Copies that Linux gathers into one hypercall. `COPY_BATCH_SIZE`. */
 const BATCH = 64;
+const OKAY = GNTST.okay;
 
 /** The receive side of one queue. */
 export class RxBack {
@@ -128,9 +129,10 @@ export class RxBack {
   }
 
   /**
-   * Puts frames of up to a page into posted pages that are static grants, from index `from` on, in one loop.
+   * Puts frames of up to a page into posted pages in one loop, from index `from` on: static grants or, without
+   * any, granted pages.
    *
-   * @returns The index of the first frame that did not fit, or whose page is no static grant.
+   * @returns The index of the first frame that did not fit, or whose page is not of that kind.
    * @throws {RingFault} `rx-request-overrun`.
    */
   deliverBatch(frames: FrameBatch, from: number): number {
@@ -142,7 +144,9 @@ export class RxBack {
         if (this.#posted(1)) continue;
         break;
       }
-      const next = this.#fillStatic(frames, end, Math.min(frames.count, end + posted));
+      const until = Math.min(frames.count, end + posted);
+      const isStatic = this.#statics.size > 0;
+      const next = isStatic ? this.#fillStatic(frames, end, until) : this.#fillGranted(frames, end, until);
       if (next === end) break;
       end = next;
     }
@@ -188,6 +192,36 @@ export class RxBack {
     return i;
   }
 
+  /** The same by grant copies. */
+  #fillGranted(frames: FrameBatch, from: number, end: number): number {
+    const ring = this.ring;
+    const view = ring.memory.view;
+    const grants = this.#grants;
+    const { bytes, offsets, lengths } = frames;
+    const { slots, mask } = ring;
+    let position = ring.reqCons & mask;
+    let i = from;
+    for (; i < end; i++) {
+      const length = lengths[i]!;
+      if (length === 0 || length > PAGE_SIZE) break;
+      const slot = (slots + position * SLOT) | 0;
+      const id = view.getInt32(slot + REQ_ID, true) & ID_MASK;
+      if (grants.copyTo(view.getUint32(slot + REQ_GREF, true), bytes, offsets[i]!, length) !== OKAY) break;
+      // Offset and flags are 0.
+      view.setInt32(slot + ID, id, true);
+      view.setInt32(slot + FLAGS, length << STATUS_SHIFT, true);
+      position = (position + 1) & mask;
+    }
+    const filled = i - from;
+    ring.reqCons = ring.rspProd = (ring.reqCons + filled) >>> 0;
+    this.frames += filled;
+    this.slots += filled;
+    this.copies += filled;
+    this.#batch += filled;
+    for (; this.#batch >= BATCH; this.#batch -= BATCH) this.copyCalls++;
+    return i;
+  }
+
   /**
    * Whether so many requests are posted; if not, asks to be notified of the next one.
    * `xenvif_rx_ring_slots_available`.
@@ -228,7 +262,7 @@ export class RxBack {
         this.copies++;
         if (++this.#batch === BATCH) this.#endBatch();
         const result = grants.beginCopyTo(ref, 0, length);
-        if (result === GNTST.okay) {
+        if (result === OKAY) {
           frame.copyTo(grants.memory, grants.offset, position, length);
         } else {
           // As Linux has it: the raw status of the copy takes the place of the length.

@@ -5,35 +5,21 @@
  */
 import { RingFault } from "../../core/fault.ts";
 import { Frame } from "../../core/frame.ts";
-import { BATCH_SIZE, FrameBatch } from "../../core/frame_batch.ts";
 import { distance32 } from "../../core/index.ts";
 import type { Memory } from "../../core/memory.ts";
 import type { Wire } from "../../core/plugin.ts";
+import { TxBatch } from "./device_tx_batch.ts";
 import type { GrantTable } from "./grant_table.ts";
 import { GNTMAP, GNTST } from "./hypervisor_layout.ts";
-import { NETIF_RSP, netif_tx_request, netif_tx_response, NETTXF, PAGE_SIZE } from "./layout.ts";
+import { NETIF_RSP, netif_tx_response, PAGE_SIZE } from "./layout.ts";
 import type { MulticastFilter } from "./multicast.ts";
 import type { BackRing } from "./shared_ring.ts";
 import type { StaticGrants } from "./static_grants.ts";
 import { ETHERNET_HEADER, MOST_SLOTS, TxPacket } from "./tx_packet.ts";
 
-const GREF = netif_tx_request.offsetOf("gref");
-const OFFSET = netif_tx_request.offsetOf("offset");
-const FLAGS = netif_tx_request.offsetOf("flags");
-const ID = netif_tx_request.offsetOf("id");
-const SIZE = netif_tx_request.offsetOf("size");
 const RSP_ID = netif_tx_response.offsetOf("id");
 const RSP_STATUS = netif_tx_response.offsetOf("status");
-const SLOT = netif_tx_request.size;
-const MORE_DATA = NETTXF.more_data;
-const EXTRA_INFO = NETTXF.extra_info;
 const { OKAY, ERROR, NULL } = NETIF_RSP;
-/** A slot in words of 32 bits: two fields each, the second one in the upper bits. */
-const FLAGS_SHIFT = 8 * (FLAGS - OFFSET);
-const SIZE_SHIFT = 8 * (SIZE - ID);
-const STATUS_SHIFT = 8 * (RSP_STATUS - RSP_ID);
-const LOWER_MASK = 2 ** 16 - 1;
-const SEVERAL_SLOTS = (MORE_DATA | EXTRA_INFO) << FLAGS_SHIFT;
 const MAP_READONLY = GNTMAP.host_map | GNTMAP.readonly;
 
 /** Bytes that Linux copies from the head of a packet, mapping the rest. `XEN_NETBACK_TX_COPY_LEN`. */
@@ -101,7 +87,7 @@ export class TxBack {
   readonly #grants: GrantTable;
   readonly #statics: StaticGrants;
   readonly #settings: TxBackSettings;
-  /** The backend's own pages: one per slot of a packet, or the first alone for a head. */
+  /** The backend's own pages: one per slot of a packet or per packet of a batch, or the first ones for heads. */
   readonly #own: Memory;
   readonly #ownOffset: number;
   /** The packet now being worked on. */
@@ -122,9 +108,8 @@ export class TxBack {
   readonly #waitingExtras: Uint16Array;
   readonly #waitingHandle: Uint32Array;
   #waiting = 0;
-  /** Frames to be passed on in one go, and their ids. */
-  readonly #batch = new FrameBatch();
-  readonly #batchIds = new Int32Array(BATCH_SIZE);
+  /** Packets to be passed on in one go. */
+  readonly #batch: TxBatch;
   #batchFrames = 0;
   #batchCopies = false;
   #batchMaps = false;
@@ -148,13 +133,14 @@ export class TxBack {
     this.#own = own.memory;
     this.#ownOffset = own.offset;
     this.#settings = settings;
+    this.#batch = new TxBatch(ring, settings.linux ? ETHERNET_HEADER : 1);
     this.#waitingId = new Uint16Array(ring.size);
     this.#waitingExtras = new Uint16Array(ring.size);
     this.#waitingHandle = new Uint32Array(ring.size);
   }
 
   /** How many bytes of its own memory a queue needs. */
-  static readonly ownSize: number = MOST_SLOTS * PAGE_SIZE;
+  static readonly ownSize: number = Math.max(MOST_SLOTS, BATCH) * PAGE_SIZE;
 
   /**
    * Hands what the frontend has sent to the wire. Responses are written, not yet published.
@@ -173,10 +159,10 @@ export class TxBack {
       this.#fault("tx-request-overrun", { req_prod: producer, rsp_prod: ring.rspProd, most: ring.size });
     }
     const start = ring.reqCons;
-    let batches = wire.transmitBatch !== undefined && this.#statics.size > 0;
+    let batches = wire.transmitBatch !== undefined;
     while (ring.reqCons !== producer) {
       // A batch of which nothing was taken shows that the wire wants its frames one by one.
-      if (batches) batches = this.#passBatch(producer, wire);
+      if (batches) batches = this.#passBatch(distance32(producer, ring.reqCons), wire);
       if (ring.reqCons === producer) break;
       if (!this.#takePacket(producer, wire)) continue;
       if (!this.#handOver(wire)) break;
@@ -187,59 +173,39 @@ export class TxBack {
   }
 
   /**
-   * Passes packets of one slot each that lie in static grants to the wire in one go. The first slot that is
-   * not so,
-   * or not as it should be, ends the batch: it is read anew and judged on its own.
+   * Passes packets of one slot each to the wire in one go: those that lie in static grants or, without static
+   * grants, those of which the policy copies all.
    *
    * @returns Whether the wire took any, or there were none.
    */
-  #passBatch(producer: number, wire: Wire): boolean {
-    const ring = this.ring;
-    const view = ring.memory.view;
-    const { common, readable } = this.#statics;
+  #passBatch(requests: number, wire: Wire): boolean {
     const batch = this.#batch;
-    const { offsets, lengths } = batch;
-    const shortest = this.#settings.linux ? ETHERNET_HEADER : 1;
-    const ids = this.#batchIds;
-    const { slots, mask } = ring;
-    const refs = readable.length;
-    const most = Math.min(distance32(producer, ring.reqCons), BATCH_SIZE);
-    let position = ring.reqCons & mask;
-    let count = 0;
-    for (; count < most; count++) {
-      const slot = (slots + position * SLOT) | 0;
-      const ref = view.getInt32(slot + GREF, true);
-      const start = view.getInt32(slot + OFFSET, true);
-      const extent = view.getInt32(slot + ID, true);
-      const offset = start & LOWER_MASK;
-      const size = extent >>> SIZE_SHIFT;
-      if ((start & SEVERAL_SLOTS) !== 0 || size < shortest || offset + size > PAGE_SIZE) break;
-      const page = ref >= 0 && ref < refs ? readable[ref]! : -1;
-      if (page < 0) break;
-      offsets[count] = page + offset;
-      lengths[count] = size;
-      ids[count] = extent & LOWER_MASK;
-      position = (position + 1) & mask;
+    const frames = batch.frames;
+    const linux = this.#settings.policy === "linux";
+    const isStatic = this.#statics.size > 0;
+    if (isStatic) {
+      batch.gatherStatic(this.#statics, requests);
+    } else {
+      const most = Math.min(requests, BATCH - this.#batchFrames);
+      batch.gatherCopies(this.#grants, most, linux ? HEAD : PAGE_SIZE, this.#own, this.#ownOffset);
     }
-    if (count === 0) return true;
-    batch.bytes = common.bytes;
-    batch.count = count;
-    const taken = wire.transmitBatch!(batch, this.#number);
-    // What Linux would have mapped and unmapped beside the copy of the head.
-    const beyondHead = this.#settings.policy === "linux" ? 2 : 0;
-    let saved = taken;
-    position = ring.rspProd & mask;
-    for (let i = 0; i < taken; i++) {
-      view.setInt32((slots + position * SLOT + RSP_ID) | 0, ids[i]! | (OKAY << STATUS_SHIFT), true);
-      position = (position + 1) & mask;
-      if (lengths[i]! > HEAD) saved = (saved + beyondHead) | 0;
-    }
-    ring.rspProd = (ring.rspProd + taken) >>> 0;
-    ring.reqCons = (ring.reqCons + taken) >>> 0;
+    if (frames.count === 0) return true;
+    const taken = wire.transmitBatch!(frames, this.#number);
+    batch.answer(taken);
     this.frames += taken;
     this.slots += taken;
-    this.hits += taken;
-    this.saved += saved;
+    if (isStatic) {
+      this.hits += taken;
+      this.saved += taken;
+      // What Linux would have mapped and unmapped beside the copy of the head.
+      if (linux) this.saved += 2 * batch.longer(HEAD, taken);
+    } else if (taken > 0) {
+      // Those that the wire did not take are copied, and counted, when it does.
+      this.copies += taken;
+      this.#batchCopies = true;
+      this.#batchFrames += taken;
+      if (this.#batchFrames === BATCH) this.#endBatch();
+    }
     return taken > 0;
   }
 

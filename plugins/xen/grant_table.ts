@@ -9,7 +9,14 @@
  *
  * @module
  */
-import { type Access, type AddressSpace, NO_REGION, READ, READ_WRITE } from "../../core/address_space.ts";
+import {
+  type Access,
+  type AddressSpace,
+  NO_REGION,
+  READ,
+  READ_WRITE,
+  type Region,
+} from "../../core/address_space.ts";
 import type { Memory } from "../../core/memory.ts";
 import {
   GNTMAP,
@@ -29,6 +36,10 @@ const V1_FRAME = grant_entry_v1.offsetOf("frame");
 const V2_FRAME = grant_entry_v2_full_page.offsetOf("frame");
 const V2_PAGE_OFF = grant_entry_v2_sub_page.offsetOf("page_off");
 const V2_LENGTH = grant_entry_v2_sub_page.offsetOf("length");
+const DOMID_SHIFT = 8 * V1_DOMID;
+const PERMIT_MASK = GTF_type_mask | (0xffff << DOMID_SHIFT);
+const V2_UPPER_FRAME = V2_FRAME + 4;
+const UPPER_HALF = 2 ** 32;
 const V1_SIZE = grant_entry_v1.size;
 const V2_SIZE = grant_entry_v2_full_page.size;
 const STATUS_SIZE = grant_status_v2.size;
@@ -58,7 +69,8 @@ export class GrantTable {
   /** After a `map` that was okay: what to unmap it by. */
   handle = 0;
   readonly #space: AddressSpace;
-  readonly #domid: number;
+  /** Type and domain in the first word of an entry that permits access. */
+  readonly #permit: number;
   readonly #version: number;
   readonly #entries: number;
   /** The table's own memory and where entries and status words start in it. */
@@ -79,6 +91,14 @@ export class GrantTable {
   /** The region in which the last page was found. */
   #region = NO_REGION;
   #generation = -1;
+  /**
+   * Its whole pages, for a look-up without addresses: lower half of the first one's frame number, the upper half
+   * of all, how many there are, and where the first one starts in the region's memory.
+   */
+  #firstFrame = 0;
+  #upperFrame = 0;
+  #frames = 0;
+  #firstPage = 0;
   #windowStart = 0;
   #windowEnd = PAGE_SIZE;
 
@@ -91,7 +111,7 @@ export class GrantTable {
    */
   constructor(site: GrantTableSite, handles: number = 2 * site.entries) {
     this.#space = site.space;
-    this.#domid = site.domid;
+    this.#permit = GTF_TYPE.permit_access | (site.domid << DOMID_SHIFT);
     this.#version = site.version;
     this.#entries = site.entries;
     const size = site.entries * (site.version === 1 ? V1_SIZE : V2_SIZE);
@@ -133,11 +153,11 @@ export class GrantTable {
    * @returns `GNTST_*`.
    */
   map(ref: number, flags: number): number {
-    if ((flags & (GNTMAP.device_map! | GNTMAP.host_map!)) === 0 || ref >= this.#entries) {
+    if ((flags & (GNTMAP.device_map | GNTMAP.host_map)) === 0 || ref >= this.#entries) {
       return GNTST.bad_gntref;
     }
     if (this.#freeCount === 0) return GNTST.no_space;
-    const writable = (flags & GNTMAP.readonly!) === 0;
+    const writable = (flags & GNTMAP.readonly) === 0;
     const place = this.#find(ref, writable, false);
     if (place < 0) return place;
     if (this.#pins[ref]!++ === 0) this.#pinned[ref] = this.#region.addressOf(place);
@@ -202,6 +222,18 @@ export class GrantTable {
     return GNTST.okay;
   }
 
+  /**
+   * Copies to the start of a granted page: `GNTTABOP_copy` with a reference as destination.
+   *
+   * @returns `GNTST_*`.
+   */
+  copyTo(ref: number, bytes: Uint8Array, offset: number, length: number): number {
+    const place = this.#findForCopy(ref, 0, length, true);
+    if (place < 0) return place;
+    this.#region.memory.copyFrom(place, bytes, offset, length);
+    return GNTST.okay;
+  }
+
   // The in-use bits that a copy sets and clears again cannot be seen in between, as nothing else runs: left
   // out.
   #findForCopy(ref: number, offset: number, length: number, writable: boolean): number {
@@ -217,42 +249,63 @@ export class GrantTable {
   /** Where the page of a reference lies in the memory of `#region`, or a negative `GNTST_*`. */
   #find(ref: number, writable: boolean, window: boolean): number {
     const view = this.#table.view;
-    const at = this.#base + ref * (this.#version === 1 ? V1_SIZE : V2_SIZE);
+    const version = this.#version;
+    const at = (this.#base + ref * (version === 1 ? V1_SIZE : V2_SIZE)) | 0;
     // Flags and domain in one read, so that they belong together.
-    const head = view.getUint32(at, true);
-    const flags = head & 0xffff;
-    if ((flags & GTF_type_mask) !== GTF_TYPE.permit_access) return GNTST.general_error;
-    if (head >>> (8 * V1_DOMID) !== this.#domid) return GNTST.general_error;
-    if (writable && (flags & GTF.readonly!) !== 0) return GNTST.general_error;
+    const head = view.getInt32(at, true);
+    if (((head ^ this.#permit) & PERMIT_MASK) !== 0) return GNTST.general_error;
+    if (writable && (head & GTF.readonly) !== 0) return GNTST.general_error;
     let frame: number;
-    if (this.#version === 1) {
-      frame = view.getUint32(at + V1_FRAME, true);
+    let upper = 0;
+    if (version === 1) {
+      frame = view.getInt32(at + V1_FRAME, true);
     } else {
-      frame = view.getUint32(at + V2_FRAME + 4, true) * 4294967296 + view.getUint32(at + V2_FRAME, true);
+      frame = view.getInt32(at + V2_FRAME, true);
+      upper = view.getInt32(at + V2_UPPER_FRAME, true);
       this.#windowStart = 0;
       this.#windowEnd = PAGE_SIZE;
-      if ((flags & GTF.sub_page!) !== 0) {
+      if ((head & GTF.sub_page) !== 0) {
         if (!window) return GNTST.general_error;
         this.#windowStart = view.getUint16(at + V2_PAGE_OFF, true);
         this.#windowEnd = this.#windowStart + view.getUint16(at + V2_LENGTH, true);
       }
     }
-    const address = this.#pins[ref] === 0 ? frame * PAGE_SIZE : this.#pinned[ref]!;
-    return this.#locate(address, writable ? READ_WRITE : READ);
+    const access = writable ? READ_WRITE : READ;
+    if (this.#pins[ref] !== 0) return this.#locate(this.#pinned[ref]!, access);
+    const page = (frame - this.#firstFrame) | 0;
+    if (
+      page >= 0 && page < this.#frames && upper === this.#upperFrame &&
+      this.#generation === this.#space.generation && (this.#region.access & access) === access
+    ) return (this.#firstPage + page * PAGE_SIZE) | 0;
+    return this.#locate(((upper >>> 0) * UPPER_HALF + (frame >>> 0)) * PAGE_SIZE, access);
   }
 
+  /** Where the page at an address lies in the memory of `#region`, or a negative `GNTST_*`. */
   #locate(address: number, access: Access): number {
     if (this.#generation !== this.#space.generation) {
-      this.#region = NO_REGION;
+      this.#remember(NO_REGION);
       this.#generation = this.#space.generation;
     }
     let region = this.#region;
     if (!region.holds(address, PAGE_SIZE) || (region.access & access) !== access) {
       const found = address <= Number.MAX_SAFE_INTEGER ? this.#space.find(address, access) : undefined;
       if (!found?.holds(address, PAGE_SIZE)) return GNTST.bad_page;
-      region = this.#region = found;
+      region = found;
+      this.#remember(found);
     }
     return region.offsetOf(address);
+  }
+
+  #remember(region: Region): void {
+    this.#region = region;
+    const first = Math.ceil(region.start / PAGE_SIZE);
+    const end = Math.floor(region.end / PAGE_SIZE);
+    const upper = Math.floor(first / UPPER_HALF);
+    this.#firstFrame = first | 0;
+    this.#upperFrame = upper | 0;
+    // A region of frames whose upper halves differ is left to look-ups by address.
+    this.#frames = upper === Math.floor(end / UPPER_HALF) ? Math.max(end - first, 0) : 0;
+    this.#firstPage = region.offsetOf(first * PAGE_SIZE);
   }
 
   #mark(ref: number, bits: number): void {

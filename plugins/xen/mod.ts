@@ -32,6 +32,7 @@ export * from "./driver_counters.ts";
 export * from "./device.ts";
 export * from "./device_rx.ts";
 export * from "./device_tx.ts";
+export * from "./device_tx_batch.ts";
 export * from "./driver.ts";
 export * from "./driver_rx.ts";
 export * from "./driver_tx.ts";

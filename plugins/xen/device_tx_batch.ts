@@ -1,0 +1,148 @@
+/**
+ * Packets of a transmit ring that a backend can get at in one piece each, gathered in loops.
+ *
+ * @module
+ */
+import { BATCH_SIZE, FrameBatch } from "../../core/frame_batch.ts";
+import type { Memory } from "../../core/memory.ts";
+import type { GrantTable } from "./grant_table.ts";
+import { GNTST } from "./hypervisor_layout.ts";
+import { NETIF_RSP, netif_tx_request, netif_tx_response, NETTXF, PAGE_SIZE } from "./layout.ts";
+import type { BackRing } from "./shared_ring.ts";
+import type { StaticGrants } from "./static_grants.ts";
+
+const GREF = netif_tx_request.offsetOf("gref");
+const OFFSET = netif_tx_request.offsetOf("offset");
+const FLAGS = netif_tx_request.offsetOf("flags");
+const ID = netif_tx_request.offsetOf("id");
+const SIZE = netif_tx_request.offsetOf("size");
+const RSP_ID = netif_tx_response.offsetOf("id");
+const RSP_STATUS = netif_tx_response.offsetOf("status");
+const SLOT = netif_tx_request.size;
+/** A slot in words of 32 bits: two fields each, the second one in the upper bits. */
+const FLAGS_SHIFT = 8 * (FLAGS - OFFSET);
+const SIZE_SHIFT = 8 * (SIZE - ID);
+const STATUS_SHIFT = 8 * (RSP_STATUS - RSP_ID);
+const LOWER_MASK = 2 ** 16 - 1;
+/** A packet that goes on behind its first slot. */
+const GOES_ON = (NETTXF.more_data | NETTXF.extra_info) << FLAGS_SHIFT;
+const OKAY = NETIF_RSP.OKAY << STATUS_SHIFT;
+
+/**
+ * The packets that the ring holds next, as frames. Every slot is read once and judged; the first packet that is
+ * not plain, or not as it should be, ends the batch: it is read anew and judged on its own. The ring's indices
+ * move with {@linkcode TxBatch.answer} only.
+ */
+export class TxBatch {
+  /** The frames. */
+  readonly frames: FrameBatch = new FrameBatch();
+  readonly #ring: BackRing;
+  /** The shortest packet that is taken. */
+  readonly #shortest: number;
+  readonly #ids = new Int32Array(BATCH_SIZE);
+
+  /**
+   * Gathers from a ring.
+   *
+   * @param ring The ring.
+   * @param shortest Shorter packets are not gathered.
+   */
+  constructor(ring: BackRing, shortest: number) {
+    this.#ring = ring;
+    this.#shortest = shortest;
+  }
+
+  /**
+   * Gathers packets that lie in static grants, all in the same memory.
+   *
+   * @param most How many at most; so many requests there are.
+   */
+  gatherStatic(statics: StaticGrants, most: number): void {
+    const { memory: { view }, mask, slots, reqCons } = this.#ring;
+    const { common, readable } = statics;
+    const { offsets, lengths } = this.frames;
+    const ids = this.#ids;
+    const shortest = this.#shortest;
+    const refs = readable.length;
+    const end = Math.min(most, BATCH_SIZE);
+    let position = reqCons & mask;
+    let count = 0;
+    for (; count < end; count++) {
+      const slot = (slots + position * SLOT) | 0;
+      const ref = view.getInt32(slot + GREF, true);
+      const start = view.getInt32(slot + OFFSET, true);
+      const extent = view.getInt32(slot + ID, true);
+      const offset = start & LOWER_MASK;
+      const size = extent >>> SIZE_SHIFT;
+      if ((start & GOES_ON) !== 0 || size < shortest || offset + size > PAGE_SIZE) break;
+      const page = ref >= 0 && ref < refs ? readable[ref]! : -1;
+      if (page < 0) break;
+      offsets[count] = page + offset;
+      lengths[count] = size;
+      ids[count] = extent & LOWER_MASK;
+      position = (position + 1) & mask;
+    }
+    this.frames.bytes = common.bytes;
+    this.frames.count = count;
+  }
+
+  /**
+   * Gathers packets by grant copies.
+   *
+   * @param grants The frontend's grants.
+   * @param most How many packets at most; so many requests there are.
+   * @param longest Longer packets are not gathered.
+   * @param own Memory for `most` packets of the longest kind.
+   * @param ownOffset Where it starts.
+   */
+  gatherCopies(grants: GrantTable, most: number, longest: number, own: Memory, ownOffset: number): void {
+    const { memory: { view }, mask, slots, reqCons } = this.#ring;
+    const { offsets, lengths } = this.frames;
+    const ids = this.#ids;
+    const shortest = this.#shortest;
+    let position = reqCons & mask;
+    let target = ownOffset;
+    let count = 0;
+    for (; count < most; count++) {
+      const slot = (slots + position * SLOT) | 0;
+      const ref = view.getUint32(slot + GREF, true);
+      const start = view.getInt32(slot + OFFSET, true);
+      const extent = view.getInt32(slot + ID, true);
+      const offset = start & LOWER_MASK;
+      const size = extent >>> SIZE_SHIFT;
+      if ((start & GOES_ON) !== 0 || size < shortest || size > longest) break;
+      if (grants.copyFrom(ref, offset, size, own, target) !== GNTST.okay) break;
+      offsets[count] = target;
+      lengths[count] = size;
+      ids[count] = extent & LOWER_MASK;
+      position = (position + 1) & mask;
+      target = (target + longest) | 0;
+    }
+    this.frames.bytes = own.bytes;
+    this.frames.count = count;
+  }
+
+  /** How many of the first `count` packets are longer than `length`. */
+  longer(length: number, count: number): number {
+    const { lengths } = this.frames;
+    let longer = 0;
+    for (let i = 0; i < count; i++) {
+      if (lengths[i]! > length) longer = (longer + 1) | 0;
+    }
+    return longer;
+  }
+
+  /** Answers the first `count` of the packets: both indices of the ring move behind them. */
+  answer(count: number): void {
+    const ring = this.#ring;
+    const { memory: { view }, mask, slots } = ring;
+    const ids = this.#ids;
+    let position = ring.rspProd & mask;
+    for (let i = 0; i < count; i++) {
+      view.setInt32((slots + position * SLOT + RSP_ID) | 0, ids[i]! | OKAY, true);
+      position = (position + 1) & mask;
+    }
+    ring.rspProd = (ring.rspProd + count) >>> 0;
+    ring.reqCons = (ring.reqCons + count) >>> 0;
+  }
+}
