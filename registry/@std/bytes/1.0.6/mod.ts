@@ -7,14 +7,9 @@
  */
 import * as std from "npm:deno-std@^1.4.0/bytes/mod.js";
 
-/** Joins arrays into a new one. */
-export const concat: (buffers: readonly Uint8Array[]) => Uint8Array<ArrayBuffer> = std.concat;
-
-/** Copies as much as fits and gives the number of bytes copied. */
-export const copy: (src: Uint8Array, dst: Uint8Array, offset?: number) => number = std.copy;
-
-/** Whether two arrays hold the same bytes. */
-export const equals: (a: Uint8Array, b: Uint8Array) => boolean = std.equals;
+export { concat } from "./concat.ts";
+export { copy } from "./copy.ts";
+export { equals } from "./equals.ts";
 
 /** Whether an array begins with another. */
 export const startsWith: (source: Uint8Array, prefix: Uint8Array) => boolean = std.startsWith;
