@@ -43,6 +43,27 @@ for (const mode of ["passthrough", "shadow", "switch@0,1,2,5,17,40,41,100,250,33
   }
 }
 
+Deno.test("vdpa treats odd captures, pcapng and broken ones too, as a loopback does", async () => {
+  const directory = new URL("captures/", fixtures);
+  const names = [...Deno.readDirSync(directory)].map(({ name }) => name).filter((name) =>
+    /\.pcap/.test(name)
+  );
+  let packets = 0;
+  for (const name of names) {
+    const bytes = await Deno.readFile(new URL(name, directory));
+    const expected = await runBytes(bytes);
+    for (const mode of ["passthrough", "shadow", "switch@0,1,2,3"]) {
+      const { result, output, drops } = await runBytes(bytes, { plugin: vdpa, options: { mode } });
+      assert(equal(output, expected.output), `${name} ${mode}`);
+      assertEquals(drops, expected.drops, `${name} ${mode}`);
+      assertEquals(result.packets, expected.result.packets, `${name} ${mode}`);
+      assertEquals(String(result.error), String(expected.result.error), `${name} ${mode}`);
+      packets += result.packets.out;
+    }
+  }
+  assert(names.length > 50 && packets > 200, `${names.length} ${packets}`);
+});
+
 /** A classic capture of random packets. */
 function randomCapture(random: Random, packets: number, longest: number): Uint8Array<ArrayBuffer> {
   const lengths = Array.from(
