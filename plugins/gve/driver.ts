@@ -12,7 +12,6 @@ import { type DriverHalf, type FrameSink, OVERSIZE } from "../../core/plugin.ts"
 import { MICROSOFT_RSS_KEY, ToeplitzKey } from "../../core/toeplitz.ts";
 import { Bringup } from "./driver_bring_up.ts";
 import type { FrameBatch } from "../../core/frame_batch.ts";
-import { DqoTxDriver } from "./dqo/tx_driver.ts";
 import { BouncePool } from "./bounce_pool.ts";
 import { DriverCounters, driverReadings } from "./counters.ts";
 import { isDqo, usesPageLists } from "./formats.ts";
@@ -122,9 +121,9 @@ export class GveDriver implements DriverHalf {
 
   /** Puts linear frames without requests on a transmit ring in one loop, as far as that is possible. */
   transmitBatch(frames: FrameBatch, from: number, _headroom: number): number {
-    const [tx] = this.#up.tx;
-    if (!(tx instanceof DqoTxDriver) || this.#up.tx.length > 1 || this.#settings.mtu > 0) return from;
-    return tx.transmitBatch(frames, from, this.#largest);
+    const { tx } = this.#up;
+    if (tx.length > 1 || this.#settings.mtu > 0) return from;
+    return tx[0]!.transmitBatch(frames, from, this.#largest);
   }
 
   /**

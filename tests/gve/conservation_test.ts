@@ -63,7 +63,7 @@ Deno.test("what is available in the FIFO and what is in flight is its size", () 
     if (random.chance(0.6)) {
       const at = queue.posted;
       if (queue.transmit(packet(random.between(1, random.chance(0.1) ? 20000 : 2000))) === 0) {
-        const pieces = queue.piecesAt(at);
+        const pieces = queue.pieces;
         const bytes = pieces.reduce((sum, value, i) => i % 3 === 0 ? sum : sum + value, 0);
         flying.push({ at, bytes, descriptors: queue.posted - at });
         held += bytes;

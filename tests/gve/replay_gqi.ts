@@ -64,7 +64,7 @@ export function replayGqiTransmit(trace: Trace): void {
       fifo_available: available,
       bytes_required: () => required,
       "iov(offset:len:padding)": () => {
-        const pieces = queue.piecesAt(first);
+        const pieces = queue.pieces;
         return [0, 3, 6, 9].map((at) => pieces.slice(at, at + 3).join(":"));
       },
     }, step);

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { FrameBatch } from "../../../core/frame_batch.ts";
 import { distance32 } from "../../../core/index.ts";
 import { FULL, OVERSIZE, RUNT } from "../../../core/plugin.ts";
 import { GQI_NIC_DESCRIPTORS, GQI_TYPE, IPXE_BUFFER } from "../constants.ts";
@@ -106,6 +107,11 @@ export class IpxeTxDriver {
     counters.txPacketDescriptors++;
     counters.txSegmentDescriptors += count - 1;
     return this.#place.queue;
+  }
+
+  /** Takes no frame: {@linkcode transmit} takes them one by one. */
+  transmitBatch(_frames: FrameBatch, from: number, _longest: number): number {
+    return from;
   }
 
   /** Rings the doorbell if there is something new. */

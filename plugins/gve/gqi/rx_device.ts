@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { READ, WRITE } from "../../../core/address_space.ts";
+import { NO_REGION, READ, WRITE } from "../../../core/address_space.ts";
 import { Frame } from "../../../core/frame.ts";
+import type { FrameBatch } from "../../../core/frame_batch.ts";
 import { distance32 } from "../../../core/index.ts";
 import { GQI_RX_PAD, PAGE } from "../constants.ts";
 import type { DeviceContext, NotifyBlock } from "../device_context.ts";
@@ -14,6 +15,7 @@ import type { PageList } from "../page_list.ts";
 import { swap32 } from "../registers.ts";
 import type { FlowSteering } from "../rss.ts";
 import { writer } from "../space_access.ts";
+import { ListOffsets } from "./list_offsets.ts";
 
 const DESC = gve_rx_desc.size;
 const RSS_HASH = gve_rx_desc.offsetOf("rss_hash");
@@ -22,8 +24,14 @@ const HDR_LEN = gve_rx_desc.offsetOf("hdr_len");
 const LEN = gve_rx_desc.offsetOf("len");
 const FLAGS_SEQ = gve_rx_desc.offsetOf("flags_seq");
 const PKT_CONT = gve_rx_flags_seq.maskOf("pkt_cont");
+/** In the word that holds the length and the flags, behind which there is nothing: where the length is. */
+const LEN_SHIFT = (FLAGS_SEQ - LEN) * 8;
 const SLOT = gve_rx_data_slot.size;
 const LAST_SEQUENCE = 7;
+// Bindings of this module, unlike imported ones, are constants for the engine.
+const PAD = GQI_RX_PAD;
+const PAGE_SIZE = PAGE;
+const PAGE_SHIFT = Math.log2(PAGE);
 
 /** Where a GQI receive queue lies. */
 export interface GqiRxDeviceOptions {
@@ -60,6 +68,7 @@ export class GqiRxDevice {
   readonly #mask: number;
   readonly #writer;
   readonly #pad = new Frame();
+  readonly #listOffsets: ListOffsets | undefined;
   #view!: DataView;
   #ring = 0;
   #slotView!: DataView;
@@ -78,6 +87,7 @@ export class GqiRxDevice {
     this.#mask = options.size - 1;
     this.#writer = writer(context.space);
     this.#pad.push(new Uint8Array(GQI_RX_PAD), 0, GQI_RX_PAD);
+    this.#listOffsets = options.list && new ListOffsets(options.list, WRITE);
     this.#attach();
   }
 
@@ -128,6 +138,77 @@ export class GqiRxDevice {
     return true;
   }
 
+  /**
+   * Puts frames into one slot each in one loop, from index `from` on.
+   *
+   * @returns The index of the first frame that it did not take: {@linkcode deliver} may know more.
+   */
+  deliverBatch(frames: FrameBatch, from: number): number {
+    if (this.stopped) return from;
+    if (this.#writer.refresh()) this.#attach();
+    const { bufferSize, size } = this.#options;
+    const { counters, doorbells } = this.#context;
+    const posted = distance32(swap32(doorbells[this.word]!), this.#used);
+    if (posted > size || posted === 0) return from;
+    const { bytes, offsets, lengths } = frames;
+    const end = Math.min(frames.count, from + posted);
+    const view = this.#view;
+    const ring = this.#ring;
+    const slotView = this.#slotView;
+    const slots = this.#slots;
+    const mask = this.#mask;
+    const listOffsets = this.#listOffsets;
+    let slot = this.#used & mask;
+    // With raw addressing one region; with a page list all its pages, in one memory.
+    const pages = listOffsets?.offsets;
+    const region = pages !== undefined ? NO_REGION : this.#writer.regionAt(
+      slotView.getUint32(slots + slot * SLOT) * 4294967296 + slotView.getUint32(slots + slot * SLOT + 4),
+    );
+    const memory = listOffsets?.memory ?? region.memory;
+    const { high, shift, first, last } = region;
+    const target = memory.view;
+    const limit = (pages?.length ?? 0) * PAGE_SIZE - bufferSize;
+    let sequence = this.#sequence;
+    let sum = 0;
+    let i = from;
+    for (; i < end; i++) {
+      const length = lengths[i]!;
+      const total = (length + PAD) | 0;
+      if (total > bufferSize || length === 0) break;
+      const entry = (slots + slot * SLOT) | 0;
+      const upper = slotView.getInt32(entry);
+      const low = slotView.getInt32((entry + 4) | 0);
+      let to: number;
+      if (pages !== undefined) {
+        const inPage = low & (PAGE_SIZE - 1);
+        if (upper !== 0 || low < 0 || low > limit || inPage + total > PAGE_SIZE) break;
+        to = (pages[low >> PAGE_SHIFT]! + inPage) | 0;
+      } else {
+        to = (low + shift) | 0;
+        if (upper !== high || to < first || total > ((last - to) | 0)) break;
+      }
+      target.setInt16(to, 0);
+      memory.copyFrom((to + PAD) | 0, bytes, offsets[i]!, length);
+      const at = (ring + slot * DESC) | 0;
+      view.setInt32((at + RSS_HASH) | 0, 0);
+      view.setInt32((at + RX_MSS) | 0, 0);
+      view.setInt32((at + HDR_LEN) | 0, 0);
+      view.setInt32((at + LEN) | 0, (total << LEN_SHIFT) | sequence);
+      sequence = sequence === LAST_SEQUENCE ? 1 : (sequence + 1) | 0;
+      slot = (slot + 1) & mask;
+      sum = (sum + length) | 0;
+    }
+    const count = i - from;
+    if (count === 0) return from;
+    this.#used = (this.#used + count) >>> 0;
+    this.#sequence = sequence;
+    this.block.pending = true;
+    counters.rxPackets += count;
+    counters.rxBytes += sum;
+    counters.rxDescriptors += count;
+    return i;
+  }
+
   /** State for a person to look at. */
   inspect(): Record<string, unknown> {
     return {
@@ -148,6 +229,7 @@ export class GqiRxDevice {
     this.#ring = rings.offsetOf(ring);
     this.#slotView = data.memory.view;
     this.#slots = data.offsetOf(slots);
+    this.#listOffsets?.find(space);
   }
 
   /** Copies the frame's `i`-th part into its buffer. */

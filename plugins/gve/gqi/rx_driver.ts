@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { BATCH_SIZE, FrameBatch } from "../../../core/frame_batch.ts";
 import { distance32 } from "../../../core/index.ts";
 import type { FrameSink } from "../../../core/plugin.ts";
 import { GQI_RX_PAD } from "../constants.ts";
@@ -19,8 +20,16 @@ const FLAGS_SEQ = gve_rx_desc.offsetOf("flags_seq");
 const SEQUENCE = gve_rx_flags_seq.maskOf("seq");
 const ERR = gve_rx_flags_seq.maskOf("err");
 const PKT_CONT = gve_rx_flags_seq.maskOf("pkt_cont");
+/** In the word that holds the length and the flags, behind which there is nothing: where the length is. */
+const LEN_SHIFT = (FLAGS_SEQ - LEN) * 8;
+const FLAGS_MASK = (1 << LEN_SHIFT) - 1;
+/** A descriptor whose flags are but its sequence number in these bits is a frame in one buffer. */
+const NOT_PLAIN = SEQUENCE | ERR | PKT_CONT;
 const SLOT = gve_rx_data_slot.size;
 const LAST_SEQUENCE = 7;
+// Bindings of this module, unlike imported ones, are constants for the engine.
+const PAD = GQI_RX_PAD;
+const BATCH = BATCH_SIZE;
 
 /** What a GQI receive queue needs beside its place. */
 export interface GqiRxOptions {
@@ -48,11 +57,15 @@ export class GqiRxDriver {
   readonly #pages: Int32Array;
   /** Per slot: where in the page the posted buffer starts. */
   readonly #offsets: Int32Array;
+  /** Per slot: where in memory that is. */
+  readonly #buffers: Int32Array;
   /** Per slot: the driver's references to the page. */
   readonly #biases: Int32Array;
   /** Per slot (raw addressing): 1 if the other half of the page was free when this one was handed out. */
   readonly #flips: Uint8Array;
   readonly #frame: FrameBuilder;
+  /** Frames in one buffer each, not yet handed over. */
+  readonly #batch = new FrameBatch();
   /** Half a page if the other half can be posted while the stack holds one; else 0. */
   readonly #flip: number;
   /** Slots posted. */
@@ -77,8 +90,10 @@ export class GqiRxDriver {
     this.#mask = place.size - 1;
     this.#name = `rx${place.queue}`;
     this.#frame = new FrameBuilder(context.memory.bytes);
+    this.#batch.bytes = context.memory.bytes;
     this.#pages = new Int32Array(place.size);
     this.#offsets = new Int32Array(place.size);
+    this.#buffers = new Int32Array(place.size);
     this.#biases = new Int32Array(place.size);
     this.#flips = new Uint8Array(place.size);
     const half = options.pool.pageSize / 2;
@@ -91,6 +106,7 @@ export class GqiRxDriver {
         }
       } else {
         this.#pages[slot] = page;
+        this.#buffers[slot] = options.pool.offsets[page]!;
         this.#biases[slot] = options.pool.bias(page);
       }
       this.#writeSlot(slot);
@@ -127,20 +143,27 @@ export class GqiRxDriver {
   receive(sink: FrameSink): number {
     const { memory: { view }, counters, strict } = this.#context;
     const { ring, bufferSize } = this.#place;
+    const batches = sink.batch !== undefined;
     let moved = 0;
     let first = true;
     let dropping = false;
     // A hostile device could go on for ever: one lap per call is as much as was posted.
     while (moved <= this.#mask) {
+      if (batches && first) {
+        const plain = this.#plain(sink, this.#mask + 1 - moved);
+        moved += plain;
+        if (plain > 0) continue;
+      }
       const slot = this.#count & this.#mask;
-      const flags = view.getUint16(ring + slot * DESC + FLAGS_SEQ);
+      const word = view.getInt32(ring + slot * DESC + LEN);
+      const flags = word & FLAGS_MASK;
       if ((flags & SEQUENCE) !== this.#sequence) break;
       if (strict && distance32(this.#fill, this.#count) === 0) {
         throw driverFault(this.#name, "sequence", this.#count, { posted: this.#fill });
       }
-      const length = view.getUint16(ring + slot * DESC + LEN);
+      const length = word >>> LEN_SHIFT;
       const more = (flags & PKT_CONT) !== 0;
-      const pad = first ? GQI_RX_PAD : 0;
+      const pad = first ? PAD : 0;
       if (strict && (length > bufferSize || length <= pad)) {
         throw driverFault(this.#name, "packet-length", this.#count, { length, buffer: bufferSize });
       }
@@ -184,11 +207,80 @@ export class GqiRxDriver {
     return { posted: this.#fill, handled: this.#count, doorbell: this.#rung, sequence: this.#sequence };
   }
 
+  /**
+   * Takes frames in one buffer each, and hands them over; at most `limit`. Whatever else comes, and whatever breaks a
+   * rule, is left to {@linkcode receive}. Buffers are not posted again before that, so what was gathered stays.
+   *
+   * @returns How many.
+   */
+  #plain(sink: FrameSink, limit: number): number {
+    const { memory: { view }, counters, strict, syncs } = this.#context;
+    const { ring, bufferSize, queue } = this.#place;
+    const batch = this.#batch;
+    const { offsets, lengths } = batch;
+    const mask = this.#mask;
+    const buffers = this.#buffers;
+    const copybreak = this.#copybreak;
+    const most = strict ? Math.min(limit, distance32(this.#fill, this.#count)) : limit;
+    let slot = this.#count & mask;
+    let sequence = this.#sequence;
+    let copied = 0;
+    let sum = 0;
+    let waiting = 0;
+    let taken = 0;
+    while (taken < most) {
+      const word = view.getInt32((ring + slot * DESC + LEN) | 0);
+      if ((word & NOT_PLAIN) !== sequence) break;
+      const total = word >>> LEN_SHIFT;
+      if (total <= PAD || total > bufferSize) break;
+      const length = (total - PAD) | 0;
+      const offset = (buffers[slot]! + PAD) | 0;
+      if (length <= copybreak) copied = (copied + 1) | 0;
+      else if (!this.#giveWhole(slot)) break;
+      offsets[waiting] = offset;
+      lengths[waiting] = length;
+      waiting = (waiting + 1) | 0;
+      sum = (sum + length) | 0;
+      sequence = sequence === LAST_SEQUENCE ? 1 : (sequence + 1) | 0;
+      slot = (slot + 1) & mask;
+      taken = (taken + 1) | 0;
+      if (waiting === BATCH) {
+        batch.count = waiting;
+        sink.batch!(queue, batch);
+        waiting = 0;
+      }
+    }
+    if (taken === 0) return 0;
+    if (waiting > 0) {
+      batch.count = waiting;
+      sink.batch!(queue, batch);
+    }
+    this.#sequence = sequence;
+    this.#count = (this.#count + taken) >>> 0;
+    counters.rxCopybreak += copied;
+    counters.rxPackets += taken;
+    counters.rxBytes += sum;
+    if (syncs) counters.rxDmaSyncs += taken;
+    return taken;
+  }
+
+  /** Gives the page of a frame in one buffer to the stack. False if the frame has to be copied. */
+  #giveWhole(slot: number): boolean {
+    const page = this.#pages[slot]!;
+    const free = this.#flip > 0 && this.#pool.counts[page] === this.#biases[slot];
+    if (this.#qpl && !free) return false;
+    this.#give(slot, page);
+    this.#stack.complete();
+    if (this.#qpl) this.#turn(slot);
+    else this.#flips[slot] = free ? 1 : 0;
+    return true;
+  }
+
   /** Takes the data of a buffer into the frame: its page, or a copy if the page cannot be given away. */
   #fragment(slot: number, pad: number, length: number, whole: boolean): void {
     const { memory, counters, syncs, strict } = this.#context;
     const page = this.#pages[slot]!;
-    const start = this.#pool.offsets[page]! + this.#offsets[slot]! + pad;
+    const start = this.#buffers[slot]! + pad;
     if (start + length > memory.size || this.#frame.length + length > LONGEST_FRAME) {
       throw driverFault(this.#name, strict ? "frame-too-long" : "packet-length", this.#count, { length });
     }
@@ -205,7 +297,7 @@ export class GqiRxDriver {
       this.#frame.push(start, length);
     } else if (free && this.#flip > 0) {
       this.#give(slot, page);
-      this.#offsets[slot]! ^= this.#flip;
+      this.#turn(slot);
       this.#frame.push(start, length);
     } else this.#copy(start, length);
   }
@@ -254,7 +346,7 @@ export class GqiRxDriver {
   #refill(handled: number): void {
     const { counters } = this.#context;
     if (this.#qpl) {
-      for (let i = 0; i < handled; i++) this.#writeSlot((this.#fill + i) & this.#mask);
+      // Slots name their pages already, and halves that were given away name the other half.
       this.#fill = (this.#fill + handled) >>> 0;
       counters.rxPosted += handled;
       counters.rxRecycled += handled;
@@ -264,29 +356,52 @@ export class GqiRxDriver {
 
   #refillRaw(): void {
     const { counters } = this.#context;
-    const pool = this.#pool;
-    while (distance32(this.#fill, this.#count) < this.#place.size) {
-      const slot = this.#fill & this.#mask;
-      const page = this.#pages[slot]!;
-      if (this.#flips[slot] === 1) {
-        this.#flips[slot] = 0;
-        this.#offsets[slot]! ^= this.#flip;
-        counters.rxRecycled++;
-      } else if (pool.counts[page] === this.#biases[slot]) counters.rxReused++;
-      else {
-        const fresh = pool.take();
-        if (fresh >= 0) {
-          pool.drop(page, this.#biases[slot]!);
-          counters.rxDiscarded++;
-          counters.rxAllocated++;
-          this.#use(slot, fresh);
-        } else if (pool.counts[page] !== this.#biases[slot]) return;
-        // Else the stack let go of it, as memory was short.
-      }
-      this.#writeSlot(slot);
-      this.#fill = (this.#fill + 1) >>> 0;
-      counters.rxPosted++;
+    const { counts } = this.#pool;
+    const pages = this.#pages;
+    const biases = this.#biases;
+    const flips = this.#flips;
+    const room = this.#place.size - distance32(this.#fill, this.#count);
+    let slot = this.#fill & this.#mask;
+    let recycled = 0;
+    let reused = 0;
+    let posted = 0;
+    for (; posted < room; posted++) {
+      if (flips[slot] === 1) {
+        flips[slot] = 0;
+        this.#turn(slot);
+        recycled = (recycled + 1) | 0;
+      } else if (counts[pages[slot]!] === biases[slot]) reused = (reused + 1) | 0;
+      else if (!this.#replace(slot)) break;
+      slot = (slot + 1) & this.#mask;
     }
+    this.#fill = (this.#fill + posted) >>> 0;
+    counters.rxRecycled += recycled;
+    counters.rxReused += reused;
+    counters.rxPosted += posted;
+  }
+
+  /** Gives a slot another page. False if there is none, and the stack still holds the slot's own. */
+  #replace(slot: number): boolean {
+    const { counters } = this.#context;
+    const pool = this.#pool;
+    const page = this.#pages[slot]!;
+    const fresh = pool.take();
+    // Else the stack let go of it, as memory was short.
+    if (fresh < 0) return pool.counts[page] === this.#biases[slot];
+    pool.drop(page, this.#biases[slot]!);
+    counters.rxDiscarded++;
+    counters.rxAllocated++;
+    this.#use(slot, fresh);
+    this.#writeSlot(slot);
+    return true;
+  }
+
+  /** Moves a slot to the other half of its page. */
+  #turn(slot: number): void {
+    const offset = this.#offsets[slot]! ^ this.#flip;
+    this.#offsets[slot] = offset;
+    this.#buffers[slot] = this.#pool.offsets[this.#pages[slot]!]! + offset;
+    this.#writeSlot(slot);
   }
 
   #attach(slot: number): boolean {
@@ -298,6 +413,7 @@ export class GqiRxDriver {
   #use(slot: number, page: number): void {
     this.#pages[slot] = page;
     this.#offsets[slot] = 0;
+    this.#buffers[slot] = this.#pool.offsets[page]!;
     this.#biases[slot] = this.#pool.bias(page);
     this.#context.counters.rxDmaMaps++;
   }
@@ -305,10 +421,12 @@ export class GqiRxDriver {
   #writeSlot(slot: number): void {
     const { view } = this.#context.memory;
     const at = this.#place.data + slot * SLOT;
-    const base = this.#qpl ? slot * this.#pool.pageSize : this.#pool.addresses[this.#pages[slot]!]!;
-    const address = base + this.#offsets[slot]!;
-    const high = Math.floor(address / 4294967296);
-    view.setUint32(at, high);
-    view.setUint32(at + 4, address - high * 4294967296);
+    const page = this.#pages[slot]!;
+    // A page list has less than 4 GiB.
+    view.setUint32(at, this.#qpl ? 0 : this.#pool.high[page]!);
+    view.setUint32(
+      at + 4,
+      (this.#qpl ? slot * this.#pool.pageSize : this.#pool.low[page]!) + this.#offsets[slot]!,
+    );
   }
 }

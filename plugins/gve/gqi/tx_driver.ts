@@ -3,32 +3,25 @@
  *
  * @module
  */
+import type { FrameBatch } from "../../../core/frame_batch.ts";
 import { distance32 } from "../../../core/index.ts";
 import { FULL, OVERSIZE, RUNT } from "../../../core/plugin.ts";
-import { GQI_FLAG, GQI_HEADER, GQI_NIC_DESCRIPTORS, GQI_PATH_HASH_L4, GQI_TYPE, PAGE } from "../constants.ts";
+import { CACHE_LINE, GQI_HEADER, GQI_NIC_DESCRIPTORS, GQI_TYPE, PAGE } from "../constants.ts";
 import { driverFault } from "../faults.ts";
-import { gve_tx_mtd_desc, gve_tx_pkt_desc, gve_tx_seg_desc } from "../layout_gqi.ts";
+import { gve_tx_pkt_desc } from "../layout_gqi.ts";
 import type { DriverContext, TxQueuePlace } from "../queue_context.ts";
 import { swap32 } from "../registers.ts";
 import { type TransmitRequest, UNMAPPED } from "../transmit_request.ts";
 import type { Fifo } from "./fifo.ts";
+import { writeMetadata, writePacket, writeSegment } from "./tx_descriptors.ts";
 
 const DESC = gve_tx_pkt_desc.size;
 const TYPE_FLAGS = gve_tx_pkt_desc.offsetOf("type_flags");
-const CSUM_OFFSET = gve_tx_pkt_desc.offsetOf("l4_csum_offset");
-const L4_OFFSET = gve_tx_pkt_desc.offsetOf("l4_hdr_offset");
 const DESC_CNT = gve_tx_pkt_desc.offsetOf("desc_cnt");
 const LEN = gve_tx_pkt_desc.offsetOf("len");
 const SEG_LEN = gve_tx_pkt_desc.offsetOf("seg_len");
 const SEG_ADDR = gve_tx_pkt_desc.offsetOf("seg_addr");
-const L3_OFFSET = gve_tx_seg_desc.offsetOf("l3_offset");
-const MSS = gve_tx_seg_desc.offsetOf("mss");
-const PATH_STATE = gve_tx_mtd_desc.offsetOf("path_state");
-const RESERVED0 = gve_tx_mtd_desc.offsetOf("reserved0");
-const PATH_HASH = gve_tx_mtd_desc.offsetOf("path_hash");
-const RESERVED1 = gve_tx_mtd_desc.offsetOf("reserved1");
-const { STD, TSO, SEG, MTD } = GQI_TYPE;
-const { L4CSUM, IPV6 } = GQI_FLAG;
+const { STD, SEG } = GQI_TYPE;
 
 /** Most bytes that the length fields say. */
 const MAX_LENGTH = 0xffff;
@@ -37,6 +30,19 @@ const MAX_DESCRIPTORS = 0xff;
 /** Pieces in the FIFO per packet: padding, header, and payload in one or two. Each is offset, length, padding. */
 const PIECES = 4;
 const PIECE_WORDS = 3 * PIECES;
+/** The first word of a packet descriptor: type and flags above, number of descriptors below. */
+const TYPE_SHIFT = (DESC_CNT - TYPE_FLAGS) * 8;
+/** What it says of packets in one or two segments, for which nothing is asked. */
+const ONE = (STD << TYPE_SHIFT) | 1;
+const TWO = (STD << TYPE_SHIFT) | 2;
+/** In the word that holds both lengths: where that of the packet is. */
+const LEN_SHIFT = (SEG_LEN - LEN) * 8;
+/** Descriptors that a packet without requests may need in the FIFO: header, and payload around its end. */
+const MOST = 3;
+// Bindings of this module, unlike imported ones, are constants for the engine.
+const HEADER = GQI_HEADER;
+const LINE = CACHE_LINE;
+const PAGE_SHIFT = Math.log2(PAGE);
 /** Packets have no bounce buffer unless they lie outside what the device can reach. */
 const NO_BOUNCE = -1;
 
@@ -61,12 +67,14 @@ export class GqiTxDriver {
   readonly #counter: number;
   readonly #reserve: number;
   readonly #mask: number;
-  /** Per descriptor that starts a packet: its pieces in the FIFO; all zero elsewhere. */
-  readonly #pieces: Int32Array;
-  /** Per descriptor that starts a packet: 1. */
-  readonly #starts: Uint8Array;
+  /** Per descriptor that starts a packet: what it holds of the FIFO in bytes, or 1 if there is none; else 0. */
+  readonly #held: Int32Array;
+  /** Pieces in the FIFO of the packet copied last. */
+  readonly #pieces = new Int32Array(PIECE_WORDS);
   /** Per descriptor: bounce buffer of its piece, or NO_BOUNCE. */
   readonly #bounces: Int32Array;
+  /** Whether there ever was one. */
+  #bounced = false;
   /** Descriptors posted. */
   #req = 0;
   /** Descriptors completed. */
@@ -84,8 +92,7 @@ export class GqiTxDriver {
     this.#counter = options.counter;
     this.#reserve = options.reserve;
     this.#mask = place.size - 1;
-    this.#pieces = new Int32Array(options.fifo ? place.size * PIECE_WORDS : 0);
-    this.#starts = new Uint8Array(place.size);
+    this.#held = new Int32Array(place.size);
     this.#bounces = new Int32Array(place.size).fill(NO_BOUNCE);
   }
 
@@ -99,10 +106,12 @@ export class GqiTxDriver {
     return this.#done;
   }
 
-  /** Offset, length and padding of the pieces of the packet that starts at a descriptor, for a person to look at. */
-  piecesAt(index: number): number[] {
-    const at = (index & this.#mask) * PIECE_WORDS;
-    return [...this.#pieces.subarray(at, at + PIECE_WORDS)];
+  /**
+   * Offset, length and padding of the pieces of the packet that was put on the ring last, for a person to look at.
+   * Batches leave none.
+   */
+  get pieces(): number[] {
+    return [...this.#pieces];
   }
 
   /**
@@ -133,14 +142,22 @@ export class GqiTxDriver {
       return posted;
     }
     this.#req = (this.#req + posted) >>> 0;
-    const { counters } = this.#context;
-    if (this.#stopped) {
-      this.#stopped = false;
-      counters.txWakes++;
-    }
-    counters.txPackets++;
-    counters.txBytes += length;
+    this.#sent(1, length);
     return this.#place.queue;
+  }
+
+  /**
+   * Puts frames on the ring in one loop, from index `from` on, as so many packets without requests.
+   *
+   * @param longest Longest frame to take.
+   * @returns The index of the first frame that it did not take: {@linkcode transmit} may know more.
+   */
+  transmitBatch(frames: FrameBatch, from: number, longest: number): number {
+    if (from === frames.count) return from;
+    const most = Math.min(longest, MAX_LENGTH);
+    return this.#fifo === undefined
+      ? this.#pointAtEach(frames, from, most)
+      : this.#copyEach(frames, from, most, this.#fifo);
   }
 
   /** Rings the doorbell if there is something new. */
@@ -187,6 +204,122 @@ export class GqiTxDriver {
     };
   }
 
+  /** Counts packets that are on the ring. */
+  #sent(packets: number, bytes: number): void {
+    const { counters } = this.#context;
+    if (this.#stopped) {
+      this.#stopped = false;
+      counters.txWakes++;
+    }
+    counters.txPackets += packets;
+    counters.txBytes += bytes;
+  }
+
+  /** Raw addressing: as far as frames lie in one region and descriptors are free without another look. */
+  #pointAtEach(frames: FrameBatch, from: number, longest: number): number {
+    const { memory: { view }, mapper, counters } = this.#context;
+    const { bytes, offsets, lengths } = frames;
+    const { first, last, high, shift } = mapper.regionOf(bytes, offsets[from]!, 1);
+    if (high < 0) return from;
+    const mask = this.#mask;
+    const held = this.#held;
+    const { ring, size } = this.#place;
+    const free = size - distance32(this.#req, this.#done) - Math.max(1, this.#reserve) + 1;
+    const end = Math.min(frames.count, from + free);
+    let slot = this.#req & mask;
+    let sum = 0;
+    let i = from;
+    for (; i < end; i++) {
+      const offset = offsets[i]!;
+      const length = lengths[i]!;
+      if (length === 0 || length > longest || offset < first || length > ((last - offset) | 0)) break;
+      held[slot] = 1;
+      const at = (ring + slot * DESC) | 0;
+      view.setInt32((at + TYPE_FLAGS) | 0, ONE);
+      view.setInt32((at + LEN) | 0, (length << LEN_SHIFT) | length);
+      view.setInt32((at + SEG_ADDR) | 0, high);
+      view.setInt32((at + SEG_ADDR + 4) | 0, (offset - shift) | 0);
+      slot = (slot + 1) & mask;
+      sum = (sum + length) | 0;
+    }
+    const count = i - from;
+    if (count <= 0) return from;
+    this.#req = (this.#req + count) >>> 0;
+    this.#sent(count, sum);
+    counters.txPacketDescriptors += count;
+    counters.txDmaMaps += count;
+    return i;
+  }
+
+  /** Page list: as far as no frame goes around the end of the FIFO, and there is room without another look. */
+  #copyEach(frames: FrameBatch, from: number, longest: number, fifo: Fifo): number {
+    const { memory, counters, syncs } = this.#context;
+    const { view } = memory;
+    const { bytes, offsets, lengths, count } = frames;
+    const mask = this.#mask;
+    const held = this.#held;
+    const fifoOffset = this.#fifoOffset;
+    const { ring, size } = this.#place;
+    const fifoSize = fifo.size;
+    let free = size - distance32(this.#req, this.#done) - Math.max(MOST, this.#reserve);
+    let { head, available } = fifo;
+    let slot = this.#req & mask;
+    let segments = 0;
+    let pages = 0;
+    let sum = 0;
+    let i = from;
+    for (; i < count && free >= 0; i++) {
+      const length = lengths[i]!;
+      const header = length < HEADER ? length : HEADER;
+      const payload = (length - header) | 0;
+      const headerSpace = (header + LINE - 1) & -LINE;
+      const space = headerSpace + ((payload + LINE - 1) & -LINE);
+      if (length === 0 || length > longest || space >= fifoSize - head) break;
+      if (available <= headerSpace - header + length) break;
+      const offset = offsets[i]!;
+      const at = (ring + slot * DESC) | 0;
+      held[slot] = space;
+      slot = (slot + 1) & mask;
+      view.setInt32((at + TYPE_FLAGS) | 0, payload > 0 ? TWO : ONE);
+      view.setInt32((at + LEN) | 0, (length << LEN_SHIFT) | header);
+      view.setInt32((at + SEG_ADDR) | 0, 0);
+      view.setInt32((at + SEG_ADDR + 4) | 0, head);
+      memory.copyFrom((fifoOffset + head) | 0, bytes, offset, header);
+      pages = (pages + ((head + header - 1) >> PAGE_SHIFT) - (head >> PAGE_SHIFT) + 1) | 0;
+      if (payload > 0) {
+        const segment = (ring + slot * DESC) | 0;
+        const start = (head + headerSpace) | 0;
+        held[slot] = 0;
+        slot = (slot + 1) & mask;
+        view.setInt8((segment + TYPE_FLAGS) | 0, SEG);
+        view.setInt16((segment + SEG_LEN) | 0, payload);
+        view.setInt32((segment + SEG_ADDR) | 0, 0);
+        view.setInt32((segment + SEG_ADDR + 4) | 0, start);
+        memory.copyFrom((fifoOffset + start) | 0, bytes, (offset + header) | 0, payload);
+        pages = (pages + ((start + payload - 1) >> PAGE_SHIFT) - (start >> PAGE_SHIFT) + 1) | 0;
+        segments = (segments + 1) | 0;
+        free = (free - 1) | 0;
+      }
+      free = (free - 1) | 0;
+      head = (head + space) | 0;
+      available = (available - space) | 0;
+      sum = (sum + length) | 0;
+    }
+    const packets = i - from;
+    if (packets === 0) return from;
+    const spaces = fifo.available - available;
+    fifo.head = head;
+    fifo.available = available;
+    this.#req = (this.#req + packets + segments) >>> 0;
+    this.#sent(packets, sum);
+    counters.txPacketDescriptors += packets;
+    counters.txSegmentDescriptors += segments;
+    counters.txBounceBytes += sum;
+    counters.txPaddingBytes += spaces - sum;
+    if (syncs) counters.txDmaSyncs += pages;
+    return i;
+  }
+
   /** Whether so many descriptors are free, after another look at the event counter if need be. */
   #hasRoom(descriptors: number, bytes: number): boolean {
     if (this.#fits(descriptors, bytes)) return true;
@@ -203,32 +336,33 @@ export class GqiTxDriver {
   #transmitCopy(request: TransmitRequest, fifo: Fifo, header: number, l4: number): number {
     const { length } = request;
     if (!fifo.carries(header, length)) return OVERSIZE;
-    const most = 3 + (request.l4Hash ? 1 : 0);
+    const most = MOST + (request.l4Hash ? 1 : 0);
     if (most > this.#place.size) return OVERSIZE;
     if (!this.#hasRoom(most, fifo.bytesRequired(header, length))) return FULL;
     const { counters, memory, syncs } = this.#context;
     const before = fifo.available;
     const pieces = this.#pieces;
-    const at = (this.#req & this.#mask) * PIECE_WORDS;
-    pieces.fill(0, at, at + PIECE_WORDS);
+    pieces.fill(0);
     const padding = fifo.headerPadding(header);
-    const headerAt = fifo.allocate(padding + header, pieces, at) === 2 ? at + 3 : at;
+    const headerAt = fifo.allocate(padding + header, pieces, 0) === 2 ? 3 : 0;
     const payload = length - header;
-    const payloadPieces = payload > 0 ? fifo.allocate(payload, pieces, at + 6) : 0;
+    const payloadPieces = payload > 0 ? fifo.allocate(payload, pieces, 6) : 0;
     const count = 1 + (request.l4Hash ? 1 : 0) + payloadPieces;
     const headerOffset = pieces[headerAt]!;
     this.#packet(request, count, header, headerOffset, l4);
     request.copyTo(memory, this.#fifoOffset + headerOffset, 0, header);
     for (let i = 0, position = header; i < payloadPieces; i++) {
-      const piece = at + 6 + 3 * i;
+      const piece = 6 + 3 * i;
       const part = pieces[piece + 1]!;
       this.#segment(request, count - payloadPieces + i, part, pieces[piece]!);
       request.copyTo(memory, this.#fifoOffset + pieces[piece]!, position, part);
       position += part;
     }
     counters.txBounceBytes += length;
-    counters.txPaddingBytes += before - fifo.available - length;
-    if (syncs) counters.txDmaSyncs += pagesTouched(pieces, at);
+    const held = before - fifo.available;
+    this.#held[this.#req & this.#mask] = held;
+    counters.txPaddingBytes += held - length;
+    if (syncs) counters.txDmaSyncs += pagesTouched(pieces);
     return count;
   }
 
@@ -254,6 +388,7 @@ export class GqiTxDriver {
       }
       this.#segment(request, at, request.lengths[i]!, address);
     }
+    this.#held[this.#req & this.#mask] = 1;
     this.#context.counters.txDmaMaps += request.pieces;
     return count;
   }
@@ -271,6 +406,7 @@ export class GqiTxDriver {
     const number = bounce.take(length);
     if (number < 0) return -1;
     this.#bounces[(this.#req + descriptor) & this.#mask] = number;
+    this.#bounced = true;
     memory.copyFrom(bounce.offset(number), bytes, offset, length);
     counters.txUnmappedBytes += length;
     return bounce.address(number);
@@ -291,76 +427,51 @@ export class GqiTxDriver {
   /** Writes the packet descriptor and, if there is a hash, the metadata behind it. */
   #packet(request: TransmitRequest, count: number, header: number, address: number, l4: number): void {
     const { memory: { view }, counters } = this.#context;
+    const { ring } = this.#place;
     const slot = this.#req & this.#mask;
-    const at = this.#place.ring + slot * DESC;
-    const tso = request.segmentSize > 0;
-    const offload = tso || request.checksum;
-    this.#starts[slot] = 1;
-    view.setUint8(at + TYPE_FLAGS, tso ? TSO | L4CSUM : offload ? STD | L4CSUM : STD);
-    view.setUint8(at + CSUM_OFFSET, offload ? request.checksumOffset >> 1 : 0);
-    view.setUint8(at + L4_OFFSET, offload ? l4 >> 1 : 0);
-    view.setUint8(at + DESC_CNT, count);
-    view.setUint16(at + LEN, request.length);
-    view.setUint16(at + SEG_LEN, header);
-    setAddress(view, at + SEG_ADDR, address);
+    writePacket(view, ring + slot * DESC, request, count, header, address, l4);
     counters.txPacketDescriptors++;
     if (!request.l4Hash) return;
-    const next = this.#place.ring + ((slot + 1) & this.#mask) * DESC;
-    this.#starts[(slot + 1) & this.#mask] = 0;
-    view.setUint8(next + TYPE_FLAGS, MTD);
-    view.setUint8(next + PATH_STATE, GQI_PATH_HASH_L4);
-    view.setUint16(next + RESERVED0, 0);
-    view.setUint32(next + PATH_HASH, request.hash);
-    setAddress(view, next + RESERVED1, 0);
+    const next = (slot + 1) & this.#mask;
+    this.#held[next] = 0;
+    writeMetadata(view, ring + next * DESC, request.hash);
     counters.txMetadataDescriptors++;
   }
 
-  /** Writes a segment. Without TSO three of its fields keep what the slot held, as with Linux. */
   #segment(request: TransmitRequest, descriptor: number, length: number, address: number): void {
     const { memory: { view }, counters } = this.#context;
     const slot = (this.#req + descriptor) & this.#mask;
-    const at = this.#place.ring + slot * DESC;
-    this.#starts[slot] = 0;
-    if (request.segmentSize > 0) {
-      view.setUint8(at + TYPE_FLAGS, request.segmentV6 ? SEG | IPV6 : SEG);
-      view.setUint8(at + L3_OFFSET, request.networkOffset >> 1);
-      view.setUint16(at + MSS, request.segmentSize);
-    } else view.setUint8(at + TYPE_FLAGS, SEG);
-    view.setUint16(at + SEG_LEN, length);
-    setAddress(view, at + SEG_ADDR, address);
+    this.#held[slot] = 0;
+    writeSegment(view, this.#place.ring + slot * DESC, request, length, address);
     counters.txSegmentDescriptors++;
   }
 
   /** Frees what so many descriptors held. */
   #free(descriptors: number): void {
-    const { counters } = this.#context;
-    const pieces = this.#pieces;
+    const held = this.#held;
+    const mask = this.#mask;
+    let slot = this.#done & mask;
+    let packets = 0;
+    let sum = 0;
     for (let i = 0; i < descriptors; i++) {
-      const slot = (this.#done + i) & this.#mask;
-      this.#releaseBounce(slot);
-      if (this.#starts[slot] === 0) continue;
-      this.#starts[slot] = 0;
-      counters.txPacketCompletions++;
-      const fifo = this.#fifo;
-      if (fifo === undefined) continue;
-      const at = slot * PIECE_WORDS;
-      for (let word = at; word < at + PIECE_WORDS; word += 3) {
-        fifo.available += pieces[word + 1]! + pieces[word + 2]!;
+      const bytes = held[slot]!;
+      if (this.#bounced) this.#releaseBounce(slot);
+      if (bytes > 0) {
+        held[slot] = 0;
+        packets = (packets + 1) | 0;
+        sum = (sum + bytes) | 0;
       }
+      slot = (slot + 1) & mask;
     }
+    this.#context.counters.txPacketCompletions += packets;
+    if (this.#fifo !== undefined) this.#fifo.available += sum;
   }
 }
 
-function setAddress(view: DataView, at: number, address: number): void {
-  const high = Math.floor(address / 4294967296);
-  view.setUint32(at, high);
-  view.setUint32(at + 4, address - high * 4294967296);
-}
-
 /** How many pages the pieces of a packet touch. */
-function pagesTouched(pieces: Int32Array, at: number): number {
+function pagesTouched(pieces: Int32Array): number {
   let pages = 0;
-  for (let word = at; word < at + PIECE_WORDS; word += 3) {
+  for (let word = 0; word < PIECE_WORDS; word += 3) {
     const length = pieces[word + 1]!;
     if (length === 0) continue;
     pages += Math.floor((pieces[word]! + length - 1) / PAGE) - Math.floor(pieces[word]! / PAGE) + 1;
