@@ -97,6 +97,13 @@ for (
     { "queues": "2" },
     { "format": "dqo-qpl" },
     { "format": "gqi-rda" },
+    { "format": "gqi-rda", "hold": "40", "copybreak": "100", "rx-ring": "64", "tx-ring": "256" },
+    { "format": "gqi-rda", "profile": "linux", "rx-buffer": "600", "copybreak": "0" },
+    { "format": "gqi-qpl" },
+    { "format": "gqi-qpl", "hold": "40", "copybreak": "100", "rx-ring": "64", "qpl-pages": "9" },
+    { "format": "gqi-qpl", "page-size": "16384", "rx-buffer": "4096", "copybreak": "0" },
+    { "format": "gqi-qpl", "driver": "ipxe" },
+    { "format": "gqi-rda", "limits": "nic" },
     { "completion-batch": "4" },
     { "header-split": "on" },
   ] as Record<string, string>[]

@@ -70,8 +70,9 @@ function rxPlace(bufferSize: number) {
   return { queue: 0, ring: RING, data: DATA, size: SIZE, doorbell: 0, bufferSize };
 }
 
-/** A GQI transmit queue; its event counter is the test's. */
-export function gqiTx(strict: boolean, fifo: Fifo | undefined = new Fifo(4 * PAGE)) {
+/** A GQI transmit queue with a page list, or with raw addressing; its event counter is the test's. */
+export function gqiTx(strict: boolean, pages: Fifo | null = new Fifo(4 * PAGE)) {
+  const fifo = pages ?? undefined;
   const around = new Surroundings(64 * PAGE, strict);
   const queue = new GqiTxDriver(around.context, { queue: 0, ring: RING, size: SIZE, doorbell: 0 }, {
     fifo,
