@@ -6,6 +6,7 @@
  * @module
  */
 import { array, bytes, nested, type Struct, struct, swapped, u16, u32, u64, u8 } from "../../core/layout.ts";
+import { pci_config_header, pci_msix_cap, pci_msix_entry } from "./pci_layout.ts";
 
 const RING = "virtio 1.4, 2.7; linux/virtio_ring.h";
 const NET = "virtio 1.4, 5.1; linux/virtio_net.h";
@@ -311,7 +312,8 @@ const virtio_pci_cap64: Struct = struct("virtio_pci_cap64", {
     u32("length_hi", "Upper half of length"),
   ],
 });
-const virtio_pci_cfg_cap: Struct = struct("virtio_pci_cfg_cap", {
+/** PCI capability of the window through configuration space. */
+export const virtio_pci_cfg_cap: Struct = struct("virtio_pci_cfg_cap", {
   summary: "Capability that gives access to a BAR through configuration space",
   source: PCI,
   size: 20,
@@ -421,5 +423,8 @@ export const structures: readonly Struct[] = [
   virtio_pci_modern_common_cfg,
   virtio_pci_legacy,
   virtio_notification_data,
+  pci_config_header,
+  pci_msix_cap,
+  pci_msix_entry,
   ...[vring_desc, vring_avail, vring_used_elem, vring_used, virtio_net_hdr].map(swapped),
 ];

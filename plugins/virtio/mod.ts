@@ -3,7 +3,8 @@
  *
  * Structure and data path: `layout.ts` (all structures), `driver_queue.ts` and `device_queue.ts` (the two sides of one
  * ring), `driver.ts` and `device.ts` (the two halves; each with its transmit and its receive side in files of their
- * own), `pci_driver.ts` and `pci_device.ts` (the two sides of the bus).
+ * own), `pci_driver.ts`, `pci_device.ts` and `pci_legacy.ts` (the two sides of the bus, the latter for legacy
+ * registers), with configuration space, its window onto the registers and MSI-X in files of their own.
  *
  * @module
  */
@@ -23,8 +24,9 @@ import {
   netHeaderLength,
 } from "./features.ts";
 import { structures, VIRTQUEUE_MAX_SIZE } from "./layout.ts";
-import { LegacyPciDevice, ModernPciDevice } from "./pci_device.ts";
+import { ModernPciDevice } from "./pci_device.ts";
 import { LegacyPciTransport, ModernPciTransport } from "./pci_driver.ts";
+import { LegacyPciDevice } from "./pci_legacy.ts";
 import type { VirtioTransport } from "./transport.ts";
 
 export { counters } from "./counters.ts";
@@ -43,6 +45,12 @@ export * from "./ring_areas.ts";
 export * from "./transport.ts";
 export { VirtioNetDriver, type VirtioNetDriverOptions } from "./driver.ts";
 export * from "./layout.ts";
+export * from "./pci_layout.ts";
+export { PciConfigSpace, type PciIdentity, type PciWatch } from "./pci_config_space.ts";
+export { ModernPciDevice } from "./pci_device.ts";
+export { LegacyPciTransport, ModernPciTransport } from "./pci_driver.ts";
+export { LegacyPciDevice } from "./pci_legacy.ts";
+export { PciBase } from "./pci_base.ts";
 
 /** Default size of a receive buffer: with mergeable buffers, and without (17 pages hold 65535 bytes and a header). */
 const RX_BUFFER = 2048;

@@ -3,84 +3,65 @@
  *
  * @module
  */
-import { RingFault } from "../../core/fault.ts";
 import type { Registers } from "../../core/plugin.ts";
 import {
+  virtio_net_config,
   virtio_notification_data,
-  virtio_pci_cap,
   virtio_pci_legacy,
   virtio_pci_modern_common_cfg,
-  virtio_pci_notify_cap,
 } from "./layout.ts";
+import { CONFIG_VECTOR, DriverVectors } from "./msix_driver.ts";
+import { fault, findWindows, type PciWindows } from "./pci_discovery.ts";
 import { LEGACY_ALIGN, type RingAddresses } from "./ring_areas.ts";
 import type { VirtioTransport } from "./transport.ts";
 
-/** Generic PCI capability number of a vendor's own capability. */
-const CAP_VENDOR = 9;
-const CAPABILITY_LIST = 0x34;
-const COMMON = 1;
-const NOTIFY = 2;
-const DEVICE = 4;
-const HIGHEST_BAR = 5;
-/** As many capabilities as fit into configuration space: a list that is longer loops. */
-const MOST_CAPABILITIES = 48;
 /** How often a register is read until it shows what it must. */
 const PATIENCE = 1000;
 const HIGH = 2 ** 32;
+/** With a single vector, INTx does as well: 4.1.5.1.2. */
+const FEWEST_VECTORS = 2;
 
-function fault(values: Record<string, number | string>): never {
-  throw new RingFault("driver", "pci", "bring-up", 0, values);
-}
-
-/** Where the windows lie in the register BAR. */
-interface Windows {
-  readonly common: number;
-  readonly device: number;
-  readonly notify: number;
-  readonly multiplier: number;
-}
-
-/** Walks the capability list for the windows; the first of each type counts (4.1.4.2). */
-function findWindows(config: Uint8Array): Windows {
-  const offsets = new Map<number, number>();
-  let multiplier = 0;
-  let at = config[CAPABILITY_LIST]!;
-  for (let left = MOST_CAPABILITIES; at !== 0; left--) {
-    if (left === 0 || at + virtio_pci_cap.size > config.length) fault({ capability: at });
-    const cap = virtio_pci_cap.decode(config, at);
-    const type = cap.cfg_type as number;
-    if (cap.cap_vndr === CAP_VENDOR && (cap.bar as number) <= HIGHEST_BAR && !offsets.has(type)) {
-      offsets.set(type, cap.offset as number);
-      if (type === NOTIFY) {
-        multiplier = virtio_pci_notify_cap.decode(config, at).notify_off_multiplier as number;
+/** Reads `length` bytes of the device configuration, each field at its own width (4.1.3). */
+function readFields(bar: Registers, base: number, length: number): Uint8Array {
+  const view = new DataView(new ArrayBuffer(length));
+  for (const { offset, size, count } of virtio_net_config.fields) {
+    if (typeof count === "number") {
+      for (let at = offset; at < offset + count && at < length; at++) {
+        view.setUint8(at, bar.read(base + at, 1));
       }
+    } else if (offset + size <= length) {
+      const value = bar.read(base + offset, size);
+      if (size === 1) view.setUint8(offset, value);
+      else if (size === 2) view.setUint16(offset, value, true);
+      else view.setUint32(offset, value, true);
     }
-    at = cap.cap_next as number;
   }
-  const window = (type: number) => offsets.get(type) ?? fault({ missing_cfg_type: type });
-  return { common: window(COMMON), device: window(DEVICE), notify: window(NOTIFY), multiplier };
+  return new Uint8Array(view.buffer);
 }
 
 /** The modern interface. */
 export class ModernPciTransport implements VirtioTransport {
   readonly legacy: boolean = false;
   readonly #bar: Registers;
-  readonly #windows: Windows;
+  readonly #windows: PciWindows;
+  readonly #vectors: DriverVectors | undefined;
   readonly #doorbells: number[] = [];
   readonly #withData: () => boolean;
 
   /**
-   * Finds the windows.
+   * Finds the windows, and turns MSI-X on if the device has it.
    *
    * @param config PCI configuration space.
    * @param bar The BAR that the capabilities name.
    * @param withData Whether NOTIFICATION_DATA was negotiated.
    * @throws {RingFault} If a window is missing or the capability list loops.
    */
-  constructor(config: Uint8Array, bar: Registers, withData: () => boolean) {
+  constructor(config: Registers, bar: Registers, withData: () => boolean) {
     this.#bar = bar;
     this.#windows = findWindows(config);
     this.#withData = withData;
+    const { msix } = this.#windows;
+    if (msix && msix.vectors >= FEWEST_VECTORS) this.#vectors = new DriverVectors(config, bar, msix);
   }
 
   #read(name: string): number {
@@ -103,6 +84,13 @@ export class ModernPciTransport implements VirtioTransport {
     for (let left = PATIENCE; this.getStatus() !== 0; left--) {
       if (left === 0) fault({ status: this.getStatus() });
     }
+    if (this.#vectors) this.#map("cfg.msix_config", CONFIG_VECTOR);
+  }
+
+  /** Maps an event to a vector, and hears whether that succeeded. */
+  #map(register: string, vector: number): void {
+    this.#write(register, vector);
+    if (this.#read(register) !== vector) fault({ [register]: vector });
   }
 
   getFeatures(): bigint {
@@ -124,7 +112,7 @@ export class ModernPciTransport implements VirtioTransport {
   readConfig(length: number): Uint8Array {
     for (let left = PATIENCE; left > 0; left--) {
       const generation = this.#read("cfg.config_generation");
-      const config = Uint8Array.from({ length }, (_, i) => this.#bar.read(this.#windows.device + i, 1));
+      const config = readFields(this.#bar, this.#windows.device, length);
       if (this.#read("cfg.config_generation") === generation) return config;
     }
     return fault({ config: "never settles" });
@@ -139,19 +127,19 @@ export class ModernPciTransport implements VirtioTransport {
     this.#write("cfg.queue_select", index);
     this.#write("cfg.queue_size", size);
     if (this.#read("cfg.queue_size") !== size) fault({ queue: index, size });
-    for (
-      const [name, address] of [["desc", areas.desc], ["avail", areas.driver], [
-        "used",
-        areas.device,
-      ]] as const
-    ) {
-      this.#write(`cfg.queue_${name}_lo`, address % HIGH);
-      this.#write(`cfg.queue_${name}_hi`, Math.floor(address / HIGH));
-    }
+    this.#writeAddress("desc", areas.desc);
+    this.#writeAddress("avail", areas.driver);
+    this.#writeAddress("used", areas.device);
+    if (this.#vectors) this.#map("cfg.queue_msix_vector", this.#vectors.of(index));
     this.#doorbells[index] = this.#windows.notify +
       this.#read("cfg.queue_notify_off") * this.#windows.multiplier;
     this.#write("cfg.queue_enable", 1);
     if (this.#read("cfg.queue_enable") !== 1) fault({ queue: index, enable: 0 });
+  }
+
+  #writeAddress(part: string, address: number): void {
+    this.#write(`cfg.queue_${part}_lo`, address % HIGH);
+    this.#write(`cfg.queue_${part}_hi`, Math.floor(address / HIGH));
   }
 
   resetQueue(index: number): void {
@@ -215,7 +203,7 @@ export class LegacyPciTransport implements VirtioTransport {
   }
 
   readConfig(length: number): Uint8Array {
-    return Uint8Array.from({ length }, (_, i) => this.#bar.read(virtio_pci_legacy.size + i, 1));
+    return readFields(this.#bar, virtio_pci_legacy.size, length);
   }
 
   maxQueueSize(index: number): number {

@@ -5,7 +5,7 @@ import { RingPair } from "../../core/ring_pair.ts";
 import { VirtioNetDevice } from "../../plugins/virtio/device.ts";
 import { featureMask } from "../../plugins/virtio/features.ts";
 import virtio from "../../plugins/virtio/mod.ts";
-import { LegacyPciDevice } from "../../plugins/virtio/pci_device.ts";
+import { LegacyPciDevice } from "../../plugins/virtio/pci_legacy.ts";
 import { RawRing } from "./raw_ring.ts";
 
 /** virtio 1.4, 4.1.4.10: offset and width. */

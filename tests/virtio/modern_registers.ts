@@ -45,11 +45,12 @@ export interface Window {
   readonly capLength: number;
 }
 
-/** The windows in the order of the capability list. */
+/** The windows in the order of the capability list; capabilities that are not virtio's own are left out. */
 export function windows(config: Uint8Array): Window[] {
   const view = new DataView(config.buffer);
   const found: Window[] = [];
   for (let at = config[0x34]!; at !== 0; at = config[at + 1]!) {
+    if (config[at] !== 9) continue;
     found.push({
       type: config[at + 3]!,
       bar: config[at + 4]!,

@@ -111,7 +111,7 @@ Deno.test("VQ_PAIRS_SET takes 1 to the pairs there are; frames from the wire use
     maxQueueSize: 8,
   });
   const pci = new ModernPciDevice(device);
-  const registers = new ModernRegisters(pci.config, pci);
+  const registers = new ModernRegisters(pci.config.bytes, pci);
   assert(registers.negotiate(features));
   assertEquals([registers.get("num_queues"), pci.read(registers.device + 8, 2)], [7, 3]);
   const base = host.dma.region.start;
