@@ -123,7 +123,9 @@ export class GqiRxDevice {
       counters.rxNoBuffers++;
       return false;
     }
-    for (let i = 0; i < needed; i++) this.#fill(frame, i);
+    if (needed > 1 || !this.#fillOne(frame, total)) {
+      for (let i = 0; i < needed; i++) this.#fill(frame, i);
+    }
     // The first descriptor becomes valid last, so that the packet appears as a whole.
     for (let i = needed - 1; i >= 0; i--) {
       const length = i < needed - 1 ? bufferSize : total - (needed - 1) * bufferSize;
@@ -161,6 +163,7 @@ export class GqiRxDevice {
     let slot = this.#used & mask;
     // With raw addressing one region; with a page list all its pages, in one memory.
     const pages = listOffsets?.offsets;
+    const ends = listOffsets?.ends;
     const region = pages !== undefined ? NO_REGION : this.#writer.regionAt(
       slotView.getUint32(slots + slot * SLOT) * 4294967296 + slotView.getUint32(slots + slot * SLOT + 4),
     );
@@ -180,9 +183,10 @@ export class GqiRxDevice {
       const low = slotView.getInt32((entry + 4) | 0);
       let to: number;
       if (pages !== undefined) {
-        const inPage = low & (PAGE_SIZE - 1);
-        if (upper !== 0 || low < 0 || low > limit || inPage + total > PAGE_SIZE) break;
-        to = (pages[low >> PAGE_SHIFT]! + inPage) | 0;
+        if (upper !== 0 || low < 0 || low > limit) break;
+        const page = low >> PAGE_SHIFT;
+        to = (pages[page]! + (low & (PAGE_SIZE - 1))) | 0;
+        if (total > ((ends![page]! - to) | 0)) break;
       } else {
         to = (low + shift) | 0;
         if (upper !== high || to < first || total > ((last - to) | 0)) break;
@@ -230,6 +234,36 @@ export class GqiRxDevice {
     this.#slotView = data.memory.view;
     this.#slots = data.offsetOf(slots);
     this.#listOffsets?.find(space);
+  }
+
+  /** Copies a frame into one buffer. False if that does not lie in memory in one piece, or not at all. */
+  #fillOne(frame: Frame, total: number): boolean {
+    const { bufferSize } = this.#options;
+    const listOffsets = this.#listOffsets;
+    const at = this.#slots + (this.#used & this.#mask) * SLOT;
+    const high = this.#slotView.getUint32(at);
+    const low = this.#slotView.getUint32(at + 4);
+    let to: number;
+    let memory;
+    if (listOffsets !== undefined) {
+      to = high === 0 ? listOffsets.at(low, bufferSize) : -1;
+      if (to < 0) return false;
+      memory = listOffsets.memory;
+    } else {
+      const address = high * 4294967296 + low;
+      const region = this.#writer.regionAt(address);
+      if (!region.holds(address, total)) return false;
+      to = region.offsetOf(address);
+      memory = region.memory;
+    }
+    memory.view.setUint16(to, 0);
+    to += PAD;
+    for (let i = 0; i < frame.pieces; i++) {
+      const length = frame.lengths[i]!;
+      memory.copyFrom(to, frame.bytes[i]!, frame.offsets[i]!, length);
+      to += length;
+    }
+    return true;
   }
 
   /** Copies the frame's `i`-th part into its buffer. */

@@ -188,6 +188,7 @@ export class GqiTxDevice implements TxQueueDevice {
     let slot = this.#taken & mask;
     // With raw addressing one region; with a page list all its pages, in one memory.
     const pages = listOffsets?.offsets;
+    const ends = listOffsets?.ends;
     const head = ring + slot * DESC + SEG_ADDR;
     const region = pages !== undefined
       ? NO_REGION
@@ -206,12 +207,10 @@ export class GqiTxDevice implements TxQueueDevice {
       const low = view.getInt32((at + SEG_ADDR + 4) | 0);
       let offset: number;
       if (pages !== undefined) {
-        const inPage = low & (PAGE_SIZE - 1);
         if (upper !== 0 || low < 0 || low >= limit) break;
         const page = low >> PAGE_SHIFT;
-        offset = (pages[page]! + inPage) | 0;
-        const over = inPage + length - PAGE_SIZE;
-        if (over > 0 && (over > PAGE_SIZE || pages[page + 1] !== pages[page]! + PAGE_SIZE)) break;
+        offset = (pages[page]! + (low & (PAGE_SIZE - 1))) | 0;
+        if (length > ((ends![page]! - offset) | 0)) break;
       } else {
         offset = (low + shift) | 0;
         if (upper !== high || offset < first || length > ((last - offset) | 0)) break;
@@ -307,6 +306,12 @@ export class GqiTxDevice implements TxQueueDevice {
     const { list } = this.#options;
     if (list === undefined) {
       if (!this.#reader.gather(frame, address, length)) throw this.#fault("address", { address, length });
+      return;
+    }
+    const listOffsets = this.#listOffsets!;
+    const at = high === 0 ? listOffsets.at(low, length) : -1;
+    if (at >= 0) {
+      frame.push(listOffsets.memory.bytes, at, length);
       return;
     }
     if (address > list.bytes - length) {
