@@ -80,6 +80,10 @@ const args = start
     "run",
     "--quiet",
     "--no-prompt",
+    // Of other commands and backends nothing is looked at. Without a permission to read modules this would fail.
+    "--unstable-lazy-dynamic-imports",
+    // The engine's cache holds what was compiled before it was written: so all of it, not outer functions alone.
+    "--v8-flags=--no-lazy",
     // Deno opens nothing under /dev (/dev/fd/63 of a shell's <(...), /dev/shm) for less than everything.
     ...(rest.some((arg) => /^\/(dev|proc)\//.test(arg)) ? ["--allow-all"] : [
       "--allow-read",
