@@ -27,8 +27,13 @@ import { TransmitRequest, UNMAPPED } from "./transmit_request.ts";
 
 const GQI_MASK = gve_gqi_irq_doorbell.maskOf("mask");
 const GQI_REARM = (gve_gqi_irq_doorbell.maskOf("ack") | gve_gqi_irq_doorbell.maskOf("event")) >>> 0;
+const DQO_ENABLE = gve_dqo_irq_doorbell.maskOf("enable");
+const DQO_INTERVAL_SHIFT = gve_dqo_irq_doorbell.shiftOf("interval_2us");
+/** Linux' intervals between two interrupts, in units of 2 us: 50 and 20 us. */
+const TX_INTERVAL = 25;
+const RX_INTERVAL = 10;
 /** Arms without setting an interval. */
-const DQO_REARM = gve_dqo_irq_doorbell.maskOf("enable") | gve_dqo_irq_doorbell.maskOf("itr_index");
+const DQO_REARM = DQO_ENABLE | gve_dqo_irq_doorbell.maskOf("itr_index");
 /** All of the parser's hash types. */
 const ALL_HASHES = 0x1ff;
 
@@ -83,7 +88,10 @@ export class GveDriver implements DriverHalf {
     this.#largest = this.#up.largestFrame;
     this.#mostPieces = this.#limitOfPieces();
     this.flush();
-    for (let block = 0; block < this.#taken.length; block++) this.#arm(block, this.#dqo ? DQO_REARM : 0);
+    for (let block = 0; block < this.#taken.length; block++) {
+      const interval = block < this.#up.tx.length ? TX_INTERVAL : RX_INTERVAL;
+      this.#arm(block, this.#dqo ? DQO_ENABLE | (interval << DQO_INTERVAL_SHIFT) : 0);
+    }
   }
 
   /** The queue format in use. */

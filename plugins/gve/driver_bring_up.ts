@@ -42,9 +42,9 @@ export class Bringup {
   /** Brings the device up. */
   constructor(bus: Bus, dma: DmaMemory, context: DriverContext, settings: DriverSettings) {
     this.#bus = bus;
-    this.queueCounters = Array.from({ length: settings.queues }, () => new DriverCounters());
-    const contexts = this.queueCounters.map((counters) => ({ ...context, counters }));
     const setup = this.#setup = new DriverSetup(bus, dma, context, settings);
+    this.queueCounters = Array.from({ length: setup.queues }, () => new DriverCounters());
+    const contexts = this.queueCounters.map((counters) => ({ ...context, counters }));
     const pageLists = this.#pageLists = new DriverPageLists(setup, context.counters);
     this.irqDoorbells = setup.irqDoorbells;
     this.tx = createTransmitQueues(setup, pageLists, contexts, settings);
@@ -113,7 +113,7 @@ export class Bringup {
     }
     admin.require(admin.flush(), "destroy_rx_queue");
     this.#pageLists.unregister();
-    admin.execute(OPCODE.REPORT_STATS, layout.report_stats, {});
+    if (this.#setup.statistics !== undefined) admin.execute(OPCODE.REPORT_STATS, layout.report_stats, {});
     const status = admin.execute(
       OPCODE.DECONFIGURE_DEVICE_RESOURCES,
       layout.deconfigure_device_resources,

@@ -22,7 +22,7 @@ import {
 } from "./layout_records.ts";
 import { negotiate, type Negotiated } from "./negotiation.ts";
 import type { DriverContext } from "./queue_context.ts";
-import type { Bus } from "./registers.ts";
+import { type Bus, read32 } from "./registers.ts";
 
 const VERSION = "GVE-ringpipe\n";
 const OS_LINUX = gve_driver_info.field("os_type").values!["LINUX"]!;
@@ -49,6 +49,8 @@ export class DriverSetup {
   readonly txRing: number;
   /** Entries of receive rings. */
   readonly rxRing: number;
+  /** Queues of each direction: as many as are wanted, as far as the device has them. */
+  readonly queues: number;
   /** Bits per second, or 0 if the device did not say. */
   readonly linkSpeed: bigint;
   /** The event counters. */
@@ -77,7 +79,11 @@ export class DriverSetup {
     for (let i = 0; i < VERSION.length; i++) {
       bus.bar0.write(layout.gve_registers.offsetOf("driver_version"), 1, VERSION.charCodeAt(i));
     }
-    this.admin = new AdminQueue(bus.bar0, dma, settings, context.counters);
+    const { bar0 } = bus;
+    const txQueues = read32(bar0, layout.gve_registers.offsetOf("max_tx_queues"));
+    const rxQueues = read32(bar0, layout.gve_registers.offsetOf("max_rx_queues"));
+    this.queues = Math.max(1, Math.min(settings.queues, txQueues, rxQueues));
+    this.admin = new AdminQueue(bar0, dma, settings, context.counters);
     this.admin.attach();
     if (settings.kind === "linux") this.#verify();
     const device = this.device = this.#describe();
@@ -90,10 +96,12 @@ export class DriverSetup {
     this.counterArray = this.allocate(Math.max(device.counters, 1) * gve_event_counter.size, PAGE);
     this.irqDoorbells = this.#configure();
     this.packetTypes = this.dqo && settings.kind === "linux" ? this.#fetchPacketTypes() : new Uint8Array(0);
-    this.statistics = this.#reportStatistics();
-    this.linkSpeed = this.#askLinkSpeed();
+    // iPXE does without these.
+    const linux = settings.kind === "linux";
+    this.statistics = linux ? this.#reportStatistics() : undefined;
+    this.linkSpeed = linux ? this.#askLinkSpeed() : 0n;
     if (settings.mtu > 0) this.#setMtu(settings.mtu);
-    if (settings.queues > 1 && device.features & FEATURE.RSS_CONFIG) this.#configureRss(settings.queues);
+    if (this.queues > 1 && device.features & FEATURE.RSS_CONFIG) this.#configureRss(this.queues);
   }
 
   /** Byte offset of a doorbell, which must lie in BAR2 and belong to nobody else. */
@@ -153,8 +161,7 @@ export class DriverSetup {
 
   /** Gives the device counters and interrupt cells: a block for each queue. Returns the blocks' doorbells. */
   #configure(): number[] {
-    const { queues } = this.#settings;
-    const blocks = 2 * queues;
+    const blocks = 2 * this.queues;
     const cells = this.allocate(blocks * CELL, PAGE);
     const status = this.admin.execute(
       OPCODE.CONFIGURE_DEVICE_RESOURCES,
@@ -199,7 +206,7 @@ export class DriverSetup {
   }
 
   #reportStatistics(): DriverStatistics | undefined {
-    const report = this.allocate(statisticsLength(this.#settings.queues), PAGE);
+    const report = this.allocate(statisticsLength(this.queues), PAGE);
     const status = this.admin.execute(OPCODE.REPORT_STATS, layout.report_stats, {
       stats_report_len: report.size,
       stats_report_addr: report.address,

@@ -55,6 +55,23 @@ Deno.test("D9: a packet starts with STD or TSO, then MTD at most once, then SEG"
   refused("descriptor-type", packet({ desc_cnt: 3, len: 120 }), segment({}), metadata);
 });
 
+Deno.test("D23: what is reserved in metadata is zero; in a plain segment it is what the slot held", () => {
+  const data = { desc_cnt: 3, len: 120 };
+  const metadata = (values: ValuesInput) =>
+    g.gve_tx_mtd_desc.encode({ type_flags: MTD, path_state: 0x10, path_hash: 7, ...values });
+  refused("reserved-bits", packet(data), metadata({ reserved0: 1 }), segment({}));
+  refused("reserved-bits", packet(data), metadata({ reserved1: 1 }), segment({}));
+  refused("reserved-bits", packet(data), metadata({ reserved1: "0x8000000000000000" }), segment({}));
+  const { raw, queue } = transmitting({ format: "gqi-qpl", profile: "linux" });
+  send(raw, queue, [packet(data), metadata({ reserved0: 1 }), segment({ seg_addr: 64 })]);
+  assertEquals(raw.service(), 3);
+  const stale = transmitting({ format: "gqi-qpl" });
+  const held = { l3_offset: 7, reserved: 0xffff, mss: 0x5a8, seg_addr: 64 };
+  send(stale.raw, stale.queue, [packet(data), metadata({}), segment(held)]);
+  assertEquals(stale.raw.service(), 3);
+  assertEquals(stale.raw.frames.map(({ length }) => length), [120]);
+});
+
 Deno.test("D9: desc_cnt is the number of descriptors", () => {
   refused("descriptor-count", packet({ desc_cnt: 0 }));
   refused("descriptor-count", packet({ desc_cnt: 65 }));

@@ -53,11 +53,13 @@ Deno.test("iPXE registers its two lists in every format, and uses them where the
   }
 });
 
-Deno.test("iPXE asks neither for compatibility nor for packet types", () => {
+Deno.test("iPXE asks neither for compatibility, packet types, statistics nor link speed", () => {
   for (const [kind, count] of [["linux", 1], ["ipxe", undefined]] as const) {
     const counters = bringUp({ format: "dqo-rda", driver: kind }).driver.counters();
     assertEquals(counters["admin.commands.verify_driver_compatibility"], count, kind);
     assertEquals(counters["admin.commands.get_ptype_map"], count, kind);
+    assertEquals(counters["admin.commands.report_stats"], count, kind);
+    assertEquals(counters["admin.commands.report_link_speed"], count, kind);
   }
 });
 

@@ -4,6 +4,7 @@
  * @module
  */
 import { NO_REGION, READ, WRITE } from "../../../core/address_space.ts";
+import type { FaultValues } from "../../../core/fault.ts";
 import { Frame } from "../../../core/frame.ts";
 import { BATCH_SIZE, FrameBatch } from "../../../core/frame_batch.ts";
 import { distance32 } from "../../../core/index.ts";
@@ -11,7 +12,7 @@ import type { Wire } from "../../../core/plugin.ts";
 import { GQI_FLAG, GQI_NIC_DESCRIPTORS, GQI_TYPE, GQI_TYPE_MASK, PAGE } from "../constants.ts";
 import type { DeviceContext, NotifyBlock, TxQueueDevice } from "../device_context.ts";
 import { type DeviceFault, deviceFault } from "../faults.ts";
-import { gve_tx_pkt_desc, gve_tx_seg_desc } from "../layout_gqi.ts";
+import { gve_tx_mtd_desc, gve_tx_pkt_desc, gve_tx_seg_desc } from "../layout_gqi.ts";
 import { gve_event_counter } from "../layout_records.ts";
 import type { PageList } from "../page_list.ts";
 import { swap32 } from "../registers.ts";
@@ -27,6 +28,8 @@ const LEN = gve_tx_pkt_desc.offsetOf("len");
 const SEG_LEN = gve_tx_pkt_desc.offsetOf("seg_len");
 const SEG_ADDR = gve_tx_pkt_desc.offsetOf("seg_addr");
 const MSS = gve_tx_seg_desc.offsetOf("mss");
+const RESERVED0 = gve_tx_mtd_desc.offsetOf("reserved0");
+const RESERVED1 = gve_tx_mtd_desc.offsetOf("reserved1");
 const { STD, TSO, SEG, MTD } = GQI_TYPE;
 const { L4CSUM } = GQI_FLAG;
 /** The first word of a packet descriptor: type and flags above, number of descriptors below, offsets between them. */
@@ -286,7 +289,10 @@ export class GqiTxDevice implements TxQueueDevice {
       const at = this.#ring + ((this.#taken + i) & this.#mask) * DESC;
       const typeFlags = view.getUint8(at + TYPE_FLAGS);
       const type = typeFlags & GQI_TYPE_MASK;
-      if (type === MTD && i === 1) continue;
+      if (type === MTD && i === 1) {
+        this.#checkMetadata(at);
+        continue;
+      }
       if (type !== SEG) throw this.#fault("descriptor-type", { type_flags: typeFlags, position: i });
       if (tso && mss === 0) mss = view.getUint16(at + MSS);
       this.#gather(
@@ -297,6 +303,16 @@ export class GqiTxDevice implements TxQueueDevice {
       );
     }
     return mss;
+  }
+
+  /** Metadata carries no data; what is reserved in it is zero. */
+  #checkMetadata(at: number): void {
+    if (!this.#context.strict) return;
+    const reserved0 = this.#view.getUint16(at + RESERVED0);
+    const reserved1 = this.#view.getBigUint64(at + RESERVED1);
+    if (reserved0 !== 0 || reserved1 !== 0n) {
+      throw this.#fault("reserved-bits", { reserved0, reserved1: `0x${reserved1.toString(16)}` });
+    }
   }
 
   /** Adds a segment to the frame: an offset in the page list, or an address. */
@@ -348,7 +364,7 @@ export class GqiTxDevice implements TxQueueDevice {
     return true;
   }
 
-  #fault(code: DeviceFault, values: Record<string, number>): Error {
+  #fault(code: DeviceFault, values: FaultValues): Error {
     this.stopped = true;
     this.#context.counters.faults++;
     return deviceFault(`tx${this.queue}`, code, this.#taken, values);
