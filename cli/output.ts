@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { explain } from "./errors.ts";
+
 const encoder = new TextEncoder();
 
 function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string): void {
@@ -14,9 +16,15 @@ function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string
  * Prints text on standard output.
  *
  * @throws {Deno.errors.BrokenPipe} If its reader went away.
+ * @throws {Error} If it cannot be written.
  */
 export function print(text: string): void {
-  writeAll(Deno.stdout, text);
+  try {
+    writeAll(Deno.stdout, text);
+  } catch (error) {
+    if (error instanceof Deno.errors.BrokenPipe) throw error;
+    throw new Error(`cannot write standard output: ${explain(error)}`);
+  }
 }
 
 /** Prints one line on standard error, behind the program's name. */

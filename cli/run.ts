@@ -12,6 +12,7 @@ import { print, printError } from "./output.ts";
 import { Interrupts, type PipeResult, runPipe } from "./pipe.ts";
 import { chosenBackend, chosenOptions } from "./plugins.ts";
 import { Monitor } from "./progress.ts";
+import { checkStatisticsFile } from "./statistics_file.ts";
 
 function chosenInput(call: Call): string {
   const [operand] = call.operands;
@@ -20,13 +21,6 @@ function chosenInput(call: Call): string {
     throw new UsageError(`there are two inputs: "${operand}" and -r "${flag}"`);
   }
   return operand ?? flag ?? "-";
-}
-
-/** Refuses statistics where packets go or come from. */
-function checkStatisticsFile(file: string | undefined, input: string, output: string): void {
-  if (file !== undefined && (file === output || file === input && input !== "-")) {
-    throw new UsageError(`--stats-out would overwrite the capture: got "${file}"`);
-  }
 }
 
 function settings(plugin: Plugin, options: OptionValues): string {

@@ -14,6 +14,7 @@ import { print, printError, report } from "./output.ts";
 import { Replay } from "./replay.ts";
 import { offeredFeatures, SERVE_OPTIONS, serveOptions } from "./serve_options.ts";
 import { type Pace, ServePort } from "./serve_port.ts";
+import { checkStatisticsFile } from "./statistics_file.ts";
 import { counted } from "./table.ts";
 
 const MULTIPLES: Readonly<Record<string, number>> = { "": 1, k: 1e3, M: 1e6 };
@@ -44,6 +45,7 @@ function check(call: Call): string {
   if (call.text("write") === "-" && Deno.stdout.isTerminal()) {
     throw new UsageError("standard output is a terminal: name an output with -w, or connect a pipe");
   }
+  checkStatisticsFile(call.text("stats-out"), call.text("read"), call.text("write"));
   return path;
 }
 

@@ -1,0 +1,45 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { UsageError } from "../../cli/errors.ts";
+import { checkStatisticsFile } from "../../cli/statistics_file.ts";
+import { inRoot, ringpipe } from "./program.ts";
+
+Deno.test("checkStatisticsFile refuses the input and the output under any spelling", () => {
+  const same = [["a", "a"], ["./a", "a"], ["a", "././a"], ["x//a", "x/a"], ["/a", "//./a"], ["-", "-"]];
+  for (const [file, capture] of same) {
+    assertThrows(() => checkStatisticsFile(file, undefined, capture), UsageError, `got "${file}"`);
+    if (file !== "-") assertThrows(() => checkStatisticsFile(file, capture, "out"), UsageError);
+  }
+  const apart = [["a", "b"], ["a", "/a"], ["x/a", "a"], ["../a", "a"], ["-", "a"], ["a", "-"], ["a.", "a"]];
+  for (const [file, capture] of apart) checkStatisticsFile(file, capture, capture);
+  checkStatisticsFile("-", "-", "out");
+  checkStatisticsFile(undefined, "in", "in");
+  checkStatisticsFile("a", undefined, undefined);
+});
+
+Deno.test("run writes no statistics over a capture that a link leads to, and touches nothing", async () => {
+  const directory = await Deno.makeTempDir();
+  try {
+    const capture = `${directory}/in.pcap`;
+    await Deno.copyFile(inRoot("fixtures/ping.pcap"), capture);
+    const before = await Deno.readFile(capture);
+    await Deno.symlink("in.pcap", `${directory}/link`);
+    await Deno.link(capture, `${directory}/other`);
+    for (const name of ["link", "other", "../" + directory.split("/").at(-1) + "/in.pcap"]) {
+      const file = `${directory}/${name}`;
+      const args = ["run", "-b", "virtio", capture, "-w", `${directory}/out.pcap`, "--stats-out", file];
+      const { status, stderr } = await ringpipe(args);
+      assertEquals([status, stderr], [
+        2,
+        `ringpipe: --stats-out would overwrite the capture: got "${file}"\n`,
+      ]);
+    }
+    assertEquals(await Deno.readFile(capture), before);
+    assertEquals([...Deno.readDirSync(directory)].map(({ name }) => name).sort(), [
+      "in.pcap",
+      "link",
+      "other",
+    ]);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+});
