@@ -14,10 +14,10 @@ import {
 } from "./constants.ts";
 import { DriverCounters } from "./counters.ts";
 import { DriverPageLists } from "./driver_page_lists.ts";
-import { createReceiveQueues, type RxDriver } from "./driver_rx_queues.ts";
+import { ReceiveQueues, type RxDriver } from "./driver_rx_queues.ts";
 import type { DriverSettings } from "./driver_settings.ts";
 import { DriverSetup } from "./driver_setup.ts";
-import { createTransmitQueues, type TxDriver } from "./driver_tx_queues.ts";
+import { TransmitQueues, type TxDriver } from "./driver_tx_queues.ts";
 import { DqoRxDriver } from "./dqo/rx_driver.ts";
 import * as layout from "./layout_admin.ts";
 import type { DriverContext } from "./queue_context.ts";
@@ -47,10 +47,11 @@ export class Bringup {
     const contexts = this.queueCounters.map((counters) => ({ ...context, counters }));
     const pageLists = this.#pageLists = new DriverPageLists(setup, context.counters);
     this.irqDoorbells = setup.irqDoorbells;
-    this.tx = createTransmitQueues(setup, pageLists, contexts, settings);
-    const { queues, buffers } = createReceiveQueues(setup, pageLists, contexts, settings);
-    this.rx = queues;
-    this.largestFrame = largestFrame(setup, buffers, settings.bufferSize);
+    const transmit = new TransmitQueues(setup, pageLists, contexts, settings);
+    const receive = new ReceiveQueues(setup, pageLists, contexts, settings);
+    this.tx = transmit.create();
+    this.rx = receive.create();
+    this.largestFrame = largestFrame(setup, receive.buffers, settings.bufferSize);
   }
 
   /** Queue format. */

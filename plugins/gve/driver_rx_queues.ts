@@ -36,30 +36,16 @@ interface Rings {
   readonly buffers: Allocation | undefined;
 }
 
-/** The queues, and how much they receive. */
-export interface ReceiveQueues {
-  /** One per context. */
-  readonly queues: readonly RxDriver[];
+/** A page list of a receive queue: its number, and the driver's pages in it. */
+interface List {
+  readonly id: number;
+  readonly pages: readonly number[];
+}
+
+/** The receive queues, one per context. */
+export class ReceiveQueues {
   /** Buffers that a queue has posted at some time, whatever happens, as far as its pages go. */
   readonly buffers: number;
-}
-
-/**
- * Creates one queue per context. What pages they need is taken from all memory that is left.
- *
- * @throws {RingFault} If the device refuses, or gives what cannot be.
- * @throws {RangeError} If memory is used up.
- */
-export function createReceiveQueues(
-  setup: DriverSetup,
-  pageLists: DriverPageLists,
-  contexts: readonly DriverContext[],
-  settings: DriverSettings,
-): ReceiveQueues {
-  return new ReceiveQueuesMaker(setup, pageLists, contexts, settings).make();
-}
-
-class ReceiveQueuesMaker {
   readonly #setup: DriverSetup;
   readonly #pageLists: DriverPageLists;
   readonly #contexts: readonly DriverContext[];
@@ -67,9 +53,16 @@ class ReceiveQueuesMaker {
   readonly #rings: readonly Rings[];
   readonly #pool: PagePool;
   readonly #stacks: readonly HoldingStack[];
+  readonly #lists: readonly (List | undefined)[];
   /** Whether buffers are iPXE's: this is known of its GQI queues only. */
   readonly #ipxe: boolean;
 
+  /**
+   * Takes memory for the rings, and for pages all that is left then; registers page lists.
+   *
+   * @throws {RingFault} If the device refuses.
+   * @throws {RangeError} If memory is used up.
+   */
   constructor(
     setup: DriverSetup,
     pageLists: DriverPageLists,
@@ -87,13 +80,18 @@ class ReceiveQueuesMaker {
     const pool = this.#pool = new PagePool(dma, pageSize, Math.floor(dma.free / pageSize));
     const stacks = this.#stacks = contexts.map((_, queue) => new HoldingStack(pool, hold, seed + queue));
     pool.onPressure = () => stacks.forEach((stack) => stack.shrink());
+    this.buffers = this.#posted(Math.floor(dma.free / pageSize / contexts.length));
+    this.#lists = contexts.map((_, queue) => this.#registerList(queue));
   }
 
-  make(): ReceiveQueues {
-    const { admin, dqo, rxRing, dma } = this.#setup;
-    const { pageSize, bufferSize, headerSize } = this.#settings;
-    const free = Math.floor(dma.free / pageSize / this.#contexts.length);
-    const lists = this.#contexts.map((_, queue) => this.#registerList(queue));
+  /**
+   * Creates the queues, and posts buffers.
+   *
+   * @throws {RingFault} If the device refuses, or gives what cannot be.
+   */
+  create(): RxDriver[] {
+    const { admin, dqo, rxRing, pageLists } = this.#setup;
+    const { bufferSize, headerSize } = this.#settings;
     this.#rings.forEach(({ ring, data, resources }, queue) => {
       admin.post(OPCODE.CREATE_RX_QUEUE, layout.create_rx_queue, {
         queue_id: queue,
@@ -102,7 +100,7 @@ class ReceiveQueuesMaker {
         queue_resources_addr: resources.address,
         rx_desc_ring_addr: ring.address,
         rx_data_ring_addr: data.address,
-        queue_page_list_id: this.#setup.pageLists ? lists[queue]!.id : RAW_ADDRESSING,
+        queue_page_list_id: pageLists ? this.#lists[queue]!.id : RAW_ADDRESSING,
         rx_ring_size: rxRing,
         packet_buffer_size: bufferSize,
         rx_buff_ring_size: dqo ? rxRing : 0,
@@ -110,7 +108,7 @@ class ReceiveQueuesMaker {
       });
     });
     admin.require(admin.flush(), "create_rx_queue");
-    const queues = this.#rings.map((rings, queue) => {
+    return this.#rings.map((rings, queue) => {
       const given = gve_queue_resources.decode(this.#setup.get(rings.resources));
       const doorbell = this.#setup.doorbell(Number(given["db_index"]), `rx${queue}`);
       const place = {
@@ -121,11 +119,10 @@ class ReceiveQueuesMaker {
         doorbell,
         bufferSize,
       };
-      const pages = this.#setup.pageLists ? lists[queue]!.pages : undefined;
+      const pages = pageLists ? this.#lists[queue]!.pages : undefined;
       if (dqo) return this.#dqo(place, pages, rings.headers);
       return rings.buffers ? this.#ipxeQueue(place, rings.buffers) : this.#gqi(place, pages);
     });
-    return { queues, buffers: this.#posted(free) };
   }
 
   /** Buffers posted at some time whatever happens, if so many pages were free for each queue. */
@@ -170,8 +167,8 @@ class ReceiveQueuesMaker {
     return Math.min(IPXE_RX_BUFFERS, this.#setup.rxRing);
   }
 
-  /** Registers a queue's pages. iPXE does so in every format. Returns the list's number, and the driver's pages in it. */
-  #registerList(queue: number): { id: number; pages: readonly number[] } | undefined {
+  /** Registers a queue's pages. iPXE does so in every format. */
+  #registerList(queue: number): List | undefined {
     const { kind, pageSize } = this.#settings;
     const { dqo, pageLists, rxRing } = this.#setup;
     if (!pageLists && kind === "linux") return undefined;

@@ -33,58 +33,88 @@ interface List {
   readonly id: number;
 }
 
-/**
- * Creates one queue per context.
- *
- * @throws {RingFault} If the device refuses, or gives what cannot be.
- * @throws {RangeError} If memory is used up.
- */
-export function createTransmitQueues(
-  setup: DriverSetup,
-  pageLists: DriverPageLists,
-  contexts: readonly DriverContext[],
-  settings: DriverSettings,
-): TxDriver[] {
-  const { admin, dqo, txRing } = setup;
-  const lists = contexts.map((_, queue) => registerList(setup, pageLists, settings, queue));
-  const rings = contexts.map((_, queue) => {
-    const size = dqo ? gve_tx_pkt_desc_dqo.size : gve_tx_pkt_desc.size;
-    const ring = setup.allocate(txRing * size, PAGE);
-    const completions = dqo ? setup.allocate(txRing * gve_tx_compl_desc.size, PAGE) : undefined;
-    const resources = setup.allocate(gve_queue_resources.size, CELL);
-    admin.post(OPCODE.CREATE_TX_QUEUE, layout.create_tx_queue, {
-      queue_id: queue,
-      queue_resources_addr: resources.address,
-      tx_ring_addr: ring.address,
-      queue_page_list_id: setup.pageLists ? lists[queue]!.id : RAW_ADDRESSING,
-      ntfy_id: queue,
-      tx_comp_ring_addr: completions?.address ?? 0,
-      tx_ring_size: txRing,
-      tx_comp_ring_size: completions ? txRing : 0,
+/** Memory of a transmit queue. */
+interface Rings {
+  readonly ring: Allocation;
+  readonly completions: Allocation | undefined;
+  readonly resources: Allocation;
+}
+
+/** The transmit queues, one per context. */
+export class TransmitQueues {
+  readonly #setup: DriverSetup;
+  readonly #contexts: readonly DriverContext[];
+  readonly #settings: DriverSettings;
+  readonly #lists: readonly (List | undefined)[];
+  readonly #rings: readonly Rings[];
+
+  /**
+   * Takes memory and registers page lists.
+   *
+   * @throws {RingFault} If the device refuses.
+   * @throws {RangeError} If memory is used up.
+   */
+  constructor(
+    setup: DriverSetup,
+    pageLists: DriverPageLists,
+    contexts: readonly DriverContext[],
+    settings: DriverSettings,
+  ) {
+    this.#setup = setup;
+    this.#contexts = contexts;
+    this.#settings = settings;
+    const { dqo, txRing } = setup;
+    this.#rings = contexts.map(() => ({
+      ring: setup.allocate(txRing * (dqo ? gve_tx_pkt_desc_dqo.size : gve_tx_pkt_desc.size), PAGE),
+      completions: dqo ? setup.allocate(txRing * gve_tx_compl_desc.size, PAGE) : undefined,
+      resources: setup.allocate(gve_queue_resources.size, CELL),
+    }));
+    this.#lists = contexts.map((_, queue) => registerList(setup, pageLists, settings, queue));
+  }
+
+  /**
+   * Creates the queues.
+   *
+   * @throws {RingFault} If the device refuses, or gives what cannot be.
+   */
+  create(): TxDriver[] {
+    const { admin, txRing, pageLists } = this.#setup;
+    this.#rings.forEach(({ ring, completions, resources }, queue) => {
+      admin.post(OPCODE.CREATE_TX_QUEUE, layout.create_tx_queue, {
+        queue_id: queue,
+        queue_resources_addr: resources.address,
+        tx_ring_addr: ring.address,
+        queue_page_list_id: pageLists ? this.#lists[queue]!.id : RAW_ADDRESSING,
+        ntfy_id: queue,
+        tx_comp_ring_addr: completions?.address ?? 0,
+        tx_ring_size: txRing,
+        tx_comp_ring_size: completions ? txRing : 0,
+      });
     });
-    return { ring, completions, resources };
-  });
-  admin.require(admin.flush(), "create_tx_queue");
-  return rings.map(({ ring, completions, resources }, queue) => {
+    admin.require(admin.flush(), "create_tx_queue");
+    return this.#rings.map((rings, queue) => this.#driver(rings, queue));
+  }
+
+  #driver({ ring, completions, resources }: Rings, queue: number): TxDriver {
+    const setup = this.#setup;
     const given = gve_queue_resources.decode(setup.get(resources));
     const doorbell = setup.doorbell(Number(given["db_index"]), `tx${queue}`);
-    const place = { queue, ring: ring.offset, size: txRing, doorbell };
-    const list = lists[queue];
+    const place = { queue, ring: ring.offset, size: setup.txRing, doorbell };
+    const context = this.#contexts[queue]!;
+    const list = this.#lists[queue];
     if (completions !== undefined) {
-      return dqoQueue(contexts[queue]!, place, completions, setup.pageLists ? list : undefined);
+      return dqoQueue(context, place, completions, setup.pageLists ? list : undefined);
     }
     const index = Number(given["counter_index"]);
-    if (index >= setup.device.counters) {
-      throw driverFault(`tx${queue}`, "counter-index", 0, {
-        counter_index: index,
-        counters: setup.device.counters,
-      });
+    const { counters } = setup.device;
+    if (index >= counters) {
+      throw driverFault(`tx${queue}`, "counter-index", 0, { counter_index: index, counters });
     }
     const counter = setup.counterArray.offset + index * gve_event_counter.size;
-    return settings.kind === "ipxe"
-      ? ipxeQueue(contexts[queue]!, place, counter, list!, setup.pageLists)
-      : gqiQueue(contexts[queue]!, place, counter, list);
-  });
+    return this.#settings.kind === "ipxe"
+      ? ipxeQueue(context, place, counter, list!, setup.pageLists)
+      : gqiQueue(context, place, counter, list);
+  }
 }
 
 /** Registers a queue's pages. iPXE does so in every format. */
