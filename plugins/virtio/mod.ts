@@ -82,7 +82,7 @@ const options: readonly OptionSpec[] = [
     default: 1,
     min: 1,
     max: MOST_PAIRS,
-    meaning: "queue pairs; more than one offer MQ, and the hash of its flow says which one a frame takes",
+    meaning: "queue pairs; with several, MQ is offered, and a frame takes the pair that its flow's hash says",
   },
   {
     name: "layout",
