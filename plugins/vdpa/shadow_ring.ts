@@ -121,7 +121,9 @@ export class ShadowRing {
     this.#writable = new Uint32Array(size);
     this.usedTags = new Uint16Array(size);
     this.usedLengths = new Uint32Array(size);
-    memory.bytes.fill(0);
+    // Only the parts themselves: with large pages there is a lot between them.
+    memory.bytes.fill(0, 0, this.#avail + availBytes(size));
+    memory.bytes.fill(0, used, used + usedBytes(size));
   }
 
   /** Chains that the device has, or has given back unseen. */
