@@ -3,10 +3,20 @@ import { FULL } from "../../core/plugin.ts";
 import { BufferStates } from "../../plugins/gve/dqo/buffer_states.ts";
 import { DriverCounters } from "../../plugins/gve/counters.ts";
 import { Fifo } from "../../plugins/gve/gqi/fifo.ts";
-import { DQO_COMPLETION, structures } from "../../plugins/gve/mod.ts";
+import {
+  DQO_COMPLETION,
+  DQO_DTYPE,
+  GQI_TYPE,
+  gve_tx_pkt_desc,
+  gve_tx_pkt_desc_dqo,
+  structures,
+  TransmitRequest,
+} from "../../plugins/gve/mod.ts";
 import { HoldingStack, PagePool } from "../../plugins/gve/pages.ts";
+import { swap32 } from "../../plugins/gve/registers.ts";
 import { Memory } from "../../core/memory.ts";
 import { Random } from "../random.ts";
+import type { Surroundings } from "./replay_context.ts";
 import { dqoRx, dqoTx, gqiRx, gqiTx, packet } from "./raw_device.ts";
 
 Deno.test("tags are free, pending, waiting or timed out: together always the table", () => {
@@ -77,6 +87,69 @@ Deno.test("what is available in the FIFO and what is in flight is its size", () 
     assertEquals(fifo.available + held, fifo.size);
     assertEquals(fifo.head % 64, 0);
     assert(fifo.head < fifo.size);
+  }
+});
+
+Deno.test("a doorbell advances by a packet's descriptors, which hold all of its bytes", () => {
+  const random = new Random(6);
+  const view = (around: Surroundings) => around.memory.view;
+  const request = () => {
+    const what = new TransmitRequest();
+    const tso = random.chance(0.3);
+    const header = 54;
+    what.push(new Uint8Array(20000), 0, header + (tso ? random.between(1, 900) : 0), 0x1000000);
+    for (let i = random.below(4); i > 0; i--) {
+      what.push(what.bytes[0]!, 0, random.between(1, 20000), 0x2000000);
+    }
+    what.l4Hash = random.chance(0.5);
+    what.segmentSize = tso ? 1448 : 0;
+    Object.assign(what, { checksumStart: 34, transportOffset: 34, tcpHeaderLength: 20, networkOffset: 14 });
+    return what;
+  };
+  for (const fifo of [new Fifo(32 * 4096), null]) {
+    const { queue, around, count } = gqiTx(true, fifo);
+    for (let i = 0; i < 500; i++) {
+      const what = request();
+      const first = queue.posted;
+      if (queue.transmit(what) !== 0) continue;
+      queue.flush();
+      const advance = swap32(around.doorbells.at(-1)!) - first;
+      const at = (descriptor: number) => (first + descriptor) % 64 * gve_tx_pkt_desc.size;
+      assertEquals(view(around).getUint8(at(0) + gve_tx_pkt_desc.offsetOf("desc_cnt")), advance);
+      let bytes = 0;
+      for (let k = 0; k < advance; k++) {
+        const type = view(around).getUint8(at(k)) & 0xf0;
+        assertEquals(type === GQI_TYPE.SEG || type === GQI_TYPE.MTD, k > 0);
+        if (type !== GQI_TYPE.MTD) {
+          bytes += view(around).getUint16(at(k) + gve_tx_pkt_desc.offsetOf("seg_len"));
+        }
+      }
+      assertEquals(bytes, what.length);
+      count(queue.posted);
+      queue.clean();
+    }
+    assert(queue.posted > 64 * 4, "the ring went around");
+  }
+  const { queue, around, complete } = dqoTx(true);
+  for (let i = 0, tag = 0; i < 500; i++) {
+    const what = request();
+    const first = queue.tail;
+    if (queue.transmit(what) !== 0) continue;
+    queue.flush();
+    const advance = (around.doorbells.at(-1)! - first) & 63;
+    let bytes = 0;
+    for (let k = 0; k < advance; k++) {
+      const at = (first + k) % 64 * gve_tx_pkt_desc_dqo.size;
+      const values = gve_tx_pkt_desc_dqo.decode(around.memory.bytes.slice(at, at + gve_tx_pkt_desc_dqo.size));
+      if (values["dtype"] !== DQO_DTYPE.PACKET) continue;
+      bytes += Number(values["buf_size"]);
+      tag = Number(values["compl_tag"]);
+      assertEquals(values["end_of_packet"], k === advance - 1 ? 1 : 0);
+    }
+    assertEquals(bytes, what.length);
+    complete(DQO_COMPLETION.DESCRIPTOR, queue.tail);
+    complete(DQO_COMPLETION.PACKET, tag);
+    queue.clean();
   }
 });
 
