@@ -37,6 +37,12 @@ export class BufferWindow {
     this.last = this.first = 0;
   }
 
+  /** Whether `length` bytes at an address, given by its halves, lie in it. */
+  holds(high: number, low: number, length: number): boolean {
+    const offset = (low + this.shift) | 0;
+    return high === this.high && offset >= this.first && length <= this.last - offset;
+  }
+
   /** Moves to where an address lies. False if that is nowhere, or no place that halves of addresses can tell. */
   moveTo(high: number, low: number): boolean {
     const address = (high >>> 0) * 2 ** 32 + (low >>> 0);

@@ -11,7 +11,7 @@ const COMPLETION = gve_tx_compl_desc.size;
 const ID = gve_tx_compl_desc.offsetOf("id");
 const TYPE_SHIFT = gve_tx_compl_desc.shiftOf("type");
 const GENERATION_SHIFT = gve_tx_compl_desc.shiftOf("generation");
-const GENERATION = gve_tx_compl_desc.maskOf("generation");
+const GENERATION = gve_tx_compl_desc.maskOf("generation") | 0;
 const TAG_SHIFT = (gve_tx_compl_desc.offsetOf("completion_tag") - ID) * 8;
 
 const { MISS, PACKET, REINJECTION, DESCRIPTOR } = DQO_COMPLETION;
@@ -90,11 +90,11 @@ export class CompletionWriter {
    */
   packets(entries: Int32Array, from: number, to: number): void {
     const view = this.#view;
-    const ring = this.#ring;
-    const mask = this.#mask;
-    let index = this.#index;
+    const ring = this.#ring | 0;
+    const mask = this.#mask | 0;
+    let index = this.#index | 0;
     let id = this.#queue | (PACKET << TYPE_SHIFT) | (this.#generation << GENERATION_SHIFT);
-    for (let i = from; i < to; i++) {
+    for (let i = from | 0; i < to; i = (i + 1) | 0) {
       view.setInt32((ring + index * COMPLETION + ID) | 0, id | (entries[i]! << TAG_SHIFT), true);
       index = (index + 1) & mask;
       if (index === 0) id ^= GENERATION;

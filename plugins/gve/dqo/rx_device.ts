@@ -5,7 +5,7 @@
  */
 import { READ, WRITE } from "../../../core/address_space.ts";
 import type { Frame } from "../../../core/frame.ts";
-import type { FrameBatch } from "../../../core/frame_batch.ts";
+import { BATCH_SIZE, type FrameBatch } from "../../../core/frame_batch.ts";
 import type { DeviceContext, NotifyBlock } from "../device_context.ts";
 import { type DeviceFault, deviceFault } from "../faults.ts";
 import { gve_rx_compl_desc_dqo, gve_rx_desc_dqo } from "../layout_dqo.ts";
@@ -24,7 +24,7 @@ const COMPLETION = gve_rx_compl_desc_dqo.size;
 const RXDID = gve_rx_compl_desc_dqo.offsetOf("rxdid");
 const TYPE_SHIFT = (gve_rx_compl_desc_dqo.offsetOf("packet_type") - RXDID) * 8;
 const LENGTH = gve_rx_compl_desc_dqo.offsetOf("packet_len");
-const GENERATION = gve_rx_compl_desc_dqo.maskOf("generation");
+const GENERATION = gve_rx_compl_desc_dqo.maskOf("generation") | 0;
 const HEADER_SHIFT = (gve_rx_compl_desc_dqo.offsetOf("header_len") - LENGTH) * 8;
 const SPLIT_HEADER = gve_rx_compl_desc_dqo.maskOf("split_header");
 const STATUS = gve_rx_compl_desc_dqo.offsetOf("descriptor_done");
@@ -111,6 +111,8 @@ export class DqoRxDevice {
   /** What those words will be, by completion. */
   readonly #words: Int32Array;
   #random: number;
+  /** Where the frames of a batch go. */
+  readonly #targets = new Int32Array(BATCH_SIZE);
   /** The buffer taken last. */
   #id = 0;
   #address = 0;
@@ -204,71 +206,109 @@ export class DqoRxDevice {
    * @returns The index of the first frame that it did not take: {@linkcode deliver} may know more.
    */
   deliverBatch(frames: FrameBatch, from: number): number {
-    const { bufferSize, headerSize, batch, outOfOrder } = this.#options;
+    const { headerSize, batch, outOfOrder } = this.#options;
     if (this.stopped || headerSize > 0 || batch > 1 || outOfOrder) return from;
     this.#refresh();
-    const mask = this.#mask;
-    const { counters, doorbells } = this.#context;
-    const tail = doorbells[this.word]!;
-    if (tail > mask) return from;
-    const available = (tail - this.#head) & mask;
-    const { bytes, offsets, lengths } = frames;
-    const end = Math.min(frames.count, from + available);
+    const tail = this.#context.doorbells[this.word]!;
+    if (tail > this.#mask) return from;
+    let next = from;
+    while (next < frames.count) {
+      const window = this.#window;
+      const count = this.#fill(frames, next, tail);
+      if (count > 0) {
+        window.memory.copyEach(this.#targets, frames.bytes, frames.offsets, frames.lengths, next, count);
+        this.#completePlain(frames.lengths, next, count);
+        next += count;
+      }
+      if (next === frames.count || !this.#lookAhead(tail)) break;
+    }
+    return next;
+  }
+
+  /**
+   * Finds places for frames in the present window, from index `from` on, and writes their completions but for the words
+   * that make them valid. Returns for how many.
+   */
+  #fill(frames: FrameBatch, from: number, tail: number): number {
     const buffers = this.#bufferView;
-    const ring = this.#ring;
     const view = this.#view;
-    const completions = this.#completions;
-    const completionMask = this.#completionMask;
+    const ring = this.#ring | 0;
+    const completions = this.#completions | 0;
+    const mask = this.#mask | 0;
+    const completionMask = this.#completionMask | 0;
     const ids = this.#ids;
-    const announced = this.#announced = this.#position + available;
+    const targets = this.#targets;
+    const { lengths } = frames;
     const window = this.#window;
-    let { high, shift, first, last, memory } = window;
-    let head = this.#head;
+    const high = window.high | 0;
+    const shift = window.shift | 0;
+    const first = window.first | 0;
+    const bufferSize = this.#options.bufferSize | 0;
+    const last = (window.last - bufferSize) | 0;
+    const available = (tail - this.#head) & mask;
+    const announced = this.#announced = this.#position + available;
+    const end = Math.min(available, frames.count - from) | 0;
     let position = this.#position;
-    let index = this.#index;
-    let generation = this.#generation;
-    let sum = 0;
-    let i = from;
-    for (; i < end; i++) {
-      const length = lengths[i]!;
+    let head = this.#head | 0;
+    let index = this.#index | 0;
+    let count = 0;
+    for (; count < end; count = (count + 1) | 0) {
+      const length = lengths[(from + count) | 0]!;
       const at = (ring + head * DESC) | 0;
       // Reserved bits are above the id's.
       const id = buffers.getInt32((at + DESC_BUF_ID) | 0, true);
       if (length > bufferSize || length === 0 || (id & BUF_ID_MASK) !== id || position < ids[id]!) break;
-      const low = buffers.getInt32((at + DESC_ADDR) | 0, true);
-      const upper = buffers.getInt32((at + DESC_ADDR + 4) | 0, true);
-      let target = (low + shift) | 0;
-      if (upper !== high || target < first || bufferSize > ((last - target) | 0)) {
-        if (!window.moveTo(upper, low)) break;
-        ({ high, shift, first, last, memory } = window);
-        target = (low + shift) | 0;
-        if (bufferSize > ((last - target) | 0)) break;
-      }
-      memory.copyFrom(target, bytes, offsets[i]!, length);
+      const target = (buffers.getInt32((at + DESC_ADDR) | 0, true) + shift) | 0;
+      if (buffers.getInt32((at + DESC_ADDR + 4) | 0, true) !== high || target < first || target > last) break;
+      targets[count] = target;
+      ids[id] = announced;
       const completion = (completions + index * COMPLETION) | 0;
       view.setInt32((completion + RXDID) | 0, RXDID_VALUE, true);
       view.setInt32((completion + STATUS) | 0, WHOLE, true);
       view.setInt32((completion + BUF_ID) | 0, id, true);
       view.setInt32((completion + HASH) | 0, 0, true);
-      view.setInt32((completion + LENGTH) | 0, length | generation, true);
-      ids[id] = announced;
       index = (index + 1) & completionMask;
-      if (index === 0) generation ^= GENERATION;
       head = (head + 1) & mask;
       position++;
-      sum = (sum + length) | 0;
     }
-    const count = i - from;
-    if (count === 0) return from;
     this.#head = head;
     this.#position = position;
+    return count;
+  }
+
+  /** Makes completions of {@linkcode #fill} valid. */
+  #completePlain(lengths: Int32Array, from: number, count: number): void {
+    const { counters } = this.#context;
+    const view = this.#view;
+    const completions = this.#completions | 0;
+    const mask = this.#completionMask | 0;
+    let index = this.#index | 0;
+    let generation = this.#generation | 0;
+    let sum = 0;
+    for (let i = 0; i < count; i = (i + 1) | 0) {
+      const length = lengths[(from + i) | 0]!;
+      view.setInt32((completions + index * COMPLETION + LENGTH) | 0, length | generation, true);
+      sum = (sum + length) | 0;
+      index = (index + 1) & mask;
+      if (index === 0) generation ^= GENERATION;
+    }
     this.#index = index;
     this.#generation = generation;
     this.block.pending = true;
     counters.rxPackets += count;
     counters.rxBytes += sum;
     counters.rxDescriptors += count;
-    return i;
+  }
+
+  /** Moves the window to where the next buffer lies. Returns whether it is another place than before. */
+  #lookAhead(tail: number): boolean {
+    if (this.#head === tail) return false;
+    const window = this.#window;
+    const at = this.#ring + this.#head * DESC;
+    const low = this.#bufferView.getInt32(at + DESC_ADDR, true);
+    const high = this.#bufferView.getInt32(at + DESC_ADDR + 4, true);
+    return !window.holds(high, low, this.#options.bufferSize) && window.moveTo(high, low) &&
+      window.holds(high, low, this.#options.bufferSize);
   }
 
   /** Makes the completions written so far valid, the first one last: a frame appears as a whole. */

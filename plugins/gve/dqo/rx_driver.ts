@@ -25,7 +25,7 @@ const TYPE = gve_rx_compl_desc_dqo.offsetOf("packet_type");
 const PACKET_TYPE = gve_rx_compl_desc_dqo.maskOf("packet_type");
 const LENGTH = gve_rx_compl_desc_dqo.offsetOf("packet_len");
 const PACKET_LEN = gve_rx_compl_desc_dqo.maskOf("packet_len");
-const GENERATION = gve_rx_compl_desc_dqo.maskOf("generation");
+const GENERATION = gve_rx_compl_desc_dqo.maskOf("generation") | 0;
 const HEADER_SHIFT = (gve_rx_compl_desc_dqo.offsetOf("header_len") - LENGTH) * 8;
 const HEADER_LEN = gve_rx_compl_desc_dqo.maskOf("header_len");
 const RSC = gve_rx_compl_desc_dqo.maskOf("rsc");
@@ -33,6 +33,7 @@ const SPLIT_HEADER = gve_rx_compl_desc_dqo.maskOf("split_header");
 const STATUS = gve_rx_compl_desc_dqo.offsetOf("end_of_packet");
 const END_OF_PACKET = gve_rx_compl_desc_dqo.maskOf("end_of_packet");
 const OVERFLOW = gve_rx_compl_desc_dqo.maskOf("header_buffer_overflow");
+const ENDED = END_OF_PACKET | OVERFLOW;
 const BUF_ID = gve_rx_compl_desc_dqo.offsetOf("buf_id");
 const NONE = -1;
 const RAW_CS = gve_rx_compl_desc_dqo.offsetOf("raw_cs");
@@ -89,6 +90,8 @@ export class DqoRxDriver {
   readonly #name: string;
   readonly #frame: FrameBuilder;
   readonly #batch = new FrameBatch();
+  /** Bytes of the batch. */
+  #bytes = 0;
   /** Per slot of the buffer ring: the state posted there last. */
   readonly #posted: Int32Array;
   /** Whether all buffers so far came back in the order in which they were posted. */
@@ -172,103 +175,165 @@ export class DqoRxDriver {
   }
 
   /**
-   * Takes completions whose frame lies in its one buffer and of which nothing is to be said, in one loop, as long as
-   * buffers come back in the order in which they were posted and the ring is full of them: then a buffer that is free
-   * goes to the next slot at once. It is announced after the frames were handed over, so they stay as they are until
+   * Takes completions whose frame lies in its one buffer and of which nothing is to be said, in loops over many, as long
+   * as buffers come back in the order in which they were posted and the ring is full of them: then buffers that are free
+   * go to the next slots at once. They are announced after the frames were handed over, so these stay as they are until
    * then. Whatever else comes, and whatever breaks a rule, is left to {@linkcode #completion}.
    *
    * @returns How many, at most a batch.
    */
   #receivePlain(sink: FrameSink): number {
-    const { memory: { view }, counters, syncs } = this.#context;
-    const { ring, data, bufferSize } = this.#place;
-    const states = this.#states;
     const mask = this.#mask;
-    const full = (this.#tail - this.#bufferHead) & mask;
     if (
-      !this.#ordered || full !== mask || states.recycledHead !== NONE || this.#frame.pieces > 0 ||
-      this.#dropping
+      !this.#ordered || ((this.#tail - this.#bufferHead) & mask) !== mask || this.#frame.pieces > 0 ||
+      this.#states.recycledHead !== NONE || this.#dropping
     ) return 0;
-    const { starts, lows, highs } = states;
-    const posted = this.#posted;
-    const { offsets, lengths } = this.#batch;
-    const copybreak = this.#copybreak;
+    const batch = this.#batch;
     const most = Math.min(mask, BATCH);
-    const first = this.#tail;
-    let tail = first;
-    let head = this.#bufferHead;
-    let index = this.#completionHead;
-    let generation = this.#generation;
-    let bytes = 0;
-    let copied = 0;
-    let count = 0;
-    let word = 0;
-    for (;;) {
-      const at = (ring + index * COMPLETION) | 0;
-      word = view.getInt32((at + LENGTH) | 0, true);
-      const length = word & PACKET_LEN;
-      if (count === most || (word & ~PACKET_LEN) !== generation || length === 0 || length > bufferSize) break;
-      const id = view.getUint16((at + BUF_ID) | 0, true);
-      if (
-        id !== posted[head] ||
-        (view.getUint8((at + STATUS) | 0) & (END_OF_PACKET | OVERFLOW)) !== END_OF_PACKET ||
-        (view.getUint8((at + ERROR) | 0) & RX_ERROR) !== 0
-      ) break;
-      let again = true;
-      offsets[count] = starts[id]!;
-      if (length <= copybreak) copied = (copied + 1) | 0;
-      else {
-        if (states.copyOnDemand) break;
-        again = this.#giveAway(id);
-      }
-      lengths[count] = length;
-      count = (count + 1) | 0;
-      bytes = (bytes + length) | 0;
-      index = (index + 1) & mask;
-      if (index === 0) generation ^= GENERATION;
-      head = (head + 1) & mask;
-      if (again === false) continue;
-      const slot = (data + tail * DESC) | 0;
-      view.setInt32((slot + DESC_BUF_ID) | 0, id, true);
-      view.setInt32((slot + DESC_ADDR) | 0, lows[id]!, true);
-      view.setInt32((slot + DESC_ADDR + 4) | 0, highs[id]!, true);
-      posted[tail] = id;
-      tail = (tail + 1) & mask;
-    }
+    const longest = this.#gather(most);
+    const copied = longest > this.#copybreak ? this.#giveAway() : batch.count;
+    const { count } = batch;
     if (count === 0) return 0;
-    let reposted = (tail - first) & mask;
-    if ((word & GENERATION) === generation && (count < most || most === mask)) {
-      // For what comes now, these buffers must not be posted yet.
-      for (let i = 0; i < reposted; i++) states.recycle(posted[(first + i) & mask]!);
-      tail = first;
-      reposted = 0;
-    }
-    this.#tail = tail;
-    this.#bufferHead = head;
-    this.#completionHead = index;
-    this.#generation = generation;
-    this.#freeSlots += count - reposted;
+    const { counters, syncs } = this.#context;
     counters.rxPackets += count;
-    counters.rxBytes += bytes;
+    counters.rxBytes += this.#bytes;
     counters.rxCopybreak += copied;
-    counters.rxRecycled += reposted;
-    counters.rxPosted += reposted;
     if (syncs) counters.rxDmaSyncs += count;
-    this.#handOver(sink, count);
-    for (let at = (first | (POST_STEP - 1)) + 1; at <= first + reposted; at += POST_STEP) {
+    const first = this.#bufferHead;
+    const before = this.#tail;
+    this.#bufferHead = (first + count) & mask;
+    this.#freeSlots += count;
+    this.#completionHead += count;
+    if (this.#completionHead > mask) {
+      this.#completionHead -= mask + 1;
+      this.#generation ^= GENERATION;
+    }
+    // If something else comes now, the buffers must not be posted yet.
+    if ((count < most || most === mask) && this.#pending) this.#recycle(first, count);
+    else this.#repost(first, count);
+    batch.bytes = this.#context.memory.bytes;
+    sink.batch!(this.#place.queue, batch);
+    const reposted = (this.#tail - before) & mask;
+    for (let at = (before | (POST_STEP - 1)) + 1; at <= before + reposted; at += POST_STEP) {
       this.#ring(at & mask);
     }
     return count;
   }
 
-  /** Gives a frame's one buffer away. Returns whether it can be posted again at once. */
-  #giveAway(id: number): boolean {
+  /** Whether there is a completion. */
+  get #pending(): boolean {
+    const at = this.#place.ring + this.#completionHead * COMPLETION + LENGTH;
+    return (this.#context.memory.view.getInt32(at, true) & GENERATION) === this.#generation;
+  }
+
+  /** Gathers the frames of plain completions, at most so many. Returns the length of the longest. */
+  #gather(most: number): number {
+    const { view } = this.#context.memory;
+    const ring = this.#place.ring | 0;
+    const bufferSize = this.#place.bufferSize | 0;
+    const mask = this.#mask | 0;
+    const { starts } = this.#states;
+    const posted = this.#posted;
+    const batch = this.#batch;
+    const { offsets, lengths } = batch;
+    let head = this.#bufferHead | 0;
+    let index = this.#completionHead | 0;
+    let generation = this.#generation | 0;
+    let longest = 0;
+    let bytes = 0;
+    let count = 0;
+    for (; count < most; count = (count + 1) | 0) {
+      const at = (ring + index * COMPLETION) | 0;
+      const word = view.getInt32((at + LENGTH) | 0, true);
+      const length = word & PACKET_LEN;
+      if ((word & ~PACKET_LEN) !== generation || length === 0 || length > bufferSize) break;
+      const id = view.getUint16((at + BUF_ID) | 0, true);
+      if (id !== posted[head] || (view.getUint8((at + STATUS) | 0) & ENDED) !== END_OF_PACKET) break;
+      if ((view.getUint8((at + ERROR) | 0) & RX_ERROR) !== 0) break;
+      offsets[count] = starts[id]!;
+      lengths[count] = length;
+      if (length > longest) longest = length;
+      bytes = (bytes + length) | 0;
+      head = (head + 1) & mask;
+      index = (index + 1) & mask;
+      if (index === 0) generation ^= GENERATION;
+    }
+    batch.count = count;
+    this.#bytes = bytes;
+    return longest;
+  }
+
+  /**
+   * Gives the buffers of frames that are not to be copied away. Those that cannot be posted again at once are noted by
+   * the complement of their state. Ends the batch at a frame that can be neither copied nor given away.
+   *
+   * @returns How many frames are to be copied.
+   */
+  #giveAway(): number {
     const states = this.#states;
-    this.#stack.fragment(states.pages[id]!);
-    const again = states.moveOn(id);
-    if (!again) states.markUsed(id);
-    this.#stack.complete();
-    return again;
+    const posted = this.#posted;
+    const batch = this.#batch;
+    const { lengths, count } = batch;
+    const copybreak = this.#copybreak;
+    const mask = this.#mask;
+    const head = this.#bufferHead;
+    let copied = 0;
+    for (let i = 0; i < count; i++) {
+      if (lengths[i]! <= copybreak) {
+        copied++;
+        continue;
+      }
+      if (states.copyOnDemand) {
+        for (let k = i; k < count; k++) this.#bytes -= lengths[k]!;
+        batch.count = i;
+        break;
+      }
+      const slot = (head + i) & mask;
+      const id = posted[slot]!;
+      const page = states.pages[id]!;
+      if (!states.moveOn(id)) {
+        states.markUsed(id);
+        posted[slot] = ~id;
+      }
+      this.#stack.pass(page);
+    }
+    return copied;
+  }
+
+  /** Posts the buffers again that came from these slots, as far as they are free. */
+  #repost(from: number, count: number): void {
+    const { memory: { view }, counters } = this.#context;
+    const data = this.#place.data | 0;
+    const mask = this.#mask | 0;
+    const { lows, highs } = this.#states;
+    const posted = this.#posted;
+    const before = this.#tail;
+    let head = from | 0;
+    let tail = before | 0;
+    for (let i = 0; i < count; i = (i + 1) | 0) {
+      const id = posted[head]!;
+      head = (head + 1) & mask;
+      if (id < 0) continue;
+      const at = (data + tail * DESC) | 0;
+      view.setInt32((at + DESC_BUF_ID) | 0, id, true);
+      view.setInt32((at + DESC_ADDR) | 0, lows[id]!, true);
+      view.setInt32((at + DESC_ADDR + 4) | 0, highs[id]!, true);
+      posted[tail] = id;
+      tail = (tail + 1) & mask;
+    }
+    const reposted = (tail - before) & mask;
+    this.#tail = tail;
+    this.#freeSlots -= reposted;
+    counters.rxRecycled += reposted;
+    counters.rxPosted += reposted;
+  }
+
+  /** Keeps the buffers that came from these slots for {@linkcode post}, as far as they are free. */
+  #recycle(from: number, count: number): void {
+    for (let i = 0; i < count; i++) {
+      const id = this.#posted[(from + i) & this.#mask]!;
+      if (id >= 0) this.#states.recycle(id);
+    }
   }
 
   /**
@@ -319,14 +384,6 @@ export class DqoRxDriver {
   #ring(tail: number): void {
     this.#context.counters.rxDoorbells++;
     this.#context.bar2.write(this.#place.doorbell, 4, tail);
-  }
-
-  /** Hands over what was gathered. */
-  #handOver(sink: FrameSink, count: number): void {
-    const batch = this.#batch;
-    batch.bytes = this.#context.memory.bytes;
-    batch.count = count;
-    sink.batch!(this.#place.queue, batch);
   }
 
   /** Handles one completion: every field is read once. `word` has length and header fields. */

@@ -18,7 +18,7 @@ const FIELDS = (1 << TAG_SHIFT) - 1;
 const ID_MASK = gve_tx_compl_desc.maskOf("id");
 const TYPE_MASK = gve_tx_compl_desc.maskOf("type");
 const TYPE_SHIFT = gve_tx_compl_desc.shiftOf("type");
-const GENERATION = gve_tx_compl_desc.maskOf("generation");
+const GENERATION = gve_tx_compl_desc.maskOf("generation") | 0;
 
 // Bindings of this module, unlike imported ones, are constants for the engine.
 const COMPLETED = DQO_COMPLETION.PACKET;
@@ -73,50 +73,60 @@ export class TxCompletions {
    * @throws {RingFault} If a completion breaks a rule (strict).
    */
   clean(tail: number): number {
-    const { memory: { view }, counters } = this.#context;
-    const ring = this.#ring;
-    const mask = this.#mask;
-    const tags = this.#tags;
-    const { links, size } = tags;
-    const buffers = this.#buffers;
-    const { used } = buffers;
-    const usual = this.#queue | (COMPLETED << TYPE_SHIFT);
-    let generation = this.#generation;
-    let { index } = this;
-    let { returned } = tags;
-    let packets = 0;
-    let moved = 0;
     // One lap per call is as much as can be outstanding.
-    for (; moved <= mask; moved++) {
-      const word = view.getInt32((ring + index * COMPLETION) | 0, true);
-      const tag = word >>> TAG_SHIFT;
-      if ((word & FIELDS) === (usual | generation) && tag < size && links[tag] === WITH_DEVICE) {
-        if (used === true) buffers.release(tag);
-        links[tag] = returned;
-        returned = tag;
-        packets++;
-      } else {
-        if ((word & GENERATION) !== generation) break;
-        tags.returned = returned;
-        tags.free += packets;
-        counters.txPacketCompletions += packets;
-        packets = 0;
-        this.index = index;
-        this.#handle(word, tail);
-        returned = tags.returned;
-      }
-      index = (index + 1) & mask;
-      if (index === 0) this.#generation = generation ^= GENERATION;
+    const most = this.#mask + 1;
+    let moved = 0;
+    for (;;) {
+      moved += this.#cleanPackets(most - moved);
+      if (moved === most || !this.#cleanOther(tail)) break;
+      moved++;
     }
-    tags.returned = returned;
-    tags.free += packets;
-    counters.txPacketCompletions += packets;
-    this.index = index;
-    tags.expire();
+    this.#tags.expire();
     return moved;
   }
 
-  /** Handles a completion of any kind. */
+  /** Handles the usual completions, at most so many: those of packets that are with the device. Returns how many. */
+  #cleanPackets(most: number): number {
+    const { view } = this.#context.memory;
+    const ring = this.#ring | 0;
+    const mask = this.#mask | 0;
+    const tags = this.#tags;
+    const { links } = tags;
+    const size = tags.size | 0;
+    const buffers = this.#buffers;
+    const { used } = buffers;
+    let usual = this.#queue | (COMPLETED << TYPE_SHIFT) | this.#generation;
+    let index = this.index | 0;
+    let returned = tags.returned | 0;
+    let count = 0;
+    for (; count < most; count = (count + 1) | 0) {
+      const word = view.getInt32((ring + index * COMPLETION) | 0, true);
+      const tag = word >>> TAG_SHIFT;
+      if ((word & FIELDS) !== usual || tag >= size || links[tag] !== WITH_DEVICE) break;
+      if (used === true) buffers.release(tag);
+      links[tag] = returned;
+      returned = tag;
+      index = (index + 1) & mask;
+      if (index === 0) usual ^= GENERATION;
+    }
+    tags.returned = returned;
+    tags.free += count;
+    this.index = index;
+    this.#generation = usual & GENERATION;
+    this.#context.counters.txPacketCompletions += count;
+    return count;
+  }
+
+  /** Handles one completion of any kind. Returns whether there was one. */
+  #cleanOther(tail: number): boolean {
+    const word = this.#context.memory.view.getInt32((this.#ring + this.index * COMPLETION) | 0, true);
+    if ((word & GENERATION) !== this.#generation) return false;
+    this.#handle(word, tail);
+    this.index = (this.index + 1) & this.#mask;
+    if (this.index === 0) this.#generation ^= GENERATION;
+    return true;
+  }
+
   #handle(word: number, tail: number): void {
     const { counters, strict } = this.#context;
     const value = word >>> TAG_SHIFT;

@@ -47,6 +47,7 @@ const OUTSTANDING = Infinity;
 /** Above a tag: how many descriptors its packet has. */
 const COUNT_SHIFT = 16;
 const ONE = 1 << COUNT_SHIFT;
+const TWO = 2 << COUNT_SHIFT;
 
 // Bindings of this module, unlike imported ones, are constants for the engine.
 const ALT_MISS = DQO_ALT_MISS;
@@ -96,9 +97,12 @@ export class DqoTxDevice implements TxQueueDevice {
   #batches = false;
   /** Tag of each packet of a batch, and above it the number of its descriptors. */
   readonly #entries = new Int32Array(BATCH);
-  /** Packets of a batch that ask for a report, and the index behind each. */
+  /** Packets of a batch that ask for a report, and the last descriptor of each. */
   readonly #reports = new Int32Array(BATCH);
   readonly #reportEnds = new Int32Array(BATCH);
+  #reportCount = 0;
+  /** Bytes of the batch. */
+  #bytes = 0;
   #view!: DataView;
   #ring = 0;
   #head = 0;
@@ -203,111 +207,127 @@ export class DqoTxDevice implements TxQueueDevice {
    * comes, and whatever breaks a rule, is left to {@linkcode #packet}. Returns the descriptors of what the wire took.
    */
   #batch(wire: Wire, tail: number): number {
+    const batch = this.#frames;
+    const window = this.#window;
+    batch.count = 0;
+    let end = this.#gather(tail);
+    if (batch.count === 0 && this.#lookAhead(tail)) end = this.#gather(tail);
+    const { count } = batch;
+    if (count === 0) return 0;
+    batch.bytes = window.memory.bytes;
+    const taken = wire.transmitBatch!(batch, this.queue);
+    // A wire that takes no batch now will hardly take the next one.
+    if (taken === 0) this.#batches = false;
+    if (taken < count) end = this.#putBack(taken, count);
+    this.#completeBatch(taken);
+    // A batch is shorter than the ring: its end is never its start.
+    const descriptors = (end - this.#head) & this.#mask;
+    const { counters } = this.#context;
+    counters.txPackets += taken;
+    counters.txBytes += this.#bytes;
+    counters.txDescriptors += descriptors;
+    return descriptors;
+  }
+
+  /** Gathers plain packets from the head on whose buffers lie in the window. Returns the index behind the last one. */
+  #gather(tail: number): number {
     const view = this.#view;
-    const mask = this.#mask;
-    const ring = this.#ring;
+    const mask = this.#mask | 0;
+    const ring = this.#ring | 0;
     const batch = this.#frames;
     const { offsets, lengths } = batch;
     const entries = this.#entries;
     const tags = this.#tags;
     const announced = this.#announced;
-    const window = this.#window;
-    let { high, shift, first, last } = window;
-    let index = this.#head;
-    let position = this.#position;
-    let lastReport = this.#lastReport;
-    let end = index;
-    let reports = 0;
+    // Packets that were announced at other times than the first one make a batch of their own.
+    const position = this.#position;
+    const high = this.#window.high | 0;
+    const shift = this.#window.shift | 0;
+    const first = this.#window.first | 0;
+    const last = this.#window.last | 0;
+    let lastReport = this.#lastReport | 0;
+    let end = this.#head | 0;
     let bytes = 0;
     let count = 0;
-    while (index !== tail && count < BATCH) {
-      const start = position;
-      let entry = ONE;
+    this.#reportCount = 0;
+    while (end !== tail && count < BATCH) {
+      let index = end;
       let at = (ring + index * DESC) | 0;
       let word = view.getInt32((at + DTYPE) | 0, true);
+      let entry = ONE;
       if ((word & DTYPE_MASK) === GENERAL_CONTEXT) {
         index = (index + 1) & mask;
         if (index === tail) break;
-        position++;
-        entry = ONE + ONE;
         at = (ring + index * DESC) | 0;
         word = view.getInt32((at + DTYPE) | 0, true);
+        entry = TWO;
       }
       if ((word & ~REPORT_EVENT) !== PLAIN) break;
       const tagAndSize = view.getInt32((at + COMPL_TAG) | 0, true);
       const tag = tagAndSize & TAG_MASK;
       const size = tagAndSize >>> BUF_SIZE_SHIFT;
-      if (size === 0 || size > BUF_SIZE_MASK || tag >= ALT_MISS || start < tags[tag]!) break;
-      const low = view.getInt32((at + BUF_ADDR) | 0, true);
-      const upper = view.getInt32((at + BUF_ADDR + 4) | 0, true);
-      let offset = (low + shift) | 0;
-      if (upper !== high || offset < first || size > ((last - offset) | 0)) {
-        // All buffers of a batch lie in one memory.
-        if (count > 0 || !window.moveTo(upper, low)) break;
-        ({ high, shift, first, last } = window);
-        offset = (low + shift) | 0;
-        if (size > ((last - offset) | 0)) break;
-      }
-      index = (index + 1) & mask;
+      if (size === 0 || size > BUF_SIZE_MASK || tag >= ALT_MISS || tags[tag]! > position) break;
+      const offset = (view.getInt32((at + BUF_ADDR) | 0, true) + shift) | 0;
+      if (view.getInt32((at + BUF_ADDR + 4) | 0, true) !== high || offset < first) break;
+      if (size > ((last - offset) | 0)) break;
       if (word !== PLAIN) {
-        if (((index - 1 - lastReport) & mask) < SPACING) break;
-        lastReport = (index - 1) & mask;
-        this.#reports[reports] = count;
-        this.#reportEnds[reports] = index;
-        reports = (reports + 1) | 0;
+        if (((index - lastReport) & mask) < SPACING) break;
+        lastReport = index;
+        this.#noteReport(count, index);
       }
-      position++;
       tags[tag] = announced;
       offsets[count] = offset;
       lengths[count] = size;
       entries[count] = tag | entry;
       bytes = (bytes + size) | 0;
       count = (count + 1) | 0;
-      end = index;
+      end = (index + 1) & mask;
     }
-    if (count === 0) return 0;
-    batch.bytes = window.memory.bytes;
     batch.count = count;
-    const taken = wire.transmitBatch!(batch, this.queue);
-    if (taken < count) {
-      // A wire that takes no batch now will hardly take the next one.
-      if (taken === 0) this.#batches = false;
-      ({ end, bytes } = this.#putBack(taken, count));
-    }
-    const descriptors = (end - this.#head) & mask;
-    this.#completeBatch(taken, reports);
-    const { counters } = this.#context;
-    counters.txPackets += taken;
-    counters.txBytes += bytes;
-    // A batch is shorter than the ring: its end is never its start.
-    counters.txDescriptors += descriptors;
-    return descriptors;
+    this.#bytes = bytes;
+    return end;
   }
 
-  /** What was not taken of a batch has not been looked at. Returns the end of what was, and its bytes. */
-  #putBack(taken: number, count: number): { end: number; bytes: number } {
-    const { lengths } = this.#frames;
-    let end = this.#head;
-    let bytes = 0;
-    for (let i = 0; i < taken; i++) {
-      end = (end + (this.#entries[i]! >>> COUNT_SHIFT)) & this.#mask;
-      bytes += lengths[i]!;
+  /** The packet at place `packet` of a batch asks for a report of the descriptors up to `index`. */
+  #noteReport(packet: number, index: number): void {
+    this.#reports[this.#reportCount] = packet;
+    this.#reportEnds[this.#reportCount++] = index;
+  }
+
+  /** Moves the window to where the buffer of the packet at the head lies. Returns whether that is another place. */
+  #lookAhead(tail: number): boolean {
+    const view = this.#view;
+    let at = this.#ring + this.#head * DESC;
+    if ((view.getInt32(at + DTYPE, true) & DTYPE_MASK) === GENERAL_CONTEXT) {
+      const index = (this.#head + 1) & this.#mask;
+      if (index === tail) return false;
+      at = this.#ring + index * DESC;
     }
-    for (let i = taken; i < count; i++) this.#tags[this.#entries[i]! & TAG_MASK] = 0;
-    return { end, bytes };
+    const low = view.getInt32(at + BUF_ADDR, true);
+    const high = view.getInt32(at + BUF_ADDR + 4, true);
+    return !this.#window.holds(high, low, 1) && this.#window.moveTo(high, low);
+  }
+
+  /** What was not taken of a batch has not been looked at. Returns the end of what was. */
+  #putBack(taken: number, count: number): number {
+    let end = this.#head;
+    for (let i = 0; i < taken; i++) end += this.#entries[i]! >>> COUNT_SHIFT;
+    for (let i = taken; i < count; i++) {
+      this.#tags[this.#entries[i]! & TAG_MASK] = 0;
+      this.#bytes -= this.#frames.lengths[i]!;
+    }
+    return end & this.#mask;
   }
 
   /** Completes the first packets of a batch. */
-  #completeBatch(taken: number, reports: number): void {
+  #completeBatch(taken: number): void {
     const writer = this.#writer;
     let done = 0;
-    for (let i = 0; i < reports && this.#reports[i]! < taken; i++) {
-      const packet = this.#reports[i]!;
-      const end = this.#reportEnds[i]!;
-      writer.packets(this.#entries, done, packet);
-      writer.descriptors(end);
-      this.#lastReport = (end - 1) & this.#mask;
-      done = packet;
+    for (let i = 0; i < this.#reportCount && this.#reports[i]! < taken; i++) {
+      writer.packets(this.#entries, done, this.#reports[i]!);
+      done = this.#reports[i]!;
+      this.#lastReport = this.#reportEnds[i]!;
+      writer.descriptors((this.#lastReport + 1) & this.#mask);
     }
     writer.packets(this.#entries, done, taken);
   }

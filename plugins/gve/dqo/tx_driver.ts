@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { NO_REGION } from "../../../core/address_space.ts";
 import { BATCH_SIZE, type FrameBatch } from "../../../core/frame_batch.ts";
 import { FULL, OVERSIZE, RUNT } from "../../../core/plugin.ts";
 import {
@@ -179,46 +178,53 @@ export class DqoTxDriver {
    * @returns The index of the first frame that it did not take.
    */
   transmitBatch(frames: FrameBatch, from: number, longest: number): number {
-    const { memory: { view }, mapper, counters, nicLimits } = this.#context;
-    if (nicLimits || from === frames.count) return from;
-    const { bytes, offsets, lengths } = frames;
-    const buffers = this.#buffers;
-    const { listed, lows, highs } = buffers;
-    const targets = this.#targets;
-    const region = listed ? NO_REGION : mapper.regionOf(bytes, offsets[from]!, 1);
-    if (!listed && region.high < 0) return from;
-    const { last, shift } = region;
-    const first = listed ? 0 : region.first;
-    let { high } = region;
-    const mask = this.#mask;
-    const { ring } = this.#place;
+    if (this.#context.nicLimits || from === frames.count) return from;
+    const free = this.#mask - ((this.#tail - this.#completions.head) & this.#mask) - PLAIN - SPARE;
+    const room = Math.min(this.#tags.free, free < 0 ? 0 : (free >> 1) + 1);
+    const end = Math.min(frames.count, from + room);
+    const before = this.#tail;
+    const bytes = this.#buffers.listed
+      ? this.#copyBatch(frames, from, end, Math.min(longest, COPY_BUFFER))
+      : this.#pointBatch(frames, from, end, Math.min(longest, MAX_BUFFER));
+    const count = ((this.#tail - before) & this.#mask) / PLAIN;
+    if (count > 0 && this.#stopped) this.#wake();
+    const { counters } = this.#context;
+    counters.txPackets += count;
+    counters.txBytes += bytes;
+    counters.txPacketDescriptors += count;
+    counters.txMetadataDescriptors += count;
+    return from + count;
+  }
+
+  /** Points descriptors at frames `from` to `end` as far as they lie in one region. Returns their bytes. */
+  #pointBatch(frames: FrameBatch, from: number, end: number, longest: number): number {
+    const { memory: { view }, mapper, counters } = this.#context;
+    const { offsets, lengths } = frames;
+    const region = mapper.regionOf(frames.bytes, offsets[from]!, 1);
+    if (region.high < 0) return 0;
+    const first = region.first | 0;
+    const last = region.last | 0;
+    const shift = region.shift | 0;
+    const high = region.high | 0;
+    const mask = this.#mask | 0;
+    const ring = this.#place.ring | 0;
     const tags = this.#tags;
     const { links } = tags;
-    const free = mask - ((this.#tail - this.#completions.head) & mask) - PLAIN - SPARE;
-    const room = Math.min(tags.free, free < 0 ? 0 : (free >> 1) + 1, listed ? buffers.free : mask);
-    const end = Math.min(frames.count, from + room);
-    const most = Math.min(longest, listed ? COPY_BUFFER : MAX_BUFFER);
-    let { own, returned } = tags;
-    let tail = this.#tail;
-    let lastReport = this.#lastReport;
-    let sum = 0;
-    let i = from;
-    for (; i < end; i++) {
+    let own = tags.own | 0;
+    let returned = tags.returned | 0;
+    let tail = this.#tail | 0;
+    let lastReport = this.#lastReport | 0;
+    let bytes = 0;
+    let i = from | 0;
+    for (; i < end; i = (i + 1) | 0) {
       const length = lengths[i]!;
       const offset = offsets[i]!;
-      if (length > most || length === 0) break;
-      let low = (offset - shift) | 0;
+      if (length > longest || length === 0 || offset < first || length > ((last - offset) | 0)) break;
       if (own === NONE) {
         own = returned;
         returned = NONE;
       }
       const tag = own;
-      if (listed === true) {
-        const buffer = buffers.take(tag);
-        targets[i - from] = buffers.offsets[buffer]!;
-        low = lows[buffer]!;
-        high = highs[buffer]!;
-      } else if (offset < first || length > last - offset) break;
       own = links[tag]!;
       links[tag] = WITH_DEVICE;
       let at = (ring + tail * DESC) | 0;
@@ -232,32 +238,45 @@ export class DqoTxDriver {
         flags = LAST | REPORT_EVENT;
         lastReport = tail;
       }
-      view.setInt32((at + BUF_ADDR) | 0, low, true);
+      view.setInt32((at + BUF_ADDR) | 0, (offset - shift) | 0, true);
       view.setInt32((at + BUF_ADDR + 4) | 0, high, true);
       view.setInt32((at + DTYPE) | 0, flags, true);
       view.setInt32((at + COMPL_TAG) | 0, tag | (length << BUF_SIZE_SHIFT), true);
       tail = (tail + 1) & mask;
-      sum = (sum + length) | 0;
+      bytes = (bytes + length) | 0;
     }
-    const count = i - from;
     tags.own = own;
     tags.returned = returned;
-    tags.free -= count;
+    tags.free -= i - from;
     this.#tail = tail;
     this.#lastReport = lastReport;
-    if (count > 0 && this.#stopped) this.#wake();
-    counters.txPackets += count;
-    counters.txBytes += sum;
-    counters.txPacketDescriptors += count;
-    counters.txMetadataDescriptors += count;
-    if (!listed) {
-      counters.txDmaMaps += count;
-      return i;
+    counters.txDmaMaps += i - from;
+    return bytes;
+  }
+
+  /** Copies frames `from` to `end` to a buffer of the page list each. Returns their bytes. */
+  #copyBatch(frames: FrameBatch, from: number, end: number, longest: number): number {
+    const { memory, counters, syncs } = this.#context;
+    const { offsets, lengths } = frames;
+    const buffers = this.#buffers;
+    const targets = this.#targets;
+    const most = Math.min(end - from, buffers.free);
+    let bytes = 0;
+    let count = 0;
+    for (; count < most; count++) {
+      const length = lengths[from + count]!;
+      if (length > longest || length === 0) break;
+      const tag = this.#tags.take();
+      const buffer = buffers.take(tag);
+      targets[count] = buffers.offsets[buffer]!;
+      this.#generalContext(0);
+      this.#data(buffers.lows[buffer]!, buffers.highs[buffer]!, length, tag, 0, true);
+      bytes += length;
     }
-    this.#context.memory.copyEach(targets, bytes, offsets, lengths, from, count);
-    counters.txBounceBytes += sum;
-    if (this.#context.syncs) counters.txDmaSyncs += count;
-    return i;
+    memory.copyEach(targets, frames.bytes, offsets, lengths, from, count);
+    counters.txBounceBytes += bytes;
+    if (syncs) counters.txDmaSyncs += count;
+    return bytes;
   }
 
   /** Rings the doorbell if there is something new. */
@@ -345,13 +364,18 @@ export class DqoTxDriver {
       view.setUint32(at + TSO_FLEX, 0, true);
       this.#tail = (this.#tail + 1) & this.#mask;
     }
-    const at = ring + this.#tail * DESC;
     let hash = 0;
     if (request.l4Hash) hash = ((request.hash ^ (request.hash >>> 16)) & PATH_HASH_MASK) || PATH_HASH_MASK;
-    view.setUint32(at + GENERAL_FLEX4, 0, true);
-    view.setUint32(at + GENERAL_FLEX4 + 4, 0, true);
-    view.setUint32(at + GENERAL_DTYPE, GENERAL_CONTEXT, true);
-    view.setUint32(at + GENERAL_FLEX0, hash << PATH_HASH_SHIFT, true);
+    this.#generalContext(hash);
+  }
+
+  /** Writes a general context: the flow's hash, or 0. */
+  #generalContext(hash: number): void {
+    const { view } = this.#context.memory;
+    const at = this.#place.ring + this.#tail * DESC;
+    view.setFloat64(at + GENERAL_FLEX4, EIGHT_ZEROS, true);
+    view.setInt32(at + GENERAL_DTYPE, GENERAL_CONTEXT, true);
+    view.setInt32(at + GENERAL_FLEX0, hash << PATH_HASH_SHIFT, true);
     this.#tail = (this.#tail + 1) & this.#mask;
   }
 
@@ -368,10 +392,10 @@ export class DqoTxDriver {
         this.#lastReport = index;
       }
     }
-    view.setUint32(at + BUF_ADDR, low, true);
-    view.setUint32(at + BUF_ADDR + 4, high, true);
-    view.setUint32(at + DTYPE, flags, true);
-    view.setUint32(at + COMPL_TAG, tag | (size << BUF_SIZE_SHIFT), true);
+    view.setInt32(at + BUF_ADDR, low, true);
+    view.setInt32(at + BUF_ADDR + 4, high, true);
+    view.setInt32(at + DTYPE, flags, true);
+    view.setInt32(at + COMPL_TAG, tag | (size << BUF_SIZE_SHIFT), true);
     this.#tail = (index + 1) & this.#mask;
   }
 
