@@ -116,6 +116,8 @@ export interface PageHolder {
   fragment(page: number): void;
   /** The frame is complete. A frame of which no fragment was given away may go unmentioned. */
   complete(): void;
+  /** A frame of one fragment: {@linkcode PageHolder.fragment} and {@linkcode PageHolder.complete} in one. */
+  pass(page: number): void;
   /** The frame under construction is thrown away. */
   abort(): void;
 }
@@ -157,6 +159,13 @@ export class HoldingStack implements PageHolder {
     this.#held[at] = current;
     this.#current = leaving;
     this.#release(leaving);
+  }
+
+  /** Keeps a frame of one fragment, or lets it go at once. */
+  pass(page: number): void {
+    if (this.#held.length === 0 && this.#current.length === 0) return this.#pool.drop(page, 1);
+    this.fragment(page);
+    this.complete();
   }
 
   /** Lets all complete frames go: memory is short. */

@@ -63,6 +63,11 @@ class NumberedStack implements PageHolder {
     this.#number = -1;
   }
 
+  pass(page: number): void {
+    this.fragment(page);
+    this.complete();
+  }
+
   abort(): void {
     if (this.#number >= 0) this.dropped.push(`skb${this.#number}`);
     this.#release(this.#current);
