@@ -25,6 +25,8 @@ import {
 import type { BackRing } from "./shared_ring.ts";
 import type { StaticGrants } from "./static_grants.ts";
 
+// The engine looks an imported constant up at each use, but folds a module's own.
+const PAGE = PAGE_SIZE;
 const REQ_ID = netif_rx_request.offsetOf("id");
 const REQ_GREF = netif_rx_request.offsetOf("gref");
 const ID = netif_rx_response.offsetOf("id");
@@ -106,7 +108,7 @@ export class RxBack {
   deliver(frame: Frame, gsoType: number, gsoSize: number, hash: HashConfiguration | undefined): boolean {
     const length = frame.length;
     const hashed = hash !== undefined && hash.type >= 0;
-    const slots = length <= PAGE_SIZE ? 1 : Math.ceil(length / PAGE_SIZE);
+    const slots = length <= PAGE ? 1 : Math.ceil(length / PAGE);
     const extras = (gsoType !== 0 ? 1 : 0) + (hashed ? 1 : 0);
     const ring = this.ring;
     if (distance32(this.#producer, ring.reqCons) < slots + extras && !this.#posted(slots + extras)) {
@@ -114,14 +116,14 @@ export class RxBack {
     }
     let flags = slots > 1 ? MORE_DATA : 0;
     if (extras > 0) flags |= EXTRA_INFO;
-    this.#fillSlot(frame, 0, length < PAGE_SIZE ? length : PAGE_SIZE, flags);
+    this.#fillSlot(frame, 0, length < PAGE ? length : PAGE, flags);
     if (extras > 0) {
       if (gsoType !== 0) this.#writeGso(gsoType, gsoSize, hashed ? XEN_NETIF_EXTRA_FLAG_MORE : 0);
       if (hashed) this.#writeHash(hash);
     }
-    for (let position = PAGE_SIZE; position < length; position += PAGE_SIZE) {
+    for (let position = PAGE; position < length; position += PAGE) {
       const rest = length - position;
-      if (rest > PAGE_SIZE) this.#fillSlot(frame, position, PAGE_SIZE, MORE_DATA);
+      if (rest > PAGE) this.#fillSlot(frame, position, PAGE, MORE_DATA);
       else this.#fillSlot(frame, position, rest, 0);
     }
     this.frames++;
@@ -173,7 +175,7 @@ export class RxBack {
       const slot = (slots + position * SLOT) | 0;
       const ref = view.getInt32(slot + REQ_GREF, true);
       const page = ref >= 0 && ref < refs ? writeable[ref]! : -1;
-      if (page < 0 || length > PAGE_SIZE) break;
+      if (page < 0 || length > PAGE) break;
       targets[i - from] = page;
       copied = (copied + length) | 0;
       // Offset and flags are 0.
@@ -203,7 +205,7 @@ export class RxBack {
     let i = from;
     for (; i < end; i++) {
       const length = lengths[i]!;
-      if (length === 0 || length > PAGE_SIZE) break;
+      if (length === 0 || length > PAGE) break;
       const slot = (slots + position * SLOT) | 0;
       const id = view.getInt32(slot + REQ_ID, true) & ID_MASK;
       if (grants.copyTo(view.getUint32(slot + REQ_GREF, true), bytes, offsets[i]!, length) !== OKAY) break;

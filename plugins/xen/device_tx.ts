@@ -17,6 +17,8 @@ import type { BackRing } from "./shared_ring.ts";
 import type { StaticGrants } from "./static_grants.ts";
 import { ETHERNET_HEADER, MOST_SLOTS, TxPacket } from "./tx_packet.ts";
 
+// The engine looks an imported constant up at each use, but folds a module's own.
+const PAGE = PAGE_SIZE;
 const RSP_ID = netif_tx_response.offsetOf("id");
 const RSP_STATUS = netif_tx_response.offsetOf("status");
 const { OKAY, ERROR, NULL } = NETIF_RSP;
@@ -140,7 +142,7 @@ export class TxBack {
   }
 
   /** How many bytes of its own memory a queue needs. */
-  static readonly ownSize: number = Math.max(MOST_SLOTS, BATCH) * PAGE_SIZE;
+  static readonly ownSize: number = Math.max(MOST_SLOTS, BATCH) * PAGE;
 
   /**
    * Hands what the frontend has sent to the wire. Responses are written, not yet published.
@@ -187,7 +189,7 @@ export class TxBack {
       batch.gatherStatic(this.#statics, requests);
     } else {
       const most = Math.min(requests, BATCH - this.#batchFrames);
-      batch.gatherCopies(this.#grants, most, linux ? HEAD : PAGE_SIZE, this.#own, this.#ownOffset);
+      batch.gatherCopies(this.#grants, most, linux ? HEAD : PAGE, this.#own, this.#ownOffset);
     }
     if (frames.count === 0) return true;
     const taken = wire.transmitBatch!(frames, this.#number);
@@ -261,7 +263,7 @@ export class TxBack {
       const size = sizes[i]!;
       if (size === 0) continue;
       const part = Math.min(size, Math.max(head - position, 0));
-      const target = policy === "linux" ? position : i * PAGE_SIZE;
+      const target = policy === "linux" ? position : i * PAGE;
       if (!this.#access(i, size, part, target)) {
         this.#entry[i] = BAD_GRANT;
         okay = false;

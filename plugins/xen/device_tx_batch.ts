@@ -11,6 +11,8 @@ import { NETIF_RSP, netif_tx_request, netif_tx_response, NETTXF, PAGE_SIZE } fro
 import type { BackRing } from "./shared_ring.ts";
 import type { StaticGrants } from "./static_grants.ts";
 
+// The engine looks an imported constant up at each use, but folds a module's own.
+const PAGE = PAGE_SIZE;
 const GREF = netif_tx_request.offsetOf("gref");
 const OFFSET = netif_tx_request.offsetOf("offset");
 const FLAGS = netif_tx_request.offsetOf("flags");
@@ -27,6 +29,7 @@ const LOWER_MASK = 2 ** 16 - 1;
 /** A packet that goes on behind its first slot. */
 const GOES_ON = (NETTXF.more_data | NETTXF.extra_info) << FLAGS_SHIFT;
 const OKAY = NETIF_RSP.OKAY << STATUS_SHIFT;
+const COPIED = GNTST.okay;
 
 /**
  * The packets that the ring holds next, as frames. Every slot is read once and judged; the first packet that is
@@ -74,7 +77,7 @@ export class TxBatch {
       const extent = view.getInt32(slot + ID, true);
       const offset = start & LOWER_MASK;
       const size = extent >>> SIZE_SHIFT;
-      if ((start & GOES_ON) !== 0 || size < shortest || offset + size > PAGE_SIZE) break;
+      if ((start & GOES_ON) !== 0 || size < shortest || offset + size > PAGE) break;
       const page = ref >= 0 && ref < refs ? readable[ref]! : -1;
       if (page < 0) break;
       offsets[count] = page + offset;
@@ -111,7 +114,7 @@ export class TxBatch {
       const offset = start & LOWER_MASK;
       const size = extent >>> SIZE_SHIFT;
       if ((start & GOES_ON) !== 0 || size < shortest || size > longest) break;
-      if (grants.copyFrom(ref, offset, size, own, target) !== GNTST.okay) break;
+      if (grants.copyFrom(ref, offset, size, own, target) !== COPIED) break;
       offsets[count] = target;
       lengths[count] = size;
       ids[count] = extent & LOWER_MASK;

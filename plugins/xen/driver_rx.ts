@@ -25,6 +25,8 @@ import {
 import { PagePool } from "./page_pool.ts";
 import { FrontRing } from "./shared_ring.ts";
 
+// The engine looks an imported constant up at each use, but folds a module's own.
+const PAGE = PAGE_SIZE;
 const REQ_ID = netif_rx_request.offsetOf("id");
 const REQ_PAD = netif_rx_request.offsetOf("pad");
 const REQ_GREF = netif_rx_request.offsetOf("gref");
@@ -116,7 +118,7 @@ export class RxFront {
     this.#grants = grants;
     this.#settings = settings;
     this.#pageOf = new Uint16Array(this.ring.size);
-    this.#copy = settings.copyOut ? dma.allocate(PAGE_SIZE, PAGE_SIZE).offset : 0;
+    this.#copy = settings.copyOut ? dma.allocate(PAGE, PAGE).offset : 0;
   }
 
   /** Posts all pages for the first time. */
@@ -127,7 +129,7 @@ export class RxFront {
   #post(page: number): void {
     const { pages } = this;
     const ref = pages.firstRef + page;
-    if (page >= pages.granted) this.#grants.grant(ref, pages.offset + page * PAGE_SIZE, false);
+    if (page >= pages.granted) this.#grants.grant(ref, pages.offset + page * PAGE, false);
     this.#writeRequest(page, ref);
   }
 
@@ -195,11 +197,11 @@ export class RxFront {
       const offset = place >>> OFFSET_SHIFT;
       const length = extent >> STATUS_SHIFT;
       if ((extent & (MORE_DATA | EXTRA_INFO)) !== 0 || ((place ^ position) & judgedId) !== 0) break;
-      if (length < shortest || offset + length > PAGE_SIZE) break;
+      if (length < shortest || offset + length > PAGE) break;
       const page = pageOf[position]!;
       if (page < firstBatched) break;
       const ref = (firstRef + page) | 0;
-      const start = (base + page * PAGE_SIZE) | 0;
+      const start = (base + page * PAGE) | 0;
       if (page >= granted && !grants.renew(ref, start, false)) break;
       offsets[count] = start + offset;
       lengths[count] = length;
@@ -279,7 +281,7 @@ export class RxFront {
       const offset = view.getUint16(slot + OFFSET, true);
       const length = view.getInt16(slot + STATUS, true);
       if (length < 0) drop ??= "status";
-      else if (offset + length > PAGE_SIZE) drop ??= "bounds";
+      else if (offset + length > PAGE) drop ??= "bounds";
       else if (pieces === most) drop ??= "slots";
       if (drop === undefined) {
         this.#piecePage[pieces] = page;
@@ -303,7 +305,7 @@ export class RxFront {
     for (let i = 0; i < pieces; i++) {
       const page = this.#piecePage[i]!;
       const length = this.#pieceLength[i]!;
-      let at = pages.offset + page * PAGE_SIZE + this.#pieceOffset[i]!;
+      let at = pages.offset + page * PAGE + this.#pieceOffset[i]!;
       if (this.#settings.copyOut && page < pages.granted) {
         this.#memory.copyWithin(this.#copy, at, length);
         this.memcpyBytes += length;

@@ -23,6 +23,8 @@ import {
 import { PagePool } from "./page_pool.ts";
 import { FrontRing } from "./shared_ring.ts";
 
+// The engine looks an imported constant up at each use, but folds a module's own.
+const PAGE = PAGE_SIZE;
 const GREF = netif_tx_request.offsetOf("gref");
 const OFFSET = netif_tx_request.offsetOf("offset");
 const FLAGS = netif_tx_request.offsetOf("flags");
@@ -43,7 +45,7 @@ const OKAY = NETIF_RSP.OKAY;
 const NULL = NETIF_RSP.NULL;
 
 /** Pages that the longest packet can touch, wherever it starts. */
-const MOST_PAGES = Math.ceil((PAGE_SIZE - 1 + XEN_NETIF_MAX_TX_SIZE) / PAGE_SIZE);
+const MOST_PAGES = Math.ceil((PAGE - 1 + XEN_NETIF_MAX_TX_SIZE) / PAGE);
 /** A slot in words of 32 bits: two fields each, the second one in the upper bits. */
 const FLAGS_SHIFT = 8 * (FLAGS - OFFSET);
 const SIZE_SHIFT = 8 * (SIZE - ID);
@@ -110,7 +112,7 @@ export class TxFront {
     this.#grants = grants;
     this.#settings = settings;
     this.#pending = new Uint8Array(settings.poolPages + settings.ordinaryPages);
-    this.#own = settings.ownPages ? dma.allocate(MOST_PAGES * PAGE_SIZE, PAGE_SIZE).offset : 0;
+    this.#own = settings.ownPages ? dma.allocate(MOST_PAGES * PAGE, PAGE).offset : 0;
   }
 
   /**
@@ -122,7 +124,7 @@ export class TxFront {
    */
   send(bytes: Uint8Array, offset: number, length: number, gsoType: number, gsoSize: number): number {
     const { txOffset, copybreak } = this.#settings;
-    const slots = txOffset + length <= PAGE_SIZE ? 1 : Math.ceil((txOffset + length) / PAGE_SIZE);
+    const slots = txOffset + length <= PAGE ? 1 : Math.ceil((txOffset + length) / PAGE);
     const extra = gsoType === 0 ? 0 : 1;
     const pages = this.pages;
     const pooled = length <= copybreak || pages.ordinaryPages === 0;
@@ -137,12 +139,12 @@ export class TxFront {
       offset = this.#own + txOffset;
     }
     const flags = (slots > 1 ? MORE_DATA : 0) | (extra !== 0 ? EXTRA_INFO : 0);
-    let part = slots > 1 ? PAGE_SIZE - txOffset : length;
+    let part = slots > 1 ? PAGE - txOffset : length;
     this.#writeSlot(bytes, offset, part, txOffset, flags, length, pooled);
     if (extra !== 0) this.#writeGso(gsoType, gsoSize);
     for (let i = 1, rest = length - part; i < slots; i++, rest -= part) {
       offset += part;
-      part = Math.min(rest, PAGE_SIZE);
+      part = Math.min(rest, PAGE);
       this.#writeSlot(bytes, offset, part, 0, i + 1 < slots ? MORE_DATA : 0, part, pooled);
     }
     this.frames++;
@@ -162,7 +164,7 @@ export class TxFront {
     const { txOffset, ownPages, recycle } = this.#settings;
     const stack = pages.source(true);
     if (ownPages) return from;
-    const limit = Math.min(longest, PAGE_SIZE - txOffset) | 0;
+    const limit = Math.min(longest, PAGE - txOffset) | 0;
     const end = Math.min(frames.count, from + Math.min(ring.free, stack.count)) | 0;
     const { bytes, offsets, lengths } = frames;
     const memory = this.#memory;
@@ -183,7 +185,7 @@ export class TxFront {
       if (length > limit) break;
       const page = free[--left]!;
       const ref = (firstRef + page) | 0;
-      const target = (base + page * PAGE_SIZE) | 0;
+      const target = (base + page * PAGE) | 0;
       targets[i - from] = target + txOffset;
       total = (total + length) | 0;
       if (page >= granted) {
@@ -220,7 +222,7 @@ export class TxFront {
   ): void {
     const { ring, pages } = this;
     const page = pages.take(pooled);
-    const target = pages.offset + page * PAGE_SIZE;
+    const target = pages.offset + page * PAGE;
     this.#memory.copyFrom(target + offset, bytes, source, length);
     const ref = pages.firstRef + page;
     if (page >= pages.granted) this.#grants.grant(ref, target, true);

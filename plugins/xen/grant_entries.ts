@@ -15,6 +15,9 @@ import {
 } from "./hypervisor_layout.ts";
 import { PAGE_SHIFT, PAGE_SIZE } from "./layout.ts";
 
+// The engine looks an imported constant up at each use, but folds a module's own.
+const PAGE = PAGE_SIZE;
+const SHIFT = PAGE_SHIFT;
 const V1_FLAGS = grant_entry_v1.offsetOf("flags");
 const V1_DOMID = grant_entry_v1.offsetOf("domid");
 const V1_FRAME = grant_entry_v1.offsetOf("frame");
@@ -45,20 +48,20 @@ export class GrantEntries {
   ends = 0;
   readonly #memory: Memory;
   /** Where entry 0 starts, and how far to shift a reference to get at its own; likewise for the in-use bits. */
-  readonly #base: number;
-  readonly #entryShift: number;
-  readonly #frameOffset: number;
+  readonly #base: number = 0;
+  readonly #entryShift: number = 0;
+  readonly #frameOffset: number = 0;
   /** Whether frame numbers have an upper half. */
-  readonly #wide: boolean;
-  readonly #status: number;
-  readonly #statusShift: number;
+  readonly #wide: boolean = false;
+  readonly #status: number = 0;
+  readonly #statusShift: number = 0;
   /** What turns the offset of a page into a multiple of a page's size, and that into a frame number. */
-  readonly #lead: number;
-  readonly #frameBase: number;
+  readonly #lead: number = 0;
+  readonly #frameBase: number = 0;
   /** The lower half of it. */
-  readonly #firstFrame: number;
+  readonly #firstFrame: number = 0;
   /** Flags and domain of an entry that permits access, as one number. */
-  readonly #permit: number;
+  readonly #permit: number = 0;
   #next = GNTTAB_NR_RESERVED_ENTRIES;
 
   /**
@@ -72,13 +75,13 @@ export class GrantEntries {
   constructor(dma: DmaMemory, version: 1 | 2, references: number, domid: number) {
     this.version = version;
     const size = version === 1 ? grant_entry_v1.size : grant_entry_v2_full_page.size;
-    const perPage = PAGE_SIZE / size;
+    const perPage = PAGE / size;
     const frames = Math.ceil((GNTTAB_NR_RESERVED_ENTRIES + references) / perPage);
     this.entries = frames * perPage;
-    const table = dma.allocate(frames * PAGE_SIZE, PAGE_SIZE);
+    const table = dma.allocate(frames * PAGE, PAGE);
     const words = version === 1 ? table : dma.allocate(
-      Math.ceil(this.entries * grant_status_v2.size / PAGE_SIZE) * PAGE_SIZE,
-      PAGE_SIZE,
+      Math.ceil(this.entries * grant_status_v2.size / PAGE) * PAGE,
+      PAGE,
     );
     this.address = table.address;
     this.statusAddress = words.address;
@@ -91,8 +94,8 @@ export class GrantEntries {
     this.#status = (version === 1 ? words.offset + V1_FLAGS : words.offset) | 0;
     this.#statusShift = version === 1 ? this.#entryShift : Math.log2(grant_status_v2.size);
     const start = dma.region.addressOf(0);
-    this.#lead = (((start % PAGE_SIZE) + PAGE_SIZE) % PAGE_SIZE) | 0;
-    this.#frameBase = (start - this.#lead) / PAGE_SIZE;
+    this.#lead = (((start % PAGE) + PAGE) % PAGE) | 0;
+    this.#frameBase = (start - this.#lead) / PAGE;
     this.#firstFrame = this.#frameBase | 0;
     this.#permit = GTF_TYPE.permit_access | (domid << (8 * V1_DOMID));
   }
@@ -124,7 +127,7 @@ export class GrantEntries {
     // Chosen here: a choice between the arguments of a `DataView` call keeps the engine from inlining that call.
     const flags = readonly ? this.#permit | READONLY : this.#permit;
     const at = (this.#base + (ref << this.#entryShift)) | 0;
-    const page = ((offset + this.#lead) | 0) >>> PAGE_SHIFT;
+    const page = ((offset + this.#lead) | 0) >>> SHIFT;
     view.setInt32((at + this.#frameOffset) | 0, (this.#firstFrame + page) | 0, true);
     if (this.#wide === true) {
       view.setInt32(at + V2_PAD, 0, true);

@@ -31,6 +31,22 @@ import {
 } from "./hypervisor_layout.ts";
 import { PAGE_SIZE } from "./layout.ts";
 
+// The engine looks an imported constant up at each use, but folds a module's own.
+const PAGE = PAGE_SIZE;
+const DEVICE_READS = READ;
+const DEVICE_WRITES = READ_WRITE;
+const {
+  okay: OKAY,
+  bad_gntref: BAD_GNTREF,
+  general_error: GENERAL_ERROR,
+  no_space: NO_SPACE,
+  bad_handle: BAD_HANDLE,
+  bad_copy_arg: BAD_COPY_ARG,
+  bad_page: BAD_PAGE,
+} = GNTST;
+const { readonly: READONLY, reading: READING, writing: WRITING, sub_page: SUB_PAGE } = GTF;
+const MAP_ANY = GNTMAP.device_map | GNTMAP.host_map;
+const MAP_READONLY = GNTMAP.readonly;
 const V1_DOMID = grant_entry_v1.offsetOf("domid");
 const V1_FRAME = grant_entry_v1.offsetOf("frame");
 const V2_FRAME = grant_entry_v2_full_page.offsetOf("frame");
@@ -70,14 +86,19 @@ export class GrantTable {
   handle = 0;
   readonly #space: AddressSpace;
   /** Type and domain in the first word of an entry that permits access. */
-  readonly #permit: number;
-  readonly #version: number;
-  readonly #entries: number;
+  readonly #permit: number = 0;
+  readonly #version: number = 0;
+  readonly #entries: number = 0;
   /** The table's own memory and where entries and status words start in it. */
   readonly #table: Memory;
-  readonly #base: number;
+  readonly #base: number = 0;
+  /** How far to shift a reference to get at its entry, and to get at its in-use bits. */
+  readonly #entryShift: number = 0;
+  readonly #statusShift: number = 0;
+  /** Where in an entry the frame number stands, or its lower half. */
+  readonly #frameOffset: number = 0;
   readonly #status: Memory;
-  readonly #statusBase: number;
+  readonly #statusBase: number = 0;
   /** Mappings of each reference, and those that may write. */
   readonly #pins: Uint32Array;
   readonly #writers: Uint32Array;
@@ -86,7 +107,7 @@ export class GrantTable {
   /** Reference and rights of each handle: 2 * ref + writable + 1, or 0 if the handle is free. */
   readonly #handles: Uint32Array;
   readonly #freeHandles: Uint32Array;
-  #freeCount: number;
+  #freeCount = 0;
   #mapped = 0;
   /** The region in which the last page was found. */
   #region = NO_REGION;
@@ -100,7 +121,7 @@ export class GrantTable {
   #frames = 0;
   #firstPage = 0;
   #windowStart = 0;
-  #windowEnd = PAGE_SIZE;
+  #windowEnd = PAGE;
 
   /**
    * Attaches to a table.
@@ -114,8 +135,11 @@ export class GrantTable {
     this.#permit = GTF_TYPE.permit_access | (site.domid << DOMID_SHIFT);
     this.#version = site.version;
     this.#entries = site.entries;
-    const size = site.entries * (site.version === 1 ? V1_SIZE : V2_SIZE);
-    const table = site.space.contiguous(site.address, size, READ_WRITE);
+    const entrySize = site.version === 1 ? V1_SIZE : V2_SIZE;
+    this.#entryShift = Math.log2(entrySize);
+    this.#statusShift = Math.log2(site.version === 1 ? V1_SIZE : STATUS_SIZE);
+    this.#frameOffset = site.version === 1 ? V1_FRAME : V2_FRAME;
+    const table = site.space.contiguous(site.address, site.entries * entrySize, READ_WRITE);
     const status = site.version === 1
       ? table
       : site.space.contiguous(site.statusAddress ?? -1, site.entries * STATUS_SIZE, READ_WRITE);
@@ -153,23 +177,23 @@ export class GrantTable {
    * @returns `GNTST_*`.
    */
   map(ref: number, flags: number): number {
-    if ((flags & (GNTMAP.device_map | GNTMAP.host_map)) === 0 || ref >= this.#entries) {
-      return GNTST.bad_gntref;
+    if ((flags & MAP_ANY) === 0 || ref >= this.#entries) {
+      return BAD_GNTREF;
     }
-    if (this.#freeCount === 0) return GNTST.no_space;
-    const writable = (flags & GNTMAP.readonly) === 0;
+    if (this.#freeCount === 0) return NO_SPACE;
+    const writable = (flags & MAP_READONLY) === 0;
     const place = this.#find(ref, writable, false);
     if (place < 0) return place;
     if (this.#pins[ref]!++ === 0) this.#pinned[ref] = this.#region.addressOf(place);
     if (writable) this.#writers[ref]!++;
-    this.#mark(ref, writable ? GTF.reading | GTF.writing : GTF.reading);
+    this.#mark(ref, writable ? READING | WRITING : READING);
     const handle = this.#freeHandles[--this.#freeCount]!;
     this.#handles[handle] = 2 * ref + (writable ? 1 : 0) + 1;
     this.#mapped++;
     this.handle = handle;
     this.offset = place;
     this.memory = this.#region.memory;
-    return GNTST.okay;
+    return OKAY;
   }
 
   /**
@@ -179,16 +203,16 @@ export class GrantTable {
    */
   unmap(handle: number): number {
     const entry = handle < this.#handles.length ? this.#handles[handle]! - 1 : -1;
-    if (entry < 0) return GNTST.bad_handle;
+    if (entry < 0) return BAD_HANDLE;
     this.#handles[handle] = 0;
     this.#freeHandles[this.#freeCount++] = handle;
     this.#mapped--;
     const ref = entry >>> 1;
     let clear = 0;
-    if ((entry & 1) !== 0 && --this.#writers[ref]! === 0) clear = GTF.writing;
-    if (--this.#pins[ref]! === 0) clear |= GTF.reading;
+    if ((entry & 1) !== 0 && --this.#writers[ref]! === 0) clear = WRITING;
+    if (--this.#pins[ref]! === 0) clear |= READING;
     if (clear !== 0) this.#unmark(ref, clear);
-    return GNTST.okay;
+    return OKAY;
   }
 
   /**
@@ -197,11 +221,11 @@ export class GrantTable {
    * @returns `GNTST_*`. A copy of no bytes is okay whatever else it names.
    */
   copyFrom(ref: number, offset: number, length: number, target: Memory, targetOffset: number): number {
-    if (length === 0) return GNTST.okay;
+    if (length === 0) return OKAY;
     const place = this.#findForCopy(ref, offset, length, false);
     if (place < 0) return place;
     target.copyFrom(targetOffset, this.#region.memory.bytes, place + offset, length);
-    return GNTST.okay;
+    return OKAY;
   }
 
   /**
@@ -214,12 +238,12 @@ export class GrantTable {
    * @returns `GNTST_*`. A copy of no bytes is okay whatever else it names.
    */
   beginCopyTo(ref: number, offset: number, length: number): number {
-    if (length === 0) return GNTST.okay;
+    if (length === 0) return OKAY;
     const place = this.#findForCopy(ref, offset, length, true);
     if (place < 0) return place;
     this.memory = this.#region.memory;
     this.offset = place + offset;
-    return GNTST.okay;
+    return OKAY;
   }
 
   /**
@@ -231,17 +255,17 @@ export class GrantTable {
     const place = this.#findForCopy(ref, 0, length, true);
     if (place < 0) return place;
     this.#region.memory.copyFrom(place, bytes, offset, length);
-    return GNTST.okay;
+    return OKAY;
   }
 
   // The in-use bits that a copy sets and clears again cannot be seen in between, as nothing else runs: left
   // out.
   #findForCopy(ref: number, offset: number, length: number, writable: boolean): number {
-    if (offset + length > PAGE_SIZE) return GNTST.bad_copy_arg;
-    if (ref >= this.#entries) return GNTST.bad_gntref;
-    const place = this.#find(ref, writable, true);
+    if (offset + length > PAGE) return BAD_COPY_ARG;
+    if (ref >= this.#entries) return BAD_GNTREF;
+    const place = this.#find(ref | 0, writable, true);
     if (place >= 0 && (offset < this.#windowStart || offset + length > this.#windowEnd)) {
-      return GNTST.general_error;
+      return GENERAL_ERROR;
     }
     return place;
   }
@@ -249,35 +273,31 @@ export class GrantTable {
   /** Where the page of a reference lies in the memory of `#region`, or a negative `GNTST_*`. */
   #find(ref: number, writable: boolean, window: boolean): number {
     const view = this.#table.view;
-    const version = this.#version;
-    const at = (this.#base + ref * (version === 1 ? V1_SIZE : V2_SIZE)) | 0;
+    const at = (this.#base + (ref << this.#entryShift)) | 0;
     // Flags and domain in one read, so that they belong together.
     const head = view.getInt32(at, true);
-    if (((head ^ this.#permit) & PERMIT_MASK) !== 0) return GNTST.general_error;
-    if (writable && (head & GTF.readonly) !== 0) return GNTST.general_error;
-    let frame: number;
+    if (((head ^ this.#permit) & PERMIT_MASK) !== 0) return GENERAL_ERROR;
+    if (writable && (head & READONLY) !== 0) return GENERAL_ERROR;
+    const frame = view.getInt32((at + this.#frameOffset) | 0, true);
     let upper = 0;
-    if (version === 1) {
-      frame = view.getInt32(at + V1_FRAME, true);
-    } else {
-      frame = view.getInt32(at + V2_FRAME, true);
+    if (this.#version !== 1) {
       upper = view.getInt32(at + V2_UPPER_FRAME, true);
       this.#windowStart = 0;
-      this.#windowEnd = PAGE_SIZE;
-      if ((head & GTF.sub_page) !== 0) {
-        if (!window) return GNTST.general_error;
+      this.#windowEnd = PAGE;
+      if ((head & SUB_PAGE) !== 0) {
+        if (!window) return GENERAL_ERROR;
         this.#windowStart = view.getUint16(at + V2_PAGE_OFF, true);
         this.#windowEnd = this.#windowStart + view.getUint16(at + V2_LENGTH, true);
       }
     }
-    const access = writable ? READ_WRITE : READ;
+    const access = writable === true ? DEVICE_WRITES : DEVICE_READS;
     if (this.#pins[ref] !== 0) return this.#locate(this.#pinned[ref]!, access);
     const page = (frame - this.#firstFrame) | 0;
     if (
       page >= 0 && page < this.#frames && upper === this.#upperFrame &&
       this.#generation === this.#space.generation && (this.#region.access & access) === access
-    ) return (this.#firstPage + page * PAGE_SIZE) | 0;
-    return this.#locate(((upper >>> 0) * UPPER_HALF + (frame >>> 0)) * PAGE_SIZE, access);
+    ) return (this.#firstPage + page * PAGE) | 0;
+    return this.#locate(((upper >>> 0) * UPPER_HALF + (frame >>> 0)) * PAGE, access);
   }
 
   /** Where the page at an address lies in the memory of `#region`, or a negative `GNTST_*`. */
@@ -287,9 +307,9 @@ export class GrantTable {
       this.#generation = this.#space.generation;
     }
     let region = this.#region;
-    if (!region.holds(address, PAGE_SIZE) || (region.access & access) !== access) {
+    if (!region.holds(address, PAGE) || (region.access & access) !== access) {
       const found = address <= Number.MAX_SAFE_INTEGER ? this.#space.find(address, access) : undefined;
-      if (!found?.holds(address, PAGE_SIZE)) return GNTST.bad_page;
+      if (!found?.holds(address, PAGE)) return BAD_PAGE;
       region = found;
       this.#remember(found);
     }
@@ -298,14 +318,14 @@ export class GrantTable {
 
   #remember(region: Region): void {
     this.#region = region;
-    const first = Math.ceil(region.start / PAGE_SIZE);
-    const end = Math.floor(region.end / PAGE_SIZE);
+    const first = Math.ceil(region.start / PAGE);
+    const end = Math.floor(region.end / PAGE);
     const upper = Math.floor(first / UPPER_HALF);
     this.#firstFrame = first | 0;
     this.#upperFrame = upper | 0;
     // A region of frames whose upper halves differ is left to look-ups by address.
     this.#frames = upper === Math.floor(end / UPPER_HALF) ? Math.max(end - first, 0) : 0;
-    this.#firstPage = region.offsetOf(first * PAGE_SIZE);
+    this.#firstPage = region.offsetOf(first * PAGE);
   }
 
   #mark(ref: number, bits: number): void {
@@ -322,6 +342,6 @@ export class GrantTable {
 
   /** Where the in-use bits of a reference are: in the flags of version 1, in the status word of version 2. */
   #bitsOf(ref: number): number {
-    return this.#statusBase + ref * (this.#version === 1 ? V1_SIZE : STATUS_SIZE);
+    return (this.#statusBase + (ref << this.#statusShift)) | 0;
   }
 }

@@ -7,6 +7,8 @@ import type { DmaMemory } from "../../core/dma_memory.ts";
 import type { GrantEntries } from "./grant_entries.ts";
 import { PAGE_SIZE } from "./layout.ts";
 
+// The engine looks an imported constant up at each use, but folds a module's own.
+const PAGE = PAGE_SIZE;
 /** Free pages, the last freed one first. */
 export class PageStack {
   /** The pages; those from `count` on have been taken. */
@@ -47,7 +49,7 @@ export class PagePool {
 
   /** Makes the pages and grants those of the pool. */
   constructor(dma: DmaMemory, grants: GrantEntries, pool: number, ordinary: number, readonly: boolean) {
-    this.offset = dma.allocate((pool + ordinary) * PAGE_SIZE, PAGE_SIZE).offset | 0;
+    this.offset = dma.allocate((pool + ordinary) * PAGE, PAGE).offset | 0;
     this.firstRef = grants.allocate(pool + ordinary);
     this.poolPages = this.granted = pool;
     this.ordinaryPages = ordinary;
@@ -56,7 +58,7 @@ export class PagePool {
     this.pool = new PageStack(0, pool);
     this.ordinary = new PageStack(pool, ordinary);
     for (let page = 0; page < pool; page++) {
-      grants.grant(this.firstRef + page, this.offset + page * PAGE_SIZE, readonly);
+      grants.grant(this.firstRef + page, this.offset + page * PAGE, readonly);
     }
   }
 

@@ -21,6 +21,8 @@ import {
 import type { MulticastFilter } from "./multicast.ts";
 import type { BackRing } from "./shared_ring.ts";
 
+// The engine looks an imported constant up at each use, but folds a module's own.
+const PAGE = PAGE_SIZE;
 const GREF = netif_tx_request.offsetOf("gref");
 const OFFSET = netif_tx_request.offsetOf("offset");
 const FLAGS = netif_tx_request.offsetOf("flags");
@@ -119,7 +121,7 @@ export class TxPacket {
     const first = this.size[0]!;
     if (this.#linux && first < ETHERNET_HEADER) return total < ETHERNET_HEADER ? "runt" : "first-slot";
     const offset = this.offset[0]!;
-    if (offset + first > PAGE_SIZE) this.#fault("tx-cross-page", { offset, size: first });
+    if (offset + first > PAGE) this.#fault("tx-cross-page", { offset, size: first });
     return undefined;
   }
 
@@ -154,7 +156,7 @@ export class TxPacket {
       // A packet of 64 KiB or more wraps its 16-bit total: then a slot seems larger than what is left.
       if (size > first) verdict ??= "size";
       first -= size;
-      if (offset + size > PAGE_SIZE) this.#fault("tx-cross-page", { offset, size });
+      if (offset + size > PAGE) this.#fault("tx-cross-page", { offset, size });
     }
     if (verdict === undefined) this.size[0] = first;
     return verdict;
