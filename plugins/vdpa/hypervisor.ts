@@ -117,7 +117,7 @@ export class Hypervisor implements VirtioTransport, DeviceHalf {
 
   /** Whether a switch loses nothing: the control queue, if there is one, can be shadowed all the time. */
   get canSwitch(): boolean {
-    return this.topology.control < 0 || this.topology.controlGroup !== undefined;
+    return this.topology.control < 0 || this.topology.controlGroups.length > 0;
   }
 
   /** What the device cannot go on with, the guest has to reset. */

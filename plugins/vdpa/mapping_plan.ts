@@ -71,7 +71,7 @@ export function planMappings(
   let controlIova: number | undefined;
   let pageIovas: [number, number] = [0, 0];
   const { controlArea, pages } = shadow;
-  if (controlArea && pages && (path !== "passthrough" || topology.controlGroup !== undefined)) {
+  if (controlArea && pages && (path !== "passthrough" || topology.controlGroups.length > 0)) {
     controlIova = add(controlArea.pieces)[0]!;
     const [command, ack] = add(pages.pieces);
     pageIovas = [command!, ack!];

@@ -261,7 +261,9 @@ export class Migration {
   #bind(path: DataPath, { controlIova }: MappingPlan): void {
     const { client, topology } = this.#options;
     const groups = new Set(path === "split" ? topology.descGroups : []);
-    if (path !== "shadow" && controlIova !== undefined) groups.add(topology.controlGroup!);
+    if (path !== "shadow" && controlIova !== undefined) {
+      for (const group of topology.controlGroups) groups.add(group);
+    }
     for (const group of groups) client.setGroupAsid(group, SHADOW_ASID);
     this.#counts.rebinds += groups.size;
   }

@@ -18,10 +18,10 @@ export class Topology {
   readonly queues: number;
   /** Index of the control queue, or -1. */
   readonly control: number;
-  /** Groups of the data queues' descriptor tables and rings, if these can be moved apart from the buffers. */
+  /** Groups of the data queues' descriptor tables and rings, if these can be moved apart from everything else. */
   readonly descGroups: readonly number[];
-  /** Group of the control queue, if it can be moved apart from all data queues. */
-  readonly controlGroup: number | undefined;
+  /** Groups of the control queue, if it can be moved apart from all data queues. */
+  readonly controlGroups: readonly number[];
 
   /**
    * Asks the device, which is reset afterwards: which queue is the control queue follows from the features, so they are
@@ -35,19 +35,20 @@ export class Topology {
     this.queues = client.queues;
     this.control = this.queues % 2 === 1 ? this.queues - 1 : -1;
     const data = Array.from({ length: this.queues & ~1 }, (_, index) => index);
+    const canMove = hasBackendFeature(backendFeatures, "IOTLB_ASID") && client.spaces > 1;
+    const canSplit = canMove && hasBackendFeature(backendFeatures, "DESC_ASID");
+    const groups = new Set(canMove ? data.map((index) => client.group(index)) : []);
+    const descGroups = new Set(canSplit ? data.map((index) => client.descGroup(index)) : []);
+    const control = new Set<number>();
+    if (canMove && this.control >= 0) control.add(client.group(this.control));
+    if (canSplit && this.control >= 0) control.add(client.descGroup(this.control));
     // The ioctl that binds a group first checks its number against the number of queues.
     const reachable = (group: number) => group < this.queues;
-    const canMove = hasBackendFeature(backendFeatures, "IOTLB_ASID") && client.spaces > 1;
-    const groups = canMove ? new Set(data.map((index) => client.group(index))) : new Set<number>();
-    this.descGroups = [];
-    if (canMove && hasBackendFeature(backendFeatures, "DESC_ASID")) {
-      const descGroups = new Set(data.map((index) => client.descGroup(index)));
-      if (![...descGroups].some((group) => groups.has(group))) this.descGroups = [...descGroups];
-    }
-    if (canMove && this.control >= 0) {
-      const group = client.group(this.control);
-      if (!groups.has(group) && reachable(group)) this.controlGroup = group;
-    }
+    const apart = (some: Set<number>, ...others: Set<number>[]) =>
+      [...some].every(reachable) && others.every((other) => some.isDisjointFrom(other));
+    this.controlGroups = apart(control, groups, descGroups) ? [...control] : [];
+    const alone = this.control < 0 || this.controlGroups.length > 0;
+    this.descGroups = alone && apart(descGroups, groups) ? [...descGroups] : [];
     client.setStatus(0);
   }
 }

@@ -83,6 +83,7 @@ Deno.test("groups are asked for with features negotiated, and the device is rese
     "GET_VRING_DESC_GROUP",
     "GET_VRING_DESC_GROUP",
     "GET_VRING_GROUP",
+    "GET_VRING_DESC_GROUP",
     "SET_STATUS 0",
   ]);
 });

@@ -217,6 +217,21 @@ const switching: Row[] = [
     "SET_STATUS 0, SET_GROUP_ASID 2:1",
     () => steps(new Bench(mlx5).toggle(), "SET_STATUS 0", "SET_GROUP_ASID 2"),
   ],
+  [
+    "a descriptor group that cannot be bound is of no use: everything is shadowed in space 0",
+    "00 00 00",
+    () => spaces(switched({ ...mlx5, groups: 5, descGroup: (idx) => idx === 2 ? 1 : 4 })),
+  ],
+  [
+    "nor is one that buffers share",
+    "00 00 00",
+    () => spaces(switched({ ...mlx5, descGroup: (idx) => idx === 2 ? 1 : 0 })),
+  ],
+  [
+    "nor any beside a control queue that is not isolated",
+    "00 00 00",
+    () => spaces(switched({ ...mlx5, vqGroup: () => 0, descGroup: () => 2 })),
+  ],
   ["only rings move to it, buffers do not", "10 10 11", () => spaces(switched())],
   [
     "two regions per data queue are mapped",
@@ -236,7 +251,7 @@ const switching: Row[] = [
 ];
 
 const isolated: Row[] = [
-  ["groups are read with FEATURES_OK, and then the device is reset", "11 G G D D G 0", () => {
+  ["groups are read with FEATURES_OK, and then the device is reset", "11 G G D D G D 0", () => {
     const { trace } = new Bench(mlx5).file;
     const asked = trace.slice(0, trace.indexOf("SET_STATUS 0") + 1);
     const short = asked.map((step) =>
@@ -267,6 +282,25 @@ const isolated: Row[] = [
     "in the group of data queues it is not isolated",
     "00 00 00",
     () => spaces(new Bench({ ...sim, vqGroup: () => 0 })),
+  ],
+  [
+    "nor in the group of their rings",
+    "00 00 00",
+    () => spaces(new Bench({ ...mlx5, vqGroup: (idx) => idx === 2 ? 2 : 0 })),
+  ],
+  ["nor with its rings in that group", "00 00 00", () => spaces(new Bench({ ...mlx5, descGroup: () => 2 }))],
+  [
+    "nor in a group that cannot be bound",
+    "00 00 00",
+    () => spaces(new Bench({ ...sim, groups: 4, vqGroup: (idx) => idx === 2 ? 3 : 0 })),
+  ],
+  [
+    "its rings may have a group of their own",
+    "00 00 11",
+    () =>
+      spaces(new Bench({ ...mlx5, groups: 5, descGroup: (idx) => idx === 2 ? 3 : 2 }, { queues: 5 })).slice(
+        -8,
+      ),
   ],
   ["nor with one space", "00 00 00", () => spaces(new Bench(sim, { asids: 1 }))],
   [
