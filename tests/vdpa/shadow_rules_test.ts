@@ -298,7 +298,7 @@ const isolated: Row[] = [
     "its rings may have a group of their own",
     "00 00 11",
     () =>
-      spaces(new Bench({ ...mlx5, groups: 5, descGroup: (idx) => idx === 2 ? 3 : 2 }, { queues: 5 })).slice(
+      spaces(new Bench({ ...mlx5, groups: 5, descGroup: (idx) => idx === 4 ? 3 : 2 }, { queues: 5 })).slice(
         -8,
       ),
   ],
