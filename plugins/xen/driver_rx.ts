@@ -123,7 +123,21 @@ export class RxFront {
 
   /** Posts all pages for the first time. */
   fill(): void {
-    while (this.ring.free > 0 && this.pages.available(true) > 0) this.#post(this.pages.take(true));
+    const { ring, pages } = this;
+    const view = ring.memory.view;
+    const { offset, firstRef, granted } = pages;
+    const count = Math.min(ring.free, pages.available(true));
+    for (let i = 0; i < count; i++) {
+      const page = pages.take(true);
+      if (page >= granted) this.#grants.grant(firstRef + page, offset + page * PAGE, false);
+      const number = (ring.reqProd + i) & ring.mask;
+      const slot = ring.slot(number);
+      view.setInt32(slot + REQ_ID, number, true);
+      view.setInt32(slot + REQ_GREF, firstRef + page, true);
+      this.#pageOf[number] = page;
+    }
+    ring.reqProd = (ring.reqProd + count) >>> 0;
+    this.posted += count;
   }
 
   #post(page: number): void {

@@ -106,7 +106,9 @@ export class GrantTable {
   readonly #pinned: Float64Array;
   /** Reference and rights of each handle: 2 * ref + writable + 1, or 0 if the handle is free. */
   readonly #handles: Uint32Array;
+  /** Handles that were freed, the last one last, and the first that was never given out. */
   readonly #freeHandles: Uint32Array;
+  #nextHandle = 0;
   #freeCount = 0;
   #mapped = 0;
   /** The region in which the last page was found. */
@@ -155,8 +157,6 @@ export class GrantTable {
     this.#pinned = new Float64Array(site.entries);
     this.#handles = new Uint32Array(handles);
     this.#freeHandles = new Uint32Array(handles);
-    for (let i = 0; i < handles; i++) this.#freeHandles[i] = handles - 1 - i;
-    this.#freeCount = handles;
   }
 
   /** How many mappings there are now. */
@@ -180,14 +180,14 @@ export class GrantTable {
     if ((flags & MAP_ANY) === 0 || ref >= this.#entries) {
       return BAD_GNTREF;
     }
-    if (this.#freeCount === 0) return NO_SPACE;
+    if (this.#freeCount === 0 && this.#nextHandle === this.#handles.length) return NO_SPACE;
     const writable = (flags & MAP_READONLY) === 0;
     const place = this.#find(ref, writable, false);
     if (place < 0) return place;
     if (this.#pins[ref]!++ === 0) this.#pinned[ref] = this.#region.addressOf(place);
     if (writable) this.#writers[ref]!++;
     this.#mark(ref, writable ? READING | WRITING : READING);
-    const handle = this.#freeHandles[--this.#freeCount]!;
+    const handle = this.#freeCount > 0 ? this.#freeHandles[--this.#freeCount]! : this.#nextHandle++;
     this.#handles[handle] = 2 * ref + (writable ? 1 : 0) + 1;
     this.#mapped++;
     this.handle = handle;
