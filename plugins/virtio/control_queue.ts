@@ -13,7 +13,7 @@ import {
   virtio_net_ctrl_mq,
   virtio_net_hash_config,
 } from "./layout.ts";
-import { HASH_KEY_LENGTH, type ReceiveHash } from "./receive_hash.ts";
+import { ALL_HASH_TYPES, HASH_KEY_LENGTH, type ReceiveHash } from "./receive_hash.ts";
 
 /** The command was carried out. */
 export const VIRTIO_NET_OK: number = 0;
@@ -81,6 +81,7 @@ export class ControlQueue {
     this.modes.clear();
     this.vlans.clear();
     this.macTable = [[], []];
+    this.#hash.reset(hasFeature(features, "HASH_REPORT"));
   }
 
   /**
@@ -206,10 +207,13 @@ export class ControlQueue {
       0,
       virtio_net_hash_config.size,
     );
+    const types = hash_types as number;
     const length = hash_key_length as number;
     const key = data.subarray(virtio_net_hash_config.size, virtio_net_hash_config.size + length);
-    if (length > HASH_KEY_LENGTH || key.length < length) return false;
-    this.#hash.configure(hash_types as number, key);
+    if ((types & ~ALL_HASH_TYPES) !== 0 || length > HASH_KEY_LENGTH || key.length < length) return false;
+    // Without a key nothing can be hashed; with no type nothing need be.
+    if (length === 0 && types !== 0) return false;
+    this.#hash.configure(types, key);
     return true;
   }
 }

@@ -9,7 +9,7 @@ import type { VirtioNetDevice } from "./device.ts";
 import { hasFeature } from "./features.ts";
 import { virtio_net_config, virtio_pci_legacy } from "./layout.ts";
 import { PCI_STATUS, type PciConfigSpace } from "./pci_config_space.ts";
-import { HASH_KEY_LENGTH } from "./receive_hash.ts";
+import { ALL_HASH_TYPES, HASH_KEY_LENGTH } from "./receive_hash.ts";
 import { STATUS } from "./transport.ts";
 
 const ISR_BITS = virtio_pci_legacy.field("isr").flags!;
@@ -19,7 +19,6 @@ const LINK_UP = virtio_net_config.field("status").flags!.LINK_UP!;
 const MAC = virtio_net_config.offsetOf("mac");
 /** What the device says with MTU: as much as the field holds. */
 const LARGEST_MTU = 65535;
-const ALL_HASH_TYPES = 0x1ff;
 
 /** See the module. */
 export abstract class PciBase {

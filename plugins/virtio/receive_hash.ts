@@ -21,15 +21,24 @@ export class ReceiveHash {
   value = 0;
   /** What was hashed: `virtio_net_hdr_v1_hash.hash_report`. */
   report = 0;
-  #types = ALL_HASH_TYPES;
+  #types = 0;
   #key = new ToeplitzKey(MICROSOFT_RSS_KEY);
   readonly #parser = new FlowParser();
   readonly #headers = new Memory(HEADERS);
 
-  /** Sets the enabled types and the key, as the driver's command says. An empty key keeps the present one. */
+  /**
+   * Starts afresh. Where hashes are reported, no type is enabled until a command says so (5.1.6.5.6.4); where they
+   * only spread flows over queues, all are.
+   */
+  reset(reported: boolean): void {
+    this.#types = reported ? 0 : ALL_HASH_TYPES;
+    this.#key = new ToeplitzKey(MICROSOFT_RSS_KEY);
+  }
+
+  /** Sets the enabled types and the key, as the driver's command says. */
   configure(types: number, key: Uint8Array): void {
     this.#types = types;
-    if (key.length > 0) this.#key = new ToeplitzKey(key);
+    this.#key = new ToeplitzKey(key);
   }
 
   /** Hashes a frame: `value` and `report` hold the result. */

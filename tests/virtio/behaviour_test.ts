@@ -1,10 +1,10 @@
 import { assertEquals } from "@std/assert";
 import { needEvent16 } from "../../core/index.ts";
-import { ToeplitzKey } from "../../core/toeplitz.ts";
+import { MICROSOFT_RSS_KEY, ToeplitzKey } from "../../core/toeplitz.ts";
 import { rssConfig, virtio_notification_data, vring_desc } from "../../plugins/virtio/layout.ts";
 import { notificationData } from "../../plugins/virtio/pci_driver.ts";
 import { availBytes, descBytes, legacyLayout, usedBytes } from "../../plugins/virtio/ring_areas.ts";
-import { address, ethernet, ipv4, ipv6, tcp, udp } from "../core/packets.ts";
+import { address, be16, ethernet, ipv4, ipv6, tcp, udp } from "../core/packets.ts";
 import { vectors } from "../vectors.ts";
 import { BUFFERS, RawNet } from "./raw_net.ts";
 import { WRITE } from "./raw_ring.ts";
@@ -80,12 +80,22 @@ Deno.test("rssConfig is what goes over the wire", () => {
   }
 });
 
+/** HASH_CONFIG with these types and this key. */
+function hashConfig(types: number, key: readonly number[]): number[] {
+  return [4, 2, types & 0xff, types >>> 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, key.length, ...key];
+}
+
 /** What the device reports of one frame: hash and kind. */
-function reported(frame: Uint8Array): [hash: number, report: number] {
-  const net = new RawNet({ features: ["HASH_REPORT"] });
+function reported(
+  frame: Uint8Array,
+  net = new RawNet({ features: ["HASH_REPORT"] }),
+  command: readonly number[] = hashConfig(0x1ff, MICROSOFT_RSS_KEY),
+): [hash: number, report: number] {
+  if (command.length > 0) assertEquals(net.command(command), 0);
+  const slot = net.rx.usedIdx % net.rx.size;
   net.rx.offer(net.rx.chain(0, { addr: BUFFERS, len: 2048, flags: WRITE }));
   assertEquals(net.arrive(frame), 0);
-  assertEquals(net.rx.usedElem(0), [0, 20 + frame.length]);
+  assertEquals(net.rx.usedElem(slot), [0, 20 + frame.length]);
   const header = net.get(BUFFERS, 20);
   const view = new DataView(header.buffer);
   assertEquals(header.slice(0, 12), Uint8Array.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]));
@@ -116,30 +126,24 @@ Deno.test("the device reports the published hash of a TCP flow over IPv6, and no
 
 Deno.test("a command sets the hash key and types, and the report follows", () => {
   const net = new RawNet({ features: ["HASH_REPORT"] });
-  const key = Uint8Array.from({ length: 40 }, (_, i) => 255 - i);
-  const command = (types: number, reserved: number) =>
-    concat([new Uint8Array([4, 2, types, 0, 0, 0, reserved, 0, 0, 0, 0, 0, 0, 0, 40]), key]);
-  const send = (bytes: Uint8Array) => {
-    net.put(BUFFERS + 0x8000, bytes);
-    net.put(BUFFERS + 0x9000, [0xee]);
-    net.ctrl.offer(
-      net.ctrl.chain(0, { addr: BUFFERS + 0x8000, len: bytes.length }, {
-        addr: BUFFERS + 0x9000,
-        len: 1,
-        flags: WRITE,
-      }),
-    );
-    net.kick(2);
-    return net.get(BUFFERS + 0x9000, 1)[0];
-  };
-  const IPV4 = 1;
-  assertEquals(send(command(IPV4, 0)), 0);
-  net.rx.offer(net.rx.chain(0, { addr: BUFFERS, len: 2048, flags: WRITE }));
+  const key = Array.from({ length: 40 }, (_, i) => 255 - i);
   const flow = { source: "10.1.2.3", destination: "10.3.2.1" };
-  net.arrive(concat([ethernet(0x0800), ipv4(6, tcp(1, 2), flow)]));
-  const view = new DataView(net.get(BUFFERS, 20).buffer);
-  const input = concat([address(flow.source), address(flow.destination)]);
-  assertEquals(view.getUint32(12, true), new ToeplitzKey(key).hash(input, 0, 8));
-  assertEquals(view.getUint16(16, true), 1);
-  assertEquals(send(command(IPV4, 0).subarray(0, 30)), 1);
+  const frame = concat([ethernet(0x0800), ipv4(6, tcp(1, 2), flow)]);
+  const input = concat([address(flow.source), address(flow.destination), be16(1, 2)]);
+  const hash = (length: number) => new ToeplitzKey(Uint8Array.from(key)).hash(input, 0, length);
+  assertEquals(reported(frame, net, hashConfig(1, key)), [hash(8), 1]);
+  assertEquals(net.command(hashConfig(2, key).slice(0, 30)), 1);
+  assertEquals(reported(frame, net, hashConfig(2, key)), [hash(12), 2]);
+  assertEquals(reported(frame, net, hashConfig(4, key)), [0, 0]);
+  assertEquals(reported(frame, net, hashConfig(0, [])), [0, 0]);
+});
+
+Deno.test("until a command enables types the device reports no hash, and a reset disables them again", () => {
+  const frame = concat([ethernet(0x0800), ipv4(6, tcp(1, 2))]);
+  const fresh = () => new RawNet({ features: ["HASH_REPORT"] });
+  assertEquals(reported(frame, fresh(), []), [0, 0]);
+  const net = fresh();
+  assertEquals(reported(frame, net)[1], 2);
+  net.device.setFeatures(net.device.features);
+  assertEquals(reported(frame, net, []), [0, 0]);
 });

@@ -2,28 +2,17 @@ import { assertEquals } from "@std/assert";
 import { RingPair } from "../../core/ring_pair.ts";
 import { type Feature, featureMask } from "../../plugins/virtio/features.ts";
 import virtio from "../../plugins/virtio/mod.ts";
-import { BUFFERS, RawNet } from "./raw_net.ts";
-import { WRITE } from "./raw_ring.ts";
+import { RawNet } from "./raw_net.ts";
 
 const ALL: readonly Feature[] = ["CTRL_RX", "CTRL_RX_EXTRA", "CTRL_VLAN", "CTRL_MAC_ADDR", "HASH_REPORT"];
+/** What HASH_CONFIG has where RSS_CONFIG has its table. */
+const ZEROS: readonly number[] = Array(8).fill(0);
 const OK = 0;
 const ERR = 1;
 
 /** Sends commands, each cut into readable buffers after so many bytes, and returns the acks. */
-function send(net: RawNet, commands: readonly (readonly number[])[], cut = Infinity): number[] {
-  return commands.map((command) => {
-    net.put(BUFFERS, command);
-    net.put(BUFFERS + 0x8000, [0xee]);
-    const buffers = [];
-    for (let at = 0; at < command.length; at += cut) {
-      buffers.push({ addr: BUFFERS + at, len: Math.min(cut, command.length - at) });
-    }
-    net.ctrl.offer(net.ctrl.chain(0, ...buffers, { addr: BUFFERS + 0x8000, len: 1, flags: WRITE }));
-    const before = net.ctrl.usedIdx;
-    net.kick(2);
-    assertEquals(net.ctrl.usedElem(before % net.ctrl.size), [0, 1]);
-    return net.get(BUFFERS + 0x8000, 1)[0]!;
-  });
+function send(net: RawNet, commands: readonly (readonly number[])[], cut?: number): number[] {
+  return commands.map((command) => net.command(command, cut));
 }
 
 Deno.test("commands set receive modes, the address, its tables and VLANs", () => {
@@ -68,6 +57,11 @@ Deno.test("commands that do not exist, or whose data are short or wrong, are ref
     [4, 0, 1, 0],
     [4, 1, 0xff, 1, 0, 0],
     [4, 2, 0xff, 1, 0, 0],
+    // HASH_CONFIG: a type that is not supported; types without a key; a key too long, or not all there.
+    [4, 2, 0, 2, 0, 0, ...ZEROS, 1, 7],
+    [4, 2, 1, 0, 0, 0, ...ZEROS, 0],
+    [4, 2, 1, 0, 0, 0, ...ZEROS, 41, ...Array(41).fill(7)],
+    [4, 2, 1, 0, 0, 0, ...ZEROS, 3, 7, 7],
     [9, 9, 9],
     [0xff, 0xff],
   ];

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { assertEquals } from "@std/assert";
 import { AddressSpace, READ, READ_WRITE, WRITE } from "../../core/address_space.ts";
 import { Frame } from "../../core/frame.ts";
 import { Memory } from "../../core/memory.ts";
@@ -10,7 +11,7 @@ import type { Wire } from "../../core/plugin.ts";
 import { VirtioNetDevice } from "../../plugins/virtio/device.ts";
 import type { Profile } from "../../plugins/virtio/faults.ts";
 import { type Feature, featureMask } from "../../plugins/virtio/features.ts";
-import { type Desc, RawRing } from "./raw_ring.ts";
+import { type Desc, RawRing, WRITE as DESC_WRITE } from "./raw_ring.ts";
 
 /** Address of the driver's memory. */
 export const RAM = 0x10_0000;
@@ -137,6 +138,22 @@ export class RawNet {
   kick(index: number): number {
     this.device.notify(index);
     return this.device.service(this.wire);
+  }
+
+  /** Sends a control command, cut into readable buffers after so many bytes, and returns its ack. */
+  command(bytes: ArrayLike<number>, cut = Infinity): number {
+    const ack = BUFFERS + 0x8000;
+    this.put(BUFFERS, bytes);
+    this.put(ack, [0xee]);
+    const buffers: Desc[] = [];
+    for (let at = 0; at < bytes.length; at += cut) {
+      buffers.push({ addr: BUFFERS + at, len: Math.min(cut, bytes.length - at) });
+    }
+    const slot = this.ctrl.usedIdx % this.ctrl.size;
+    this.ctrl.offer(this.ctrl.chain(0, ...buffers, { addr: ack, len: 1, flags: DESC_WRITE }));
+    this.kick(2);
+    assertEquals(this.ctrl.usedElem(slot), [0, 1]);
+    return this.get(ack, 1)[0]!;
   }
 
   /** Lets a frame arrive from the wire. */
