@@ -12,7 +12,6 @@ import { print, printError } from "./output.ts";
 import { Interrupts, type PipeResult, runPipe } from "./pipe.ts";
 import { chosenBackend, chosenOptions } from "./plugins.ts";
 import { Monitor } from "./progress.ts";
-import { checkStatisticsFile } from "./statistics_file.ts";
 
 function chosenInput(call: Call): string {
   const [operand] = call.operands;
@@ -70,7 +69,11 @@ function statusOf({ error, interrupted, readerGone, packets }: PipeResult): numb
 async function execute(call: Call): Promise<number> {
   const input = chosenInput(call);
   const output = call.text("write") ?? "-";
-  checkStatisticsFile(call.text("stats-out"), input, output);
+  const file = call.text("stats-out");
+  if (file !== undefined) {
+    const { checkStatisticsFile } = await import("./statistics_file.ts");
+    checkStatisticsFile(file, input, output);
+  }
   const plugin = await chosenBackend(call);
   const options = chosenOptions(plugin, call);
   const count = call.count("count");

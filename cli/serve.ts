@@ -45,7 +45,8 @@ function check(call: Call): string {
   if (call.text("write") === "-" && Deno.stdout.isTerminal()) {
     throw new UsageError("standard output is a terminal: name an output with -w, or connect a pipe");
   }
-  checkStatisticsFile(call.text("stats-out"), call.text("read"), call.text("write"));
+  const file = call.text("stats-out");
+  if (file !== undefined) checkStatisticsFile(file, call.text("read"), call.text("write"));
   return path;
 }
 

@@ -34,17 +34,16 @@ function isSame(a: string, b: string): boolean {
 /**
  * Refuses statistics where packets go or come from, by whatever name.
  *
- * @param file Where the statistics go, if anywhere.
+ * @param file Where the statistics go.
  * @param input The capture that is read, if there is one.
  * @param output The capture that is written, if there is one.
  * @throws {UsageError} If they would be written over one.
  */
 export function checkStatisticsFile(
-  file: string | undefined,
+  file: string,
   input: string | undefined,
   output: string | undefined,
 ): void {
-  if (file === undefined) return;
   const taken = output !== undefined && isSame(file, output) ||
     input !== undefined && input !== STANDARD && isSame(file, input);
   if (taken) throw new UsageError(`--stats-out would overwrite the capture: got "${file}"`);
