@@ -47,6 +47,8 @@ const USED_STRIDE = vring_used_elem.size;
 const AVAIL_EVENT = vring_used.offsetOf("avail_event");
 const UPPER_HALF = 2 ** -32;
 
+const MOST_WRITTEN = 2 ** 32 - 1;
+
 /** A chain that is out is kept as one number, never 0: its tag, and above that how many descriptors it has. */
 const TAG_MASK = 0xffff;
 const COUNT_SHIFT = 16;
@@ -219,7 +221,8 @@ export class ShadowRing {
     }
     view.setUint16(this.#avail + AVAIL_RING + (this.#availIndex & this.#mask) * AVAIL_STRIDE, head, true);
     this.#out[head] = tag | count << COUNT_SHIFT;
-    this.#writable[head] = writable;
+    // A chain can hold one byte more than a used element can tell of.
+    this.#writable[head] = Math.min(writable, MOST_WRITTEN);
     this.#freeHead = next;
     this.#availIndex = add16(this.#availIndex, 1);
     this.free -= count;

@@ -148,6 +148,17 @@ Deno.test("ShadowRing holds a chain of all its descriptors, of which every byte 
   assertEquals(ring.free, ring.size);
 });
 
+Deno.test("ShadowRing takes back a chain of 2^32 bytes with as many written as can be told", () => {
+  const { ring, device } = make(4);
+  ring.addChain([0, 2 ** 31], [2 ** 31, 2 ** 31], 2, 0, 3);
+  ring.publish();
+  assert(device.pop());
+  device.push(device.head, 2 ** 32 - 1);
+  device.publish();
+  assertEquals(ring.collect(), 1);
+  assertEquals(ring.usedLengths[0], 2 ** 32 - 1);
+});
+
 Deno.test("ShadowRing says whether the device wants a kick, and when it wants an interrupt", () => {
   const add = (ring: ShadowRing) => ring.addChain([1], [1], 1, 1, 0);
   const flags = make(4);
