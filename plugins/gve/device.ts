@@ -18,6 +18,7 @@ import {
   type Wire,
 } from "../../core/plugin.ts";
 import { AdminDevice } from "./admin_device.ts";
+import { ClockGate } from "./clock_gate.ts";
 import { DEVICE_STATUS } from "./constants.ts";
 import { DeviceCounters, deviceReadings } from "./counters.ts";
 import type { DeviceContext, NotifyBlock } from "./device_context.ts";
@@ -48,6 +49,8 @@ export class GveDevice implements DeviceHalf {
   readonly #registers: RegisterFile;
   readonly #admin: AdminDevice;
   readonly #interrupt: Doorbell;
+  /** Whether it may be time for statistics. */
+  readonly #gate = new ClockGate();
 
   /**
    * A device in reset.
@@ -120,7 +123,7 @@ export class GveDevice implements DeviceHalf {
       if (queue instanceof DqoRxDevice) moved += queue.flush();
     }
     this.#raise();
-    this.#admin.updateStatistics();
+    if (this.#gate.opens(moved)) this.#admin.updateStatistics();
     return moved;
   }
 

@@ -13,6 +13,7 @@ import { MICROSOFT_RSS_KEY, ToeplitzKey } from "../../core/toeplitz.ts";
 import { Bringup } from "./driver_bring_up.ts";
 import type { FrameBatch } from "../../core/frame_batch.ts";
 import { BouncePool } from "./bounce_pool.ts";
+import { ClockGate } from "./clock_gate.ts";
 import { DriverCounters, driverReadings } from "./counters.ts";
 import { isDqo, usesPageLists } from "./formats.ts";
 import { DmaMapper } from "./dma_mapper.ts";
@@ -54,6 +55,8 @@ export class GveDriver implements DriverHalf {
   /** Notify blocks whose interrupt was taken and not yet rearmed. */
   readonly #taken: Uint8Array;
   #anyTaken = false;
+  /** Whether it may be time for statistics. */
+  readonly #gate = new ClockGate();
   #open = true;
   #resetWanted = false;
 
@@ -167,7 +170,7 @@ export class GveDriver implements DriverHalf {
     for (let i = 0; i < tx.length; i++) moved += tx[i]!.clean();
     for (let i = 0; i < rx.length; i++) moved += rx[i]!.receive(sink);
     if (this.#anyTaken) this.#rearm();
-    this.#up.updateStatistics();
+    if (this.#gate.opens(moved)) this.#up.updateStatistics();
     return moved;
   }
 
