@@ -173,20 +173,14 @@ export class ShadowQueue {
    * @throws {RingFault} If the device broke a rule.
    */
   reclaim(): void {
-    do {
-      this.#drain();
-      this.#ring.enableInterrupts();
-    } while (this.#drain() > 0);
-    if (this.#guest.publish()) this.#interrupt(this.#guest.index);
-    if (this.#parked) this.forward();
-  }
-
-  #drain(): number {
-    const { usedTags, usedLengths } = this.#ring;
     const guest = this.#guest;
-    const count = this.#ring.collect();
-    for (let i = 0; i < count; i++) guest.push(usedTags[i]!, usedLengths[i]!);
-    return count;
+    const ring = this.#ring;
+    do {
+      ring.collect(guest);
+      ring.enableInterrupts();
+    } while (ring.collect(guest) > 0);
+    if (guest.publish()) this.#interrupt(guest.index);
+    if (this.#parked) this.forward();
   }
 
   /**
@@ -196,18 +190,18 @@ export class ShadowQueue {
    * @throws {RingFault} If the device used buffers in an order in which the rest cannot be put back.
    */
   stop(): number {
-    this.#drain();
-    const rest = this.#ring.outstanding;
     const guest = this.#guest;
+    this.#ring.collect(guest);
+    const rest = this.#ring.outstanding;
     const last = new Set<number>();
     for (let age = 1; age <= rest; age++) last.add(guest.heads[(guest.availIndex - age) & (guest.size - 1)]!);
     if (!this.#ring.tags.every((head) => last.has(head))) {
       this.#fault("shadow-out-of-order", guest.usedIndex, { rest });
     }
-    this.#guest.unpop(rest);
+    guest.unpop(rest);
     this.#rewound += rest;
-    if (this.#guest.publish()) this.#interrupt(this.#guest.index);
-    return this.#guest.stop();
+    if (guest.publish()) this.#interrupt(guest.index);
+    return guest.stop();
   }
 
   /** What it has done. */

@@ -284,6 +284,23 @@ Deno.test("ShadowQueue checks what the device says of its ring", () => {
   }
 });
 
+Deno.test("ShadowQueue shows the guest nothing of what came together with a broken rule", () => {
+  const bench = new Bench();
+  for (let head = 0; head < 2; head++) {
+    bench.guest.descriptor(head, 0x1000, 60, WRITE);
+    bench.guest.offer(head);
+  }
+  bench.shadow.forward();
+  bench.pop();
+  bench.device.push(bench.device.head, 60);
+  bench.pop();
+  bench.use(bench.device.head, 61);
+  for (let i = 0; i < 2; i++) {
+    assertEquals(bench.fault(() => bench.shadow.reclaim()), "driver used-length");
+    assertEquals([bench.guest.usedIndex, bench.interrupts], [0, 0]);
+  }
+});
+
 Deno.test("ShadowQueue checks the guest's ring as a device does", () => {
   const bench = new Bench();
   bench.guest.offer(SIZE);
