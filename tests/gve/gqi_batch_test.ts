@@ -103,7 +103,7 @@ const ODD_PACKETS: readonly ValuesInput[] = [
 for (const format of ["gqi-qpl", "gqi-rda"]) {
   Deno.test(`a GQI device does with odd descriptors in batches what it does with each: ${format}`, () => {
     const seen = new Set<unknown>();
-    for (let seed = 0; seed < 32; seed++) {
+    for (let seed = 0; seed < 40; seed++) {
       const random = new Random(seed);
       const sides = [0, 1].map(() => transmitting({ format }));
       const frames: [Uint8Array[], Uint8Array[]] = [[], []];
@@ -124,8 +124,9 @@ for (const format of ["gqi-qpl", "gqi-rda"]) {
           const odd = random.chance(seed % 4 * 0.02) ? random.pick(ODD_PACKETS) : {};
           const length = random.between(1, random.pick([60, 200, 3000]));
           const offset = random.below(4 * PAGE - length + 1);
+          const above = random.chance(seed % 4 * 0.01) ? 2 ** 32 : 0;
           for (const { raw, queue } of sides) {
-            const seg_addr = (raw.qpl ? 0 : raw.buffer) + offset;
+            const seg_addr = (raw.qpl ? 0 : raw.buffer) + offset + above;
             const values = { desc_cnt: 1, len: length, seg_len: length, seg_addr, ...odd };
             raw.put(queue.ring + (posted % SIZE) * 16, g.gve_tx_pkt_desc.encode(values));
           }
@@ -162,7 +163,7 @@ for (const format of ["gqi-qpl", "gqi-rda"]) {
 
   Deno.test(`a GQI device does with odd slots in batches what it does with each: ${format}`, () => {
     const seen = new Set<unknown>();
-    for (let seed = 0; seed < 32; seed++) {
+    for (let seed = 0; seed < 40; seed++) {
       const random = new Random(seed);
       const sides = [0, 1].map(() => receiving({ format }));
       let posted = 0;
@@ -173,8 +174,9 @@ for (const format of ["gqi-qpl", "gqi-rda"]) {
           const odd = random.chance(seed % 4 * 0.01)
             ? random.pick([4 * PAGE - 2047, 4 * PAGE, "0xffffffff00000000", "0x7ffffffff000"])
             : undefined;
+          const above = random.chance(seed % 4 * 0.01) ? 2 ** 32 : 0;
           for (const { raw, queue } of sides) {
-            const addr = odd ?? (raw.qpl ? 0 : raw.buffer) + section;
+            const addr = odd ?? (raw.qpl ? 0 : raw.buffer) + section + above;
             raw.put(queue.ring + (posted % SIZE) * 8, g.gve_rx_data_slot.encode({ addr }));
           }
           posted++;
@@ -248,7 +250,7 @@ for (const qpl of [true, false]) {
           const sinks = sides.map(({ sink }, i) => i === 1 ? inBatches(sink) : sink);
           let index = 0;
           for (let step = 0, going = true; step < 40 && going; step++) {
-            const most = sides[0]!.queue.posted - index + (random.chance(0.02) ? 3 : 0);
+            const most = sides[0]!.queue.posted - index + (random.chance(0.1) ? 3 : 0);
             const count = random.between(0, most);
             for (let i = 0; i < count; i++) {
               const odd = random.chance(seed % 4 * (i === count - 1 ? 0.1 : 0.01))
