@@ -1,12 +1,10 @@
 /**
  * MSI-X on the device's side: a table of messages, and a pending bit for each message that is masked.
  *
- * A vector is an entry of the table. Where its message goes (the address) is the host's affair; who is interrupted
- * hears the data.
+ * A vector is an entry of the table: an address, and the data that the device writes there to interrupt.
  *
  * @module
  */
-import type { Doorbell } from "../../core/plugin.ts";
 import { pci_msix_cap, pci_msix_entry } from "./pci_layout.ts";
 
 /** What an event is mapped to that interrupts nobody. */
@@ -24,11 +22,17 @@ const FUNCTION_MASK = pci_msix_cap.maskOf("function_mask");
 /** Bits of the message control register that the driver writes. */
 export const MSIX_WRITABLE: number = ENABLE | FUNCTION_MASK;
 
+const LOWER_ADDR = pci_msix_entry.offsetOf("lower_addr");
+const UPPER_ADDR = pci_msix_entry.offsetOf("upper_addr");
 const ENTRY_SIZE = pci_msix_entry.size;
 const DATA = pci_msix_entry.offsetOf("data");
 const VECTOR_CTRL = pci_msix_entry.offsetOf("vector_ctrl");
 const MASKBIT = pci_msix_entry.field("vector_ctrl").flags!.MASKBIT!;
 const BITS = 32;
+const HIGH = 2 ** 32;
+
+/** Takes a message: what is written, and where. */
+export type MessageTaker = (data: number, address: number) => void;
 
 /** See the module. */
 export class MsixTable {
@@ -43,15 +47,15 @@ export class MsixTable {
   #masked = false;
   readonly #view: DataView;
   readonly #pending: Uint32Array;
-  readonly #deliver: Doorbell;
+  readonly #deliver: MessageTaker;
 
   /**
    * Makes a table whose vectors are all masked, as after a reset of the bus.
    *
    * @param vectors How many, 1..2048.
-   * @param deliver Takes the data of each message.
+   * @param deliver Takes the messages.
    */
-  constructor(vectors: number, deliver: Doorbell) {
+  constructor(vectors: number, deliver: MessageTaker) {
     this.vectors = vectors;
     this.size = vectors * ENTRY_SIZE;
     this.pendingSize = Math.ceil(vectors / 64) * 8;
@@ -113,8 +117,14 @@ export class MsixTable {
   /** Sends the message of a vector, now or when it is no longer masked. */
   send(vector: number): void {
     if (vector >= this.vectors) return;
-    if (this.#isMasked(vector)) this.#pending[Math.floor(vector / BITS)]! |= 1 << vector % BITS;
-    else this.#deliver(this.#view.getUint32(vector * ENTRY_SIZE + DATA, true));
+    if (this.#isMasked(vector)) {
+      this.#pending[Math.floor(vector / BITS)]! |= 1 << vector % BITS;
+      return;
+    }
+    const at = vector * ENTRY_SIZE;
+    const address = this.#view.getUint32(at + UPPER_ADDR, true) * HIGH +
+      this.#view.getUint32(at + LOWER_ADDR, true);
+    this.#deliver(this.#view.getUint32(at + DATA, true), address);
   }
 
   #isMasked(vector: number): boolean {

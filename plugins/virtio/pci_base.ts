@@ -4,7 +4,6 @@
  * @module
  */
 import { RingFault } from "../../core/fault.ts";
-import type { Doorbell } from "../../core/plugin.ts";
 import type { VirtioNetDevice } from "./device.ts";
 import { hasFeature } from "./features.ts";
 import { virtio_net_config, virtio_pci_legacy } from "./layout.ts";
@@ -22,8 +21,11 @@ const LARGEST_MTU = 65535;
 
 /** See the module. */
 export abstract class PciBase {
-  /** Called when the device interrupts: with the data of the message if MSI-X is on, else with the queue's index. */
-  interrupt: Doorbell = ignore;
+  /**
+   * Called when the device interrupts. With MSI-X on, `value` is the data of the message, and `address` where it goes;
+   * else `value` is the queue's index, and the line is asserted until the interrupt status is read.
+   */
+  interrupt: (value: number, address?: number) => void = ignore;
   /** Called, without MSI-X, when the device changed its configuration or wants a reset. */
   configInterrupt: () => void = ignore;
   /** PCI configuration space. */

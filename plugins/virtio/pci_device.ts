@@ -92,7 +92,7 @@ export class ModernPciDevice extends PciBase implements Registers {
     super(device, new PciConfigSpace({ device: PCI_DEVICE_NET, revision: REVISION, subsystem: SUBSYSTEM }));
     // One for each queue, and one for the configuration.
     const vectors = Math.min(device.queues.length + 1, MOST_VECTORS);
-    this.#msix = new MsixTable(vectors, (data) => this.interrupt(data));
+    this.#msix = new MsixTable(vectors, (data, address) => this.interrupt(data, address));
     const doorbells = device.queues.length * NOTIFY_MULTIPLIER;
     this.#notifyEnd = NOTIFY + doorbells;
     this.config.addBar(REGISTER_BAR, 2 ** Math.ceil(Math.log2(this.#notifyEnd)), false);

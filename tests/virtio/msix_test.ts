@@ -158,6 +158,14 @@ Deno.test("a queue's event sends the data of its vector; one without a vector in
   assertEquals([take(), pci.read(registers.isr, 1), pci.config.read(6, 2) & 8], [[0xd2], 0, 0]);
 });
 
+Deno.test("a message comes with its address of 64 bits", () => {
+  const { device, pci } = mapped();
+  const messages: unknown[] = [];
+  pci.interrupt = (...message) => void messages.push(message);
+  device.interrupt(1);
+  assertEquals(messages, [[0xd2, 0x1_fee0_1000]]);
+});
+
 Deno.test("a change of the configuration sends the message of its vector, if there is one", () => {
   const { device, pci, registers, take } = mapped();
   device.onFault(new Error() as never);
