@@ -21,14 +21,26 @@ interface InputStatus extends Identity {
   readonly size: number | undefined;
 }
 
+/** What stands for standard input among Linux' files. */
+const STANDARD_INPUT = "/proc/self/fd/0";
+
 /**
- * What standard input is: of all interfaces only Node's says so without a permission. Loading it takes longer than all
- * the rest of the command line, so this is to be called when the answer is needed and not before.
+ * What standard input is. Linux shows it as a file, to be looked at with all permissions only. Elsewhere, and with
+ * fewer, of all interfaces Node's alone tells; loading it takes longer than all the rest of the command line, so this
+ * is to be called when the answer is needed and not before.
  */
 function statStandardInput(): InputStatus {
-  // deno-lint-ignore no-process-global -- An import would load it at the start.
-  const status = process.getBuiltinModule("node:fs").fstatSync(0);
-  return { size: status.isFile() ? status.size : undefined, dev: status.dev, ino: status.ino };
+  try {
+    return inputStatus(Deno.statSync(STANDARD_INPUT));
+  } catch {
+    // deno-lint-ignore no-process-global -- An import would load it at the start.
+    const status = process.getBuiltinModule("node:fs").fstatSync(0);
+    return inputStatus({ ...status, isFile: status.isFile() });
+  }
+}
+
+function inputStatus({ isFile, size, dev, ino }: Identity & { isFile: boolean; size: number }): InputStatus {
+  return { size: isFile ? size : undefined, dev, ino };
 }
 
 /** An opened input. */
@@ -92,8 +104,7 @@ export async function openInput(path: string): Promise<Input> {
     file.close();
     throw new UsageError(`${path} is a directory`);
   }
-  const { isFile, size, dev, ino } = status;
-  return new Input(path, file, { size: isFile ? size : undefined, dev, ino });
+  return new Input(path, file, inputStatus(status));
 }
 
 /** An opened output. Nothing is cut off or created for good before the first byte is written. */
@@ -164,7 +175,7 @@ export async function openOutput(path: string, input: Input): Promise<Output> {
   }
   const [file, created] = await openOrCreate(path);
   const { isFile, dev, ino } = await file.stat();
-  if (isFile && ino !== null && ino === input.identity.ino && dev === input.identity.dev) {
+  if (!created && isFile && ino !== null && ino === input.identity.ino && dev === input.identity.dev) {
     file.close();
     throw new UsageError(`the output ${path} is the input`);
   }

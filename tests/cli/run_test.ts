@@ -177,6 +177,33 @@ Deno.test("run refuses an output that is the input under any name, and touches n
   });
 });
 
+Deno.test("run refuses an output that standard input is taken from, whatever it may look at", async () => {
+  await withDirectory(async (directory) => {
+    const file = `${directory}/a.pcap`;
+    const bytes = capture(60);
+    for (const permissions of [["--allow-all"], ["--allow-read", "--allow-write"]]) {
+      for (const [input, output, wanted] of [[file, file, 2], [file, `${directory}/b.pcap`, 0]] as const) {
+        await Deno.writeFile(input, bytes);
+        await Deno.writeFile(output, bytes);
+        const { code } = await new Deno.Command("sh", {
+          args: [
+            "-c",
+            'input=$1; shift; exec "$@" < "$input"',
+            "sh",
+            input,
+            Deno.execPath(),
+            ...["run", "--quiet", "--no-prompt", ...permissions, "cli/main.ts", ...RUN, "-q", "-w", output],
+          ],
+          cwd: inRoot("."),
+          stderr: "null",
+        }).output();
+        assertEquals(code, wanted);
+        assert(equal(await Deno.readFile(output), bytes));
+      }
+    }
+  });
+});
+
 Deno.test("run creates no output when there is no input", async () => {
   await withDirectory(async (directory) => {
     const { status, stderr } = await ringpipe([...RUN, `${directory}/none`, "-w", `${directory}/out`]);
