@@ -4,7 +4,7 @@
  * @module
  */
 import { BATCH_SIZE, FrameBatch } from "../core/frame_batch.ts";
-import type { Memory } from "../core/memory.ts";
+import { type Memory, PLANNED } from "../core/memory.ts";
 import type { Link } from "../core/plugin.ts";
 import { Pump, type PumpSink } from "../core/pump.ts";
 import type { Rewriter } from "../pcap/rewriter.ts";
@@ -66,8 +66,6 @@ export class Carrier implements CaptureTarget, PumpSink {
   readonly #onDrop: DropListener;
   readonly #warn: (message: string) => void;
   readonly #notes = new Int32Array(INTAKE_SIZE / SHORTEST_RECORD * NOTES);
-  /** Where the frames of a batch go. */
-  readonly #holes = new Int32Array(BATCH_SIZE);
   /** Packets that lie ready for the ring, and how many bytes before each of them are free to use. */
   readonly #batch = new FrameBatch();
   #headroom = 0;
@@ -167,7 +165,8 @@ export class Carrier implements CaptureTarget, PumpSink {
 
   records(frames: FrameBatch, head: number): number {
     const { offsets, lengths, count } = frames;
-    if (this.#rewriter !== undefined || (this.#most >= 0 && this.packets + count > this.#most)) {
+    const limited = this.#most >= 0 && this.packets + count > this.#most;
+    if (this.#rewriter !== undefined || limited || head !== USUAL_HEAD) {
       for (let i = 0; i < count; i++) {
         const payload = offsets[i]!;
         const end = payload + lengths[i]!;
@@ -177,22 +176,19 @@ export class Carrier implements CaptureTarget, PumpSink {
     }
     // Those gathered one by one go first.
     this.#push(this.#headroom);
-    const memory = this.#memory;
-    const { view } = memory;
+    const { plan } = this.#memory;
     const notes = this.#notes;
     let at = this.#next;
     let record = this.#out;
     let bytes = 0;
-    for (let i = 0; i < count; i++) {
+    let planned = 0;
+    for (let i = 0; i < count; i = (i + 1) | 0) {
       const length = lengths[i]!;
-      const start = (offsets[i]! - head) | 0;
-      if (head === USUAL_HEAD) {
-        view.setBigUint64(record, view.getBigUint64(start, true), true);
-        view.setBigUint64((record + 8) | 0, view.getBigUint64((start + 8) | 0, true), true);
-      } else {
-        memory.copyWithin(record, start, head);
-      }
-      const hole = (record + head) | 0;
+      plan[planned] = record;
+      plan[planned + 1] = (offsets[i]! - USUAL_HEAD) | 0;
+      plan[planned + 2] = USUAL_HEAD;
+      planned = (planned + PLANNED) | 0;
+      const hole = (record + USUAL_HEAD) | 0;
       const end = (hole + length) | 0;
       notes[at + HOLE] = hole;
       notes[at + HOLE_END] = end;
@@ -203,6 +199,7 @@ export class Carrier implements CaptureTarget, PumpSink {
       record = end;
       bytes = (bytes + length) | 0;
     }
+    this.#memory.copyPlanned(frames.bytes, count);
     this.#next = at;
     this.#out = record;
     this.packets += count;
@@ -248,18 +245,23 @@ export class Carrier implements CaptureTarget, PumpSink {
 
   batch(number: number, frames: FrameBatch): void {
     const notes = this.#notes;
-    const holes = this.#holes;
+    const { plan } = this.#memory;
     const { bytes, offsets, lengths, count } = frames;
     let at = (number - this.#first) * NOTES;
     let fit = 0;
-    for (; fit < count; fit++) {
+    let planned = 0;
+    for (; fit < count; fit = (fit + 1) | 0) {
       const hole = notes[at + HOLE]!;
-      if (((notes[at + HOLE_END]! - hole) | 0) !== lengths[fit]) break;
-      holes[fit] = hole;
+      const length = lengths[fit]!;
+      if (((notes[at + HOLE_END]! - hole) | 0) !== length) break;
       notes[at + HOLE] = DONE;
       at = (at + NOTES) | 0;
+      plan[planned] = hole;
+      plan[planned + 1] = offsets[fit]!;
+      plan[planned + 2] = length;
+      planned = (planned + PLANNED) | 0;
     }
-    this.#memory.copyEach(holes, bytes, offsets, lengths, 0, fit);
+    this.#memory.copyPlanned(bytes, fit);
     this.#settled += fit;
     if (fit === count) return;
     const left = notes[at + HOLE_END]! - notes[at + HOLE]! - lengths[fit]!;

@@ -4,8 +4,21 @@
  * @module
  */
 
+import { type Copier, makeCopier, makeWasmMemory } from "./copy_module.ts";
+
 /** Up to this many bytes a loop of 64-bit moves beats the fixed cost of `copyWithin` and `set`. */
 const LOOP_LIMIT = 256;
+/** Most copies that a plan holds. */
+export const MOST_PLANNED = 256;
+/** Words of a planned copy. */
+export const PLANNED = 3;
+const TARGET = 0;
+const SOURCE = 1;
+const LENGTH = 2;
+const PLAN_WORDS = MOST_PLANNED * PLANNED;
+const PLAN_BYTES = 4 * PLAN_WORDS;
+/** From so many bytes on a new memory is worth what planned copies cost to prepare. */
+const WORTHWHILE = 1024 * 1024;
 /** Offsets stay small integers for the engine, which keeps accesses fast. */
 const LARGEST = 2 ** 31 - 1;
 
@@ -19,6 +32,9 @@ export class Memory {
   readonly bytes: Uint8Array;
   /** The buffer as a `DataView`, for fields at any alignment. */
   readonly view: DataView;
+  readonly #wasm: WebAssembly.Memory | undefined;
+  #copier: Copier | undefined;
+  #plan: Int32Array | undefined;
 
   /**
    * Takes or makes a buffer.
@@ -27,12 +43,14 @@ export class Memory {
    * @throws {RangeError} If it is 2 GiB or more: look at a larger mapping in several parts.
    */
   constructor(buffer: ArrayBufferLike | number) {
-    const owned = typeof buffer === "number" ? new ArrayBuffer(buffer) : buffer;
-    if (owned.byteLength > LARGEST) {
-      throw new RangeError(`Cannot take ${owned.byteLength} bytes as one memory: at most ${LARGEST}`);
-    }
-    this.bytes = new Uint8Array(owned);
-    this.view = new DataView(owned);
+    const size = typeof buffer === "number" ? buffer : buffer.byteLength;
+    if (size > LARGEST) throw new RangeError(`Cannot take ${size} bytes as one memory: at most ${LARGEST}`);
+    if (typeof buffer === "number" && size >= WORTHWHILE) this.#wasm = makeWasmMemory(size + PLAN_BYTES);
+    const owned = this.#wasm?.buffer ?? (typeof buffer === "number" ? new ArrayBuffer(buffer) : buffer);
+    this.bytes = new Uint8Array(owned, 0, size);
+    this.view = new DataView(owned, 0, size);
+    // The plan comes behind them, where nobody else can reach it.
+    if (this.#wasm) this.#plan = new Int32Array(owned, owned.byteLength - PLAN_BYTES, PLAN_WORDS);
   }
 
   /** Size of the buffer in bytes. */
@@ -60,42 +78,29 @@ export class Memory {
   }
 
   /**
-   * Copies many ranges, as so many calls of {@linkcode copyFrom} would.
-   *
-   * @param targets Where each goes, from index 0 on.
-   * @param bytes Where they are taken from; may be this memory's own.
-   * @param sources Where each starts there, from index `from` on.
-   * @param lengths How long each is, from index `from` on.
-   * @param from Index of the first.
-   * @param count How many there are.
+   * Copies to be made by {@linkcode copyPlanned}: for each its target, its source and its length, one after the other. There
+   * is room for {@linkcode MOST_PLANNED}.
    */
-  copyEach(
-    targets: Int32Array,
-    bytes: Uint8Array,
-    sources: Int32Array,
-    lengths: Int32Array,
-    from: number,
-    count: number,
-  ): void {
-    const view = this.view;
-    const own = bytes === this.bytes;
-    for (let i = 0; i < count; i++) {
-      let target = targets[i]!;
-      let source = sources[from + i]!;
-      const length = lengths[from + i]!;
-      const distance = (target - source) | 0;
-      if (!own || length > LOOP_LIMIT || length < 8 || (distance < length && distance > -length)) {
-        this.copyFrom(target, bytes, source, length);
-        continue;
-      }
-      // As in copyWithin.
-      const last = (source + length - 8) | 0;
-      while (source < last) {
-        view.setBigUint64(target, view.getBigUint64(source, true), true);
-        source = (source + 8) | 0;
-        target = (target + 8) | 0;
-      }
-      view.setBigUint64((last + distance) | 0, view.getBigUint64(last, true), true);
+  get plan(): Int32Array {
+    return this.#plan ??= new Int32Array(PLAN_WORDS);
+  }
+
+  /**
+   * Makes the first `count` copies of the plan, in their order, as so many calls of {@linkcode copyFrom} would.
+   *
+   * @param bytes Where the sources are; may be this memory's own.
+   * @param count How many copies.
+   */
+  copyPlanned(bytes: Uint8Array, count: number): void {
+    if (count === 0) return;
+    if (bytes === this.bytes && this.#wasm !== undefined) {
+      this.#copier ??= makeCopier(this.#wasm);
+      this.#copier(this.plan.byteOffset, count);
+      return;
+    }
+    const plan = this.plan;
+    for (let at = 0; at < count * PLANNED; at += PLANNED) {
+      this.copyFrom(plan[at + TARGET]!, bytes, plan[at + SOURCE]!, plan[at + LENGTH]!);
     }
   }
 

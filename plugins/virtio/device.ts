@@ -191,7 +191,8 @@ export class VirtioNetDevice implements DeviceHalf {
   /** From now on queues need not look at the map again. */
   #begin(): void {
     this.#serving = true;
-    for (const queue of this.queues) if (queue.running) queue.refresh();
+    const { queues } = this;
+    for (let i = 0; i < queues.length; i++) if (queues[i]!.running) queues[i]!.refresh();
   }
 
   /** Lets the transport know of a fault on its way to the caller. */
@@ -203,7 +204,8 @@ export class VirtioNetDevice implements DeviceHalf {
   /** Shows the driver what was used since, and interrupts where it wants that. `service` does so at its end. */
   publish(): void {
     try {
-      for (const queue of this.queues) {
+      for (let i = 0; i < this.queues.length; i++) {
+        const queue = this.queues[i]!;
         // What a queue did before it broke is still the driver's.
         if ((queue.running || queue.broken) && queue.publish()) this.interrupt(queue.index);
       }

@@ -7,8 +7,9 @@
  */
 import { type AddressSpace, NO_REGION, READ, READ_WRITE, type Region } from "../../core/address_space.ts";
 import { RingFault } from "../../core/fault.ts";
+import type { FrameBatch } from "../../core/frame_batch.ts";
 import { add16, distance16, isPowerOfTwo, needEvent16 } from "../../core/index.ts";
-import { Memory } from "../../core/memory.ts";
+import { Memory, PLANNED } from "../../core/memory.ts";
 import type { DeviceFaultCode, Profile } from "./faults.ts";
 import { hasFeature } from "./features.ts";
 import {
@@ -58,12 +59,14 @@ const NO_INTERRUPT = VRING_AVAIL_F_NO_INTERRUPT;
 const NO_NOTIFY = VRING_USED_F_NO_NOTIFY;
 const HIGH = 2 ** 32;
 
-/** A descriptor that heads an available chain. */
-const HEAD = 1;
+/** State of a descriptor that heads a chain which the device has. */
+const HEAD = -1;
 /** The same, of a chain whose further descriptors are marked. */
-const LINKED_HEAD = 2;
+const LINKED_HEAD = -2;
 /** A further descriptor of such a chain. */
-const MEMBER = 3;
+const MEMBER = -3;
+/** Rounds are counted up to here. */
+const LAST_ROUND = 2 ** 30;
 
 /** How many entries an indirect table may have, by profile; strict and DPDK allow the queue size. */
 const INDIRECT_LIMIT: Readonly<Record<Profile, number>> = { strict: 0, linux: 65536, qemu: 1024, dpdk: 0 };
@@ -131,6 +134,8 @@ export class DeviceQueue {
   offsets: Int32Array = new Int32Array(0);
   /** How long they are, by slot. */
   sizes: Int32Array = new Int32Array(0);
+  /** Bytes that {@linkcode fillFrames} has written, the last time. */
+  filledBytes = 0;
   /** Where a buffer was found last: the user of the queue keeps it here. */
   region: Region = NO_REGION;
   /** And where the one before it was found: header and frame often lie in two regions. */
@@ -166,11 +171,15 @@ export class DeviceQueue {
   #ringsLast = 0;
   /** Up to where chains are known to be plain: see {@linkcode DeviceQueue.popPlain}. */
   #ahead = 0;
-  /** Heads and lengths of chains given back, by slot of the used ring. */
-  #usedHeads: Uint16Array = this.heads;
-  #usedLengths: Int32Array = new Int32Array(0);
-  /** What is with the device: {@linkcode HEAD}, {@linkcode LINKED_HEAD} or {@linkcode MEMBER} for each descriptor. */
-  #live: Uint8Array = new Uint8Array(0);
+  /**
+   * For each descriptor {@linkcode HEAD}, {@linkcode LINKED_HEAD} or {@linkcode MEMBER} while the device has it; else
+   * the round in which it was given back. One of the present round does not show yet: the driver must not use it.
+   */
+  #states: Int32Array = new Int32Array(0);
+  /** A round ends when what was given back in it is published. */
+  #round = 1;
+  /** Where the element is that stands for all chains given back last, one after the other; or -1. */
+  #run = -1;
   /** The head of each member's chain. */
   #owners: Uint16Array = new Uint16Array(0);
   /** The member behind each descriptor of a chain; the last one names itself. */
@@ -286,9 +295,9 @@ export class DeviceQueue {
     this.heads = new Uint16Array(size);
     this.offsets = new Int32Array(size);
     this.sizes = new Int32Array(size);
-    this.#usedHeads = new Uint16Array(size);
-    this.#usedLengths = new Int32Array(size);
-    this.#live = new Uint8Array(size);
+    this.#states = new Int32Array(size);
+    this.#round = 1;
+    this.#run = -1;
     this.#owners = new Uint16Array(this.#strict ? size : 0);
     this.#members = new Uint16Array(this.#strict ? size : 0);
     this.#ordered = this.#strict && hasFeature(features, "IN_ORDER");
@@ -381,34 +390,43 @@ export class DeviceQueue {
     return this.#availView.getUint16(this.#avail + AVAIL_IDX, true);
   }
 
+  /** Reads avail.idx, and checks that there are not more chains than descriptors. */
+  #readAvailIdx(): number {
+    const idx = this.#loadAvailIdx();
+    const size = this.#size;
+    if (distance16(idx, this.#next) > size) this.fault("avail-idx-jump", this.#next, { idx, size });
+    return idx;
+  }
+
   /**
    * Takes over the heads that the driver has made available since, each read once into memory of our own.
    * Returns whether there is anything.
    */
   #fetch(): boolean {
-    const idx = this.#loadAvailIdx();
-    const size = this.#size;
-    if (distance16(idx, this.#fetched) > size - this.available) {
-      this.fault("avail-idx-jump", this.#next, { idx, size });
-    }
+    const idx = this.#readAvailIdx();
     const ring = this.#avail + AVAIL_RING;
     const mask = this.#mask;
-    const strict = this.#strict;
     const view = this.#availView;
-    const live = this.#live;
-    const heads = this.heads;
-    for (let at = this.#fetched; at !== idx; at = (at + 1) & 0xffff) {
-      const slot = at & mask;
-      const head = view.getUint16((ring + slot * AVAIL_STRIDE) | 0, true);
-      if (head >= size) this.fault("head-out-of-range", at, { head, size });
-      if (strict === true && live[head] !== 0) {
-        this.fault(live[head] === MEMBER ? "descriptor-shared" : "head-available-twice", at, { head });
-      }
-      live[head] = HEAD;
-      heads[slot] = head;
+    for (let at = this.#fetched; at !== idx; at = add16(at, 1)) {
+      const head = view.getUint16(ring + (at & mask) * AVAIL_STRIDE, true);
+      if (this.#isBad(head)) this.#faultHead(at, head);
+      this.#states[head] = HEAD;
+      this.heads[at & mask] = head;
     }
     this.#fetched = idx;
     return idx !== this.#next;
+  }
+
+  /** Whether a chain must not begin with this descriptor: it does not exist, or the device has it. */
+  #isBad(head: number): boolean {
+    const state = this.#states[head];
+    return state === undefined || (this.#strict && (state < 0 || state === this.#round));
+  }
+
+  #faultHead(at: number, head: number): never {
+    const size = this.#size;
+    if (head >= size) this.fault("head-out-of-range", at, { head, size });
+    this.fault(this.#states[head] === MEMBER ? "descriptor-shared" : "head-available-twice", at, { head });
   }
 
   /**
@@ -416,8 +434,18 @@ export class DeviceQueue {
    * the first chain that is anything else. Returns whether the next chain is among them.
    */
   #lookAhead(kind: number): boolean {
-    if (this.#next === this.#fetched && !this.#fetch()) return false;
+    const next = this.#next;
+    // Either all chains have been fetched before, or none.
+    const fresh = next === this.#fetched;
+    const last = fresh ? this.#readAvailIdx() : this.#fetched;
+    if (next === last) return false;
     const { first, last: limit, high: upper, shift } = this.region;
+    const availView = this.#availView;
+    const ring = this.#avail + AVAIL_RING;
+    const size = this.#size;
+    const strict = this.#strict;
+    const states = this.#states;
+    const round = this.#round;
     const view = this.#descView;
     const table = this.#desc;
     const mask = this.#mask;
@@ -426,30 +454,42 @@ export class DeviceQueue {
     const heads = this.heads;
     const offsets = this.offsets;
     const sizes = this.sizes;
-    const last = this.#fetched;
     const ordered = this.#ordered;
     let expected = this.#expected;
-    let at = this.#next;
+    let odd = 0;
+    let at = next;
     for (; at !== last; at = (at + 1) & 0xffff) {
       const slot = at & mask;
-      const head = heads[slot]!;
+      let head: number;
+      if (fresh === true) {
+        head = availView.getUint16((ring + slot * AVAIL_STRIDE) | 0, true);
+        if (head >= size) this.#faultHead(at, head);
+        const state = states[head]!;
+        if (strict === true && (state < 0 || state === round)) this.#faultHead(at, head);
+        states[head] = HEAD;
+        heads[slot] = head;
+      } else {
+        head = heads[slot]!;
+      }
+      odd = 1;
       if (ordered === true && head !== expected) break;
       const desc = (table + head * DESC_SIZE) | 0;
       // Addresses as whole numbers would be floats for the engine: all this is done with integers.
       const length = view.getInt32((desc + DESC_LEN) | 0, true);
       const offset = (view.getInt32((desc + DESC_ADDR) | 0, true) + shift) | 0;
-      if (view.getUint32((desc + DESC_ADDR + 4) | 0, true) !== upper || offset < first) break;
+      if (view.getInt32((desc + DESC_ADDR + 4) | 0, true) !== upper || offset < first) break;
       if (view.getUint16((desc + DESC_FLAGS) | 0, true) !== kind) break;
       if (length <= 0 || length > ((limit - offset) | 0)) break;
       if (offset < ringsLast && ((offset + length) | 0) > ringsFirst) break;
       offsets[slot] = offset;
       sizes[slot] = length;
       expected = (expected + 1) & mask;
+      odd = 0;
     }
     if (ordered === true) this.#expected = expected;
-    const found = at !== this.#next;
     this.#ahead = at;
-    return found;
+    if (fresh) this.#fetched = (at + odd) & 0xffff;
+    return at !== next;
   }
 
   /**
@@ -489,28 +529,71 @@ export class DeviceQueue {
   }
 
   /**
-   * Takes the next `count` chains, which {@linkcode plainAhead} has told of, and gives them back.
+   * Fills the next chains with a frame each, as far as they are one writable buffer that holds it, and gives them back.
    *
-   * @param count How many.
-   * @param lengths What was written into them, from index `from` on.
-   * @param from Where the lengths begin.
-   * @param more How many bytes more were written into each.
+   * @param frames The frames.
+   * @param from Index of the first.
+   * @param prefix What each buffer begins with, as three words.
+   * @param prefixLength How much of that goes before the frame, in bytes: 12 or a little less.
+   * @returns Index of the first frame that found no such chain.
+   * @throws {RingFault} If the driver broke a rule.
    */
-  giveBack(count: number, lengths: Int32Array, from: number, more: number): void {
+  fillFrames(frames: FrameBatch, from: number, prefix: Int32Array, prefixLength: number): number {
+    const { bytes, offsets: sources, lengths, count } = frames;
+    const word0 = prefix[0]!;
+    const word1 = prefix[1]!;
+    const word2 = prefix[2]!;
+    const least = prefix.byteLength;
+    let filled = 0;
     const mask = this.#mask;
-    const heads = this.heads;
-    const usedHeads = this.#usedHeads;
-    const usedLengths = this.#usedLengths;
-    const used = this.#usedIndex;
-    const next = this.#next;
-    for (let i = 0; i < count; i++) {
-      const slot = (used + i) & mask;
-      usedHeads[slot] = heads[(next + i) & mask]!;
-      usedLengths[slot] = (lengths[from + i]! + more) | 0;
+    const states = this.#states;
+    const round = this.#round;
+    const usedView = this.#usedView;
+    const ring = this.#used;
+    let i = from;
+    while (i < count && this.plainAhead(WRITE) > 0) {
+      const { heads, offsets, sizes } = this;
+      const { memory } = this.region;
+      const { view, plan } = memory;
+      const ahead = this.#ahead;
+      const start = this.#next;
+      let planned = 0;
+      let next = start;
+      let used = this.#usedIndex;
+      // Nothing is called in this loop: so the engine keeps all that does not change in registers.
+      for (; i < count && next !== ahead; i = (i + 1) | 0) {
+        const slot = next & mask;
+        const length = lengths[i]!;
+        const size = sizes[slot]!;
+        const total = (length + prefixLength) | 0;
+        if (size < total || size < least) break;
+        const at = offsets[slot]!;
+        view.setInt32(at, word0, true);
+        view.setInt32((at + 4) | 0, word1, true);
+        view.setInt32((at + 8) | 0, word2, true);
+        plan[planned] = (at + prefixLength) | 0;
+        plan[planned + 1] = sources[i]!;
+        plan[planned + 2] = length;
+        planned = (planned + PLANNED) | 0;
+        const head = heads[slot]!;
+        states[head] = round;
+        const element = (ring + (used & mask) * USED_STRIDE) | 0;
+        usedView.setInt32((element + USED_ID) | 0, head, true);
+        usedView.setInt32((element + USED_LEN) | 0, total, true);
+        used = (used + 1) & 0xffff;
+        next = (next + 1) & 0xffff;
+        filled = (filled + total) | 0;
+      }
+      const taken = distance16(next, start);
+      memory.copyPlanned(bytes, taken);
+      this.#popped += taken;
+      this.#next = next;
+      this.#usedIndex = used;
+      if (next !== ahead) break;
     }
-    this.#usedIndex = add16(used, count);
-    this.#next = add16(next, count);
-    this.#popped += count;
+    this.#run = -1;
+    this.filledBytes = filled;
+    return i;
   }
 
   /** How many chains are known to be available. */
@@ -657,22 +740,25 @@ export class DeviceQueue {
   /** Notes that a descriptor of the ring belongs to the chain now walked, behind `previous`. */
   #mark(previous: number, member: number): void {
     const head = this.head;
-    const live = this.#live;
+    const states = this.#states;
     // A chain that runs in circles meets its own: it ends as too long. One that was put back does, too.
-    if (member === head || (live[member] === MEMBER && this.#owners[member] === head)) return;
-    if (live[member] !== 0) this.fault("descriptor-shared", this.#next, { head, descriptor: member });
-    live[member] = MEMBER;
-    live[head] = LINKED_HEAD;
+    if (member === head || (states[member] === MEMBER && this.#owners[member] === head)) return;
+    const state = states[member]!;
+    if (state < 0 || state === this.#round) {
+      this.fault("descriptor-shared", this.#next, { head, descriptor: member });
+    }
+    states[member] = MEMBER;
+    states[head] = LINKED_HEAD;
     this.#owners[member] = head;
     this.#members[previous] = this.#members[member] = member;
   }
 
-  /** The further descriptors of a chain are the driver's again. */
+  /** The further descriptors of a chain are the driver's again, as soon as it hears of it. */
   #unmark(head: number): void {
     let member = head;
     do {
       member = this.#members[member]!;
-      this.#live[member] = 0;
+      this.#states[member] = this.#round;
     } while (this.#members[member] !== member);
   }
 
@@ -720,55 +806,45 @@ export class DeviceQueue {
 
   /** Gives a chain back, with the number of bytes written into it. It shows with {@linkcode publish}. */
   push(head: number, length: number): void {
-    const slot = this.#usedIndex & this.#mask;
-    this.#usedHeads[slot] = head;
-    this.#usedLengths[slot] = length;
-    this.#usedIndex = (this.#usedIndex + 1) & 0xffff;
+    if (this.#states[head] === LINKED_HEAD) this.#unmark(head);
+    this.#states[head] = this.#round;
+    const index = this.#usedIndex;
+    this.#usedIndex = add16(index, 1);
+    let element = this.#used + (index & this.#mask) * USED_STRIDE;
+    if (this.#coalesce) {
+      // One element for a run of chains of which nothing was written: at its first slot, with its last head.
+      if (length !== 0) this.#run = -1;
+      else if (this.#run < 0) this.#run = element;
+      else element = this.#run;
+    }
+    this.#usedView.setUint32(element + USED_ID, head, true);
+    this.#usedView.setUint32(element + USED_LEN, length, true);
   }
 
-  /** Gives `count` chains of which nothing was written back, those taken from index `first` of the available ring on. */
+  /**
+   * Gives chains of one buffer back, of which nothing was written: those taken from index `first` of the available
+   * ring on.
+   */
   pushBack(first: number, count: number): void {
     const mask = this.#mask;
     const heads = this.heads;
-    const usedHeads = this.#usedHeads;
-    const usedLengths = this.#usedLengths;
+    if (this.#coalesce) {
+      for (let i = 0; i < count; i++) this.push(heads[(first + i) & mask]!, 0);
+      return;
+    }
+    const states = this.#states;
+    const round = this.#round;
+    const view = this.#usedView;
+    const ring = this.#used;
     const used = this.#usedIndex;
     for (let i = 0; i < count; i++) {
-      usedHeads[(used + i) & mask] = heads[(first + i) & mask]!;
-      usedLengths[(used + i) & mask] = 0;
+      const head = heads[(first + i) & mask]!;
+      states[head] = round;
+      const element = (ring + ((used + i) & mask) * USED_STRIDE) | 0;
+      view.setInt32((element + USED_ID) | 0, head, true);
+      view.setInt32((element + USED_LEN) | 0, 0, true);
     }
     this.#usedIndex = add16(used, count);
-  }
-
-  /** Writes the used elements of all chains given back since the last time. */
-  #writeElements(): void {
-    const ring = this.#used;
-    const mask = this.#mask;
-    const view = this.#usedView;
-    const heads = this.#usedHeads;
-    const lengths = this.#usedLengths;
-    const live = this.#live;
-    const end = this.#usedIndex;
-    const coalesce = this.#coalesce;
-    for (let index = this.#published; index !== end; index = (index + 1) & 0xffff) {
-      let slot = index & mask;
-      const at = (ring + slot * USED_STRIDE) | 0;
-      let head = heads[slot]!;
-      if (live[head] === LINKED_HEAD) this.#unmark(head);
-      live[head] = 0;
-      if (coalesce === true && lengths[slot] === 0) {
-        // One element for a run of chains of which nothing was written: at its first slot, with its last head.
-        for (let next = add16(index, 1); next !== end && lengths[next & mask] === 0; next = add16(next, 1)) {
-          index = next;
-          slot = next & mask;
-          head = heads[slot]!;
-          if (live[head] === LINKED_HEAD) this.#unmark(head);
-          live[head] = 0;
-        }
-      }
-      view.setInt32((at + USED_ID) | 0, head, true);
-      view.setInt32((at + USED_LEN) | 0, lengths[slot]!, true);
-    }
   }
 
   /**
@@ -780,8 +856,9 @@ export class DeviceQueue {
   publish(): boolean {
     const idx = this.#usedIndex;
     if (idx === this.#published) return false;
-    this.#writeElements();
     this.#published = idx;
+    this.#run = -1;
+    if (++this.#round === LAST_ROUND) this.#countAnew();
     // The store must not become visible before the elements, nor the load of used_event or flags below happen
     // before the store (2.7.8.1): an atomic access orders both.
     if (this.#shared) Atomics.store(this.#usedIndexes, USED_IDX >> 1, idx);
@@ -796,6 +873,13 @@ export class DeviceQueue {
     if (wanted) this.#interrupts++;
     else this.#interruptsSuppressed++;
     return wanted;
+  }
+
+  /** Forgets the rounds so far. */
+  #countAnew(): void {
+    const states = this.#states;
+    for (let i = 0; i < states.length; i++) states[i] = Math.min(states[i]!, 0);
+    this.#round = 1;
   }
 
   #loadUsedEvent(): number {

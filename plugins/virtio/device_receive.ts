@@ -5,7 +5,7 @@
  */
 import { WRITE } from "../../core/address_space.ts";
 import { Frame } from "../../core/frame.ts";
-import { BATCH_SIZE, type FrameBatch } from "../../core/frame_batch.ts";
+import type { FrameBatch } from "../../core/frame_batch.ts";
 import { Memory } from "../../core/memory.ts";
 import { NO_BUFFERS, OVERSIZE } from "../../core/plugin.ts";
 import type { ControlQueue } from "./control_queue.ts";
@@ -17,8 +17,9 @@ import type { ReceiveHash } from "./receive_hash.ts";
 const NUM_BUFFERS = virtio_net_hdr_v1.offsetOf("num_buffers");
 const HASH_VALUE = virtio_net_hdr_v1_hash.offsetOf("hash_value");
 const HASH_REPORT = virtio_net_hdr_v1_hash.offsetOf("hash_report");
-/** The last four bytes of a header of 12 that says one buffer. */
-const ONE_BUFFER = 1 << (8 * (NUM_BUFFERS - 8));
+/** A header of one buffer and without a hash; of a shorter header the last bytes are not there. */
+const PLAIN_HEADER = new Int32Array(3);
+new DataView(PLAIN_HEADER.buffer).setUint16(NUM_BUFFERS, 1, true);
 const LONGEST_HEADER = virtio_net_hdr_v1_hash.size;
 
 /** See the module. */
@@ -34,8 +35,6 @@ export class DeviceReceive {
   /** The header of a frame that is spread over several buffers, and the frame behind it. */
   readonly #header = new Memory(LONGEST_HEADER);
   readonly #outgoing = new Frame();
-  /** Where the frames of a batch go. */
-  readonly #targets = new Int32Array(BATCH_SIZE);
   /** Chains now being filled: their heads, their buffers one behind the other, and how many each has. */
   readonly #heads: number[] = [];
   readonly #chainEnds: number[] = [];
@@ -83,37 +82,9 @@ export class DeviceReceive {
   deliverBatch(frames: FrameBatch, from: number): number {
     const queue = this.#queues[0]!;
     if (this.#hashReport || this.#control.pairs > 1 || !queue.running) return from;
-    const headerLength = this.#headerLength;
-    const { bytes, offsets, lengths, count } = frames;
-    const targets = this.#targets;
-    let copied = 0;
-    let i = from;
-    for (let ahead = 1, fit = 1; i < count && ahead === fit; i += fit) {
-      ahead = Math.min(queue.plainAhead(VRING_DESC_F_WRITE), count - i);
-      if (ahead === 0) break;
-      const { memory } = queue.region;
-      const { view } = memory;
-      const { offsets: buffers, sizes } = queue;
-      const mask = queue.size - 1;
-      const next = queue.availIndex;
-      for (fit = 0; fit < ahead; fit++) {
-        const slot = (next + fit) & mask;
-        const total = (headerLength + lengths[i + fit]!) | 0;
-        if (sizes[slot]! < total) break;
-        const at = buffers[slot]!;
-        // The header of writeHeader, for one buffer and without a hash.
-        view.setInt32(at, 0, true);
-        view.setInt32((at + 4) | 0, 0, true);
-        if (headerLength > NUM_BUFFERS) view.setInt32((at + 8) | 0, ONE_BUFFER, true);
-        else view.setInt16((at + 8) | 0, 0, true);
-        targets[fit] = (at + headerLength) | 0;
-        copied = (copied + total) | 0;
-      }
-      memory.copyEach(targets, bytes, offsets, lengths, i, fit);
-      queue.giveBack(fit, lengths, i, headerLength);
-    }
-    this.bytesCopied += copied;
-    return i;
+    const end = queue.fillFrames(frames, from, PLAIN_HEADER, this.#headerLength);
+    this.bytesCopied += queue.filledBytes;
+    return end;
   }
 
   /** Puts a frame into whatever chains there are. Returns what `deliver` has to answer if that does not succeed. */

@@ -14,6 +14,8 @@ import { virtio_net_hdr_v1, virtio_net_hdr_v1_hash } from "./layout.ts";
 
 const HDR_FLAGS = virtio_net_hdr_v1.offsetOf("flags");
 const HDR_GSO_TYPE = virtio_net_hdr_v1.offsetOf("gso_type");
+/** Both of them, which are neighbours: a header that asks for nothing has zeros there. */
+const HDR_WISHES = HDR_FLAGS;
 const LONGEST_HEADER = virtio_net_hdr_v1_hash.size;
 
 /** See the module. */
@@ -73,44 +75,44 @@ export class DeviceTransmit {
 
   /** Passes chains that are one buffer each to the wire in one go, as far as that is possible. */
   #transmitPlain(queue: DeviceQueue, wire: Wire): number {
-    const batch = this.#batch;
     let moved = 0;
     for (;;) {
-      const length = this.#headerLength;
       const first = queue.availIndex;
-      let count = 0;
-      const { offsets: starts, lengths } = batch;
-      for (let ahead = 0; count < BATCH_SIZE && (ahead = queue.plainAhead(0)) > 0;) {
-        ahead = Math.min(ahead, BATCH_SIZE - count);
-        const { offsets, sizes } = queue;
-        const mask = queue.size - 1;
-        const next = queue.availIndex;
-        for (let i = 0; i < ahead; i++, count++) {
-          const slot = (next + i) & mask;
-          starts[count] = (offsets[slot]! + length) | 0;
-          lengths[count] = (sizes[slot]! - length) | 0;
-        }
-        queue.takePlain(ahead);
-      }
-      // Headers that want something, or are not whole, are looked at one by one.
-      batch.bytes = queue.region.memory.bytes;
-      batch.count = this.#countPlainHeaders(batch, count);
-      const taken = batch.count === 0 ? 0 : wire.transmitBatch!(batch, queue.index >> 1);
-      queue.unpop(count - taken);
+      const count = this.#gather(queue);
+      if (count === 0) return moved;
+      const taken = wire.transmitBatch!(this.#batch, queue.index >> 1);
       queue.pushBack(first, taken);
       moved += taken;
-      if (count === 0 || taken < count) return moved;
+      if (taken < count) {
+        queue.unpop(count - taken);
+        return moved;
+      }
     }
   }
 
-  /** How many frames of a batch, from the first on, have a whole header that asks for nothing. */
-  #countPlainHeaders(batch: FrameBatch, count: number): number {
-    const { bytes, offsets, lengths } = batch;
-    const length = this.#headerLength;
-    for (let i = 0; i < count; i++) {
-      const at = (offsets[i]! - length) | 0;
-      if (lengths[i]! < 0 || (bytes[at + HDR_FLAGS]! | bytes[at + HDR_GSO_TYPE]!) !== 0) return i;
+  /** Takes chains of one buffer with a whole header that asks for nothing: many if there are. Returns how many. */
+  #gather(queue: DeviceQueue): number {
+    const batch = this.#batch;
+    const headerLength = this.#headerLength;
+    const most = Math.min(queue.plainAhead(0), BATCH_SIZE);
+    const { offsets: starts, lengths } = batch;
+    const { offsets, sizes } = queue;
+    const { memory } = queue.region;
+    const { view } = memory;
+    const mask = queue.size - 1;
+    const next = queue.availIndex;
+    let count = 0;
+    for (; count < most; count++) {
+      const slot = (next + count) & mask;
+      const offset = offsets[slot]!;
+      const size = sizes[slot]!;
+      if (size < headerLength || view.getUint16((offset + HDR_WISHES) | 0, true) !== 0) break;
+      starts[count] = (offset + headerLength) | 0;
+      lengths[count] = (size - headerLength) | 0;
     }
+    batch.bytes = memory.bytes;
+    batch.count = count;
+    queue.takePlain(count);
     return count;
   }
 

@@ -9,11 +9,13 @@
 import type { Region } from "../../core/address_space.ts";
 import type { DmaMemory } from "../../core/dma_memory.ts";
 import { RingFault } from "../../core/fault.ts";
-import type { FrameBatch } from "../../core/frame_batch.ts";
+import { BATCH_SIZE, type FrameBatch } from "../../core/frame_batch.ts";
+import type { Memory } from "../../core/memory.ts";
 import { add16, distance16, needEvent16 } from "../../core/index.ts";
 import type { DriverFaultCode } from "./faults.ts";
 import { hasFeature } from "./features.ts";
 import {
+  virtio_net_hdr_v1,
   vring_avail,
   VRING_AVAIL_F_NO_INTERRUPT,
   vring_desc,
@@ -60,6 +62,17 @@ const INDIRECT = VRING_DESC_F_INDIRECT;
 const NO_INTERRUPT = VRING_AVAIL_F_NO_INTERRUPT;
 const NO_NOTIFY = VRING_USED_F_NO_NOTIFY;
 const UPPER_HALF = 2 ** -32;
+/** `next` as it stands in one word with `flags`. */
+const NEXT_SHIFT = 8 * (DESC_NEXT - DESC_FLAGS);
+const HDR_FLAGS = virtio_net_hdr_v1.offsetOf("flags");
+/** That and `gso_type`, its neighbour: a header that says nothing about its frame has zeros there. */
+const HDR_HINTS = HDR_FLAGS;
+const NUM_BUFFERS = virtio_net_hdr_v1.offsetOf("num_buffers");
+const SHORT_HEADER = virtio_net_hdr_v1.size;
+/** The device has a chain of one buffer that it only reads. */
+const PLAIN = 1;
+/** The device has another chain. */
+const OTHER = 2;
 
 /** What one queue's driver side has done. */
 export interface DriverQueueCounters {
@@ -105,7 +118,7 @@ export class DriverQueue {
   readonly inOrder: boolean;
   /** Descriptors not in use. */
   free: number;
-  /** Head of the chain that {@linkcode nextUsed} took. */
+  /** Head of the chain that {@linkcode nextUsed} took; or that {@linkcode takeFrames} met, if not negative. */
   usedHead = 0;
   /** Bytes that the device wrote into it. */
   usedLength = 0;
@@ -126,24 +139,24 @@ export class DriverQueue {
   readonly #tablesAddress: number;
   /** The free list and the links of chains: the driver's own copy of `next`. */
   readonly #links: Uint16Array;
-  /** Descriptors of the chain with this head. */
+  /** Descriptors of the chain with this head; 1 if it is free. */
   readonly #lengths: Uint16Array;
-  /** Whether the device has the chain with this head. */
+  /** {@linkcode PLAIN} or {@linkcode OTHER} while the device has the chain with this head, else 0. */
   readonly #out: Uint8Array;
-  /** Writable bytes of the chain with this head. */
-  readonly #writable: Uint32Array;
+  /** Writable bytes of the chain with this head; 0 if it is free. */
+  readonly #writable: Int32Array;
   /** Heads in the order they were made available: only with IN_ORDER. */
   readonly #order: Uint16Array;
   #broken: RingFault | undefined;
   #freeHead = 0;
   #availIndex = 0;
   #published = 0;
-  /** Up to where used elements were read, and up to where {@linkcode DriverQueue.nextUsed} handed them out. */
+  /** used.idx as it was read last, and index of the next element to take. */
   #lastUsed = 0;
   #taken = 0;
-  /** Heads and lengths of used elements read, by slot. */
-  readonly usedHeads: Uint16Array;
-  readonly usedLengths: Uint32Array;
+  /** Last head of the batch that one used element stood for, and what was written into that chain; negative: none. */
+  #batchEnd = -1;
+  #batchLength = 0;
   #chains = 0;
   #descriptors = 0;
   #indirectTables = 0;
@@ -175,11 +188,9 @@ export class DriverQueue {
     this.#tables = tables?.offset ?? 0;
     this.#tablesAddress = tables?.address ?? 0;
     this.#links = Uint16Array.from({ length: size }, (_, i) => (i + 1) & this.#mask);
-    this.#lengths = new Uint16Array(size);
+    this.#lengths = new Uint16Array(size).fill(1);
     this.#out = new Uint8Array(size);
-    this.usedHeads = new Uint16Array(size);
-    this.usedLengths = new Uint32Array(size);
-    this.#writable = new Uint32Array(size);
+    this.#writable = new Int32Array(size);
     this.#order = new Uint16Array(this.inOrder ? size : 0);
   }
 
@@ -189,9 +200,9 @@ export class DriverQueue {
    * @throws {RingFault} Always.
    */
   fault(code: DriverFaultCode, values: Record<string, number | bigint | string> = {}): never {
-    // What was read of the used ring is not handed out any more.
-    this.#taken = this.#lastUsed;
-    this.#broken = new RingFault("driver", this.name, code, this.#lastUsed, values);
+    this.#broken = new RingFault("driver", this.name, code, this.#taken, values);
+    // No more is taken.
+    this.#lastUsed = this.#taken;
     throw this.#broken;
   }
 
@@ -223,34 +234,41 @@ export class DriverQueue {
     this.#write(this.#view, this.#desc + head * DESC_SIZE, address, length, write ? WRITE : 0, next);
     this.#freeHead = next;
     this.free--;
-    this.#lengths[head] = 1;
     this.#writable[head] = write ? length : 0;
-    this.#enqueue(head);
+    this.#enqueue(head, write ? OTHER : PLAIN);
     return head;
   }
 
   /**
-   * Adds chains of one readable buffer each for the frames of a batch, from index `from` on: header and frame, for which
-   * the caller has written the header before the frame. Stops when no descriptor is free, or at a frame outside
+   * Adds chains of one readable buffer each for the frames of a batch, from index `from` on: a net header of zeros,
+   * written into the bytes before the frame, and the frame. Stops when no descriptor is free, or at a frame outside
    * `first..last`.
    *
    * @param frames The frames.
+   * @param memory Where they are.
    * @param from Index of the first.
-   * @param headerLength Bytes before each frame that belong to its buffer.
+   * @param headerLength Length of the net header: 10, 12 or 20 bytes.
    * @param region Where the buffers must lie.
    * @param longest Longest frame to take.
    * @returns The index of the first frame not added.
    */
-  addFrames(frames: FrameBatch, from: number, headerLength: number, region: Region, longest: number): number {
+  addFrames(
+    frames: FrameBatch,
+    memory: Memory,
+    from: number,
+    headerLength: number,
+    region: Region,
+    longest: number,
+  ): number {
     const { offsets, lengths } = frames;
+    const { view: buffers } = memory;
     const view = this.#view;
     const links = this.#links;
-    const descLengths = this.#lengths;
-    const writable = this.#writable;
     const out = this.#out;
     const mask = this.#mask;
     const { shift, high, last } = region;
     const first = region.first + headerLength;
+    const long = headerLength > SHORT_HEADER;
     const { inOrder } = this;
     const order = this.#order;
     // The upper halves of addresses differ: one by one, then.
@@ -265,16 +283,21 @@ export class DriverQueue {
       const offset = offsets[i]!;
       const length = lengths[i]!;
       if (length > longest || offset < first || length > last - offset) break;
+      const start = (offset - headerLength) | 0;
+      buffers.setInt32(start, 0);
+      buffers.setInt32((start + 4) | 0, 0);
+      buffers.setInt32((offset - 4) | 0, 0);
+      if (long === true) {
+        buffers.setInt32((start + 8) | 0, 0);
+        buffers.setInt32((start + 12) | 0, 0);
+      }
       const next = links[head]!;
       const at = (table + head * DESC_SIZE) | 0;
-      view.setInt32((at + DESC_ADDR) | 0, (offset - headerLength - shift) | 0, true);
+      view.setInt32((at + DESC_ADDR) | 0, (start - shift) | 0, true);
       view.setInt32((at + DESC_ADDR + 4) | 0, high, true);
       view.setInt32((at + DESC_LEN) | 0, (headerLength + length) | 0, true);
-      view.setInt16((at + DESC_FLAGS) | 0, 0, true);
-      view.setInt16((at + DESC_NEXT) | 0, next, true);
-      descLengths[head] = 1;
-      writable[head] = 0;
-      out[head] = 1;
+      view.setInt32((at + DESC_FLAGS) | 0, next << NEXT_SHIFT, true);
+      out[head] = PLAIN;
       const slot = index & mask;
       view.setInt16((ring + slot * AVAIL_STRIDE) | 0, head, true);
       if (inOrder === true) order[slot] = head;
@@ -357,14 +380,15 @@ export class DriverQueue {
     this.free -= descriptors;
     this.#lengths[head] = descriptors;
     this.#writable[head] = writable;
-    this.#enqueue(head);
+    this.#enqueue(head, OTHER);
   }
 
-  #enqueue(head: number): void {
+  /** Puts a chain into the available ring: {@linkcode PLAIN} or {@linkcode OTHER}. */
+  #enqueue(head: number, kind: number): void {
     const slot = this.#availIndex & this.#mask;
     this.#view.setUint16(this.#avail + AVAIL_RING + slot * AVAIL_STRIDE, head, true);
     if (this.inOrder) this.#order[slot] = head;
-    this.#out[head] = 1;
+    this.#out[head] = kind;
     this.#availIndex = (this.#availIndex + 1) & 0xffff;
   }
 
@@ -376,14 +400,15 @@ export class DriverQueue {
    */
   repost(head: number): number {
     if (!this.inOrder) {
-      this.#enqueue(head);
+      this.#enqueue(head, OTHER);
       return head;
     }
     const to = this.#freeHead;
     const descriptors = this.#lengths[head]!;
+    const writable = this.#writable[head]!;
     if (to !== head) this.#move(head, to, descriptors);
-    this.free += descriptors;
-    this.#offer(to, descriptors, this.#writable[head]!);
+    this.#forget(head);
+    this.#offer(to, descriptors, writable);
     return to;
   }
 
@@ -400,7 +425,7 @@ export class DriverQueue {
     }
   }
 
-  /** Makes several chains that were taken available again, as they are: not with IN_ORDER. */
+  /** Makes several chains that {@linkcode takeFrames} took available again, as they are: not with IN_ORDER. */
   repostAll(heads: Uint16Array, count: number): void {
     const view = this.#view;
     const ring = this.#avail + AVAIL_RING;
@@ -410,7 +435,7 @@ export class DriverQueue {
     for (let i = 0; i < count; i++) {
       const head = heads[i]!;
       view.setInt16((ring + (index & mask) * AVAIL_STRIDE) | 0, head, true);
-      out[head] = 1;
+      out[head] = OTHER;
       index = (index + 1) & 0xffff;
     }
     this.#availIndex = index;
@@ -419,13 +444,20 @@ export class DriverQueue {
   /** Frees the descriptors of the chain that {@linkcode nextUsed} took. */
   release(head: number): void {
     const descriptors = this.#lengths[head]!;
-    this.free += descriptors;
+    this.#forget(head);
     // In order, descriptors go round the table; else the one freed last is taken first, as its lines are warm.
     if (this.inOrder) return;
     let tail = head;
     for (let i = 1; i < descriptors; i++) tail = this.#links[tail]!;
     this.#links[tail] = this.#freeHead;
     this.#freeHead = head;
+  }
+
+  /** The descriptors of a chain are free. */
+  #forget(head: number): void {
+    this.free += this.#lengths[head]!;
+    this.#lengths[head] = 1;
+    this.#writable[head] = 0;
   }
 
   /**
@@ -436,31 +468,45 @@ export class DriverQueue {
    */
   releaseUsed(): number {
     let chains = 0;
-    while (this.#taken !== this.#lastUsed || this.#collect()) {
-      const heads = this.usedHeads;
-      const lengths = this.#lengths;
-      const links = this.#links;
-      const mask = this.#mask;
-      const last = this.#lastUsed;
-      let free = this.#freeHead;
-      const { inOrder } = this;
-      for (let at = this.#taken; at !== last; at = (at + 1) & 0xffff) {
-        const head = heads[at & mask]!;
-        if (lengths[head] !== 1 || inOrder === true) {
-          this.#freeHead = free;
-          this.release(head);
-          free = this.#freeHead;
-        } else {
-          links[head] = free;
-          free = head;
-          this.free++;
-        }
-      }
-      chains += distance16(last, this.#taken);
-      this.#freeHead = free;
-      this.#taken = last;
-    }
+    if (!this.inOrder) { while (this.#waiting()) chains += this.#releasePlain(); }
+    for (; this.nextUsed(); chains++) this.release(this.usedHead);
     return chains;
+  }
+
+  /**
+   * Frees used chains of one buffer that was only read, one after the other. If it meets another, it frees that and
+   * ends.
+   */
+  #releasePlain(): number {
+    const view = this.#view;
+    const ring = this.#used;
+    const mask = this.#mask;
+    const size = this.size;
+    const out = this.#out;
+    const links = this.#links;
+    const last = this.#lastUsed;
+    const first = this.#taken;
+    let free = this.#freeHead;
+    let at = first;
+    let id = 0;
+    let length = 0;
+    for (; at !== last; at = (at + 1) & 0xffff) {
+      const element = (ring + (at & mask) * USED_STRIDE) | 0;
+      id = view.getInt32((element + USED_ID) | 0, true);
+      length = view.getInt32((element + USED_LEN) | 0, true);
+      if (id < 0 || id >= size || out[id] !== PLAIN || length !== 0) break;
+      out[id] = 0;
+      links[id] = free;
+      free = id;
+    }
+    const chains = distance16(at, first);
+    this.free += chains;
+    this.#freeHead = free;
+    this.#taken = at;
+    if (at === last) return chains;
+    this.#accept(id >>> 0, length >>> 0);
+    this.release(this.usedHead);
+    return chains + 1;
   }
 
   /** Chains that the device has, or has given back unseen. */
@@ -502,22 +548,6 @@ export class DriverQueue {
     return distance16(this.#lastUsed, this.#taken);
   }
 
-  /** How many used chains, from index {@linkcode takenIndex} on, stand in `usedHeads` and `usedLengths`. */
-  usedAhead(): number {
-    if (this.#taken === this.#lastUsed && !this.#collect()) return 0;
-    return distance16(this.#lastUsed, this.#taken);
-  }
-
-  /** Index of the next used chain to take. */
-  get takenIndex(): number {
-    return this.#taken;
-  }
-
-  /** Takes the next `count` used chains. */
-  take(count: number): void {
-    this.#taken = add16(this.#taken, count);
-  }
-
   /**
    * Takes the next used chain: its head and length stand in `usedHead` and `usedLength`.
    *
@@ -525,64 +555,123 @@ export class DriverQueue {
    * @throws {RingFault} If the device broke a rule.
    */
   nextUsed(): boolean {
-    const taken = this.#taken;
-    if (taken === this.#lastUsed && !this.#collect()) return false;
-    const slot = taken & this.#mask;
-    this.usedHead = this.usedHeads[slot]!;
-    this.usedLength = this.usedLengths[slot]!;
-    this.#taken = (taken + 1) & 0xffff;
+    if (!this.#waiting()) return false;
+    const head = this.#order[this.#taken & this.#mask]!;
+    if (this.#batchEnd < 0) {
+      const at = this.#used + (this.#taken & this.#mask) * USED_STRIDE;
+      this.#accept(this.#view.getUint32(at + USED_ID, true), this.#view.getUint32(at + USED_LEN, true));
+    } else if (head === this.#batchEnd) {
+      this.#hand(head, this.#batchLength);
+      this.#batchEnd = -1;
+    } else {
+      this.#hand(head, this.#writable[head]!);
+    }
     return true;
   }
 
-  /** Reads all used elements that are new, each once, and checks them. Returns whether there were any. */
-  #collect(): boolean {
+  /**
+   * Takes used chains of one buffer that hold a whole frame, behind a net header that says nothing about it. If it meets
+   * another chain, it takes that too and ends: then `usedHead` and `usedLength` tell of it; else `usedHead` is negative.
+   *
+   * @param frames Where the frames are; to be filled.
+   * @param heads The heads of their chains; to be filled.
+   * @param memory Where the buffers are.
+   * @param buffers Where the buffer of each head is there.
+   * @param headerLength Length of the net header.
+   * @param mergeable Whether that says how many buffers the frame is in.
+   * @throws {RingFault} If the device broke a rule; `frames` are what came before.
+   */
+  takeFrames(
+    frames: FrameBatch,
+    heads: Uint16Array,
+    memory: Memory,
+    buffers: Int32Array,
+    headerLength: number,
+    mergeable: boolean,
+  ): void {
+    frames.count = 0;
+    this.usedHead = -1;
+    if (this.#batchEnd >= 0) this.nextUsed();
+    if (this.usedHead >= 0 || !this.#waiting()) return;
+    const { offsets, lengths } = frames;
+    const { view: bufferView } = memory;
     const view = this.#view;
-    if (this.#broken) throw this.#broken;
-    const idx = view.getUint16(this.#used + USED_IDX, true);
-    const last = this.#lastUsed;
-    if (idx === last) return false;
-    const outstanding = distance16(this.#published, last);
-    if (distance16(idx, last) > outstanding) this.fault("used-idx-jump", { idx, outstanding });
     const ring = this.#used;
     const mask = this.#mask;
     const size = this.size;
     const out = this.#out;
-    const heads = this.usedHeads;
-    const lengths = this.usedLengths;
     const writable = this.#writable;
+    const last = this.#lastUsed;
     const { inOrder } = this;
-    for (let index = last; index !== idx; index = (index + 1) & 0xffff) {
-      const slot = index & mask;
-      const at = (ring + slot * USED_STRIDE) | 0;
-      const id = view.getUint32((at + USED_ID) | 0, true);
-      const length = view.getUint32((at + USED_LEN) | 0, true);
-      if (id >= size) this.fault("used-id-out-of-range", { id, size });
-      if (out[id] === 0) this.fault("used-id-not-outstanding", { id });
-      if (length > writable[id]!) this.fault("used-length", { id, length, writable: writable[id]! });
-      if (inOrder === true && this.#order[slot] !== id) index = this.#skipTo(id, index, idx);
+    const order = this.#order;
+    let at = this.#taken;
+    let count = 0;
+    let id = 0;
+    let length = 0;
+    for (; at !== last && count < BATCH_SIZE; at = (at + 1) & 0xffff) {
+      const slot = at & mask;
+      const element = (ring + slot * USED_STRIDE) | 0;
+      id = view.getInt32((element + USED_ID) | 0, true);
+      length = view.getInt32((element + USED_LEN) | 0, true);
+      if (id < 0 || id >= size || out[id] === 0 || length < headerLength || length > writable[id]!) break;
+      const start = buffers[id]!;
+      if (bufferView.getUint16((start + HDR_HINTS) | 0, true) !== 0) break;
+      if (mergeable === true && bufferView.getUint16((start + NUM_BUFFERS) | 0, true) !== 1) break;
+      if (inOrder === true && order[slot] !== id) break;
       out[id] = 0;
-      heads[index & mask] = id;
-      lengths[index & mask] = length;
+      heads[count] = id;
+      offsets[count] = (start + headerLength) | 0;
+      lengths[count] = (length - headerLength) | 0;
+      count++;
     }
+    frames.count = count;
+    this.#taken = at;
+    if (at !== last && count < BATCH_SIZE) this.#accept(id >>> 0, length >>> 0);
+  }
+
+  /** Whether used elements wait; reads the index if none are known. */
+  #waiting(): boolean {
+    const taken = this.#taken;
+    if (taken !== this.#lastUsed) return true;
+    if (this.#broken) throw this.#broken;
+    const idx = this.#view.getUint16(this.#used + USED_IDX, true);
+    if (idx === taken) return false;
+    const outstanding = distance16(this.#published, taken);
+    if (distance16(idx, taken) > outstanding) this.fault("used-idx-jump", { idx, outstanding });
     this.#lastUsed = idx;
     return true;
   }
 
   /**
-   * With IN_ORDER one used element may stand for a batch: its id is the batch's last head (virtio 1.4, 2.7.7.1), and
-   * the buffers before it count as used to the full. Returns the ring index of that head.
+   * Takes the element that was read from the next slot, after a look at it. With IN_ORDER it may stand for a batch: its
+   * id is the batch's last head (virtio 1.4, 2.7.7.1), and the buffers before it count as used to the full.
    */
-  #skipTo(id: number, index: number, end: number): number {
-    const mask = this.#mask;
-    while (this.#order[index & mask] !== id) {
-      const head = this.#order[index & mask]!;
-      this.#out[head] = 0;
-      this.usedHeads[index & mask] = head;
-      this.usedLengths[index & mask] = this.#writable[head]!;
-      index = add16(index, 1);
-      if (index === end) this.fault("used-out-of-order", { id, expected: head });
+  #accept(id: number, length: number): void {
+    if (id >= this.size) this.fault("used-id-out-of-range", { id, size: this.size });
+    if (this.#out[id] === 0) this.fault("used-id-not-outstanding", { id });
+    const writable = this.#writable[id]!;
+    if (length > writable) this.fault("used-length", { id, length, writable });
+    const first = this.#order[this.#taken & this.#mask]!;
+    if (!this.inOrder || first === id) {
+      this.#hand(id, length);
+      return;
     }
-    return index;
+    const order = this.#order;
+    for (let at = add16(this.#taken, 1);; at = add16(at, 1)) {
+      if (at === this.#lastUsed) this.fault("used-out-of-order", { id, expected: first });
+      if (order[at & this.#mask] === id) break;
+    }
+    this.#batchEnd = id;
+    this.#batchLength = length;
+    this.#hand(first, this.#writable[first]!);
+  }
+
+  /** The next used chain is this one. */
+  #hand(head: number, length: number): void {
+    this.#out[head] = 0;
+    this.usedHead = head;
+    this.usedLength = length;
+    this.#taken = add16(this.#taken, 1);
   }
 
   /** Asks the device to interrupt when it uses the next chain. */

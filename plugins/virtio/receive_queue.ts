@@ -6,6 +6,7 @@
 import type { DmaMemory } from "../../core/dma_memory.ts";
 import { BATCH_SIZE, FrameBatch } from "../../core/frame_batch.ts";
 import { RingFault } from "../../core/fault.ts";
+import type { Memory } from "../../core/memory.ts";
 import type { FrameSink } from "../../core/plugin.ts";
 import type { DriverQueue } from "./driver_queue.ts";
 import { virtio_net_hdr_v1, virtio_net_hdr_v1_hash } from "./layout.ts";
@@ -50,8 +51,7 @@ export class ReceiveQueue {
   hashed = 0;
   /** Buffers posted: each is mapped for the device once. */
   readonly posted: number;
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
+  readonly #memory: Memory;
   readonly #pair: number;
   readonly #shape: ReceiveBuffers;
   /** Frames of one buffer each, on their way to the sink, and the heads of their buffers. */
@@ -63,11 +63,10 @@ export class ReceiveQueue {
   /** Allocates buffers and adds them to the ring; they show with {@linkcode ReceiveQueue.publish}. */
   constructor(queue: DriverQueue, pair: number, dma: DmaMemory, shape: ReceiveBuffers) {
     this.queue = queue;
-    this.#bytes = dma.memory.bytes;
-    this.#view = dma.memory.view;
+    this.#memory = dma.memory;
     this.#pair = pair;
     this.#shape = shape;
-    this.#batch.bytes = this.#bytes;
+    this.#batch.bytes = this.#memory.bytes;
     this.#offsets = new Int32Array(queue.size);
     const chain = receiveChain(shape.bytes, shape.mergeable);
     const addresses: number[] = [];
@@ -120,13 +119,13 @@ export class ReceiveQueue {
   /** Gathers frames, and hands over those that make a batch full or lie in several buffers. */
   #gather(sink: FrameSink): void {
     const { queue } = this;
-    while (this.#takePlain(sink) && queue.nextUsed()) {
+    while (this.#shape.hashReport ? queue.nextUsed() : this.#takePlain(sink)) {
       const head = queue.usedHead;
       const buffers = this.#buffersOf(head, queue.usedLength);
-      this.frames++;
-      this.buffers += buffers;
       if (buffers !== 1) {
         this.#deliverBatch(sink);
+        this.frames++;
+        this.buffers += buffers;
         this.#merge(sink, head, queue.usedLength, buffers);
         continue;
       }
@@ -139,41 +138,16 @@ export class ReceiveQueue {
     }
   }
 
-  /** Takes frames of one buffer whose header says nothing, in one loop. Returns whether something else may follow. */
+  /** Takes frames of one buffer whose header says nothing, many at once. Returns whether it met something else. */
   #takePlain(sink: FrameSink): boolean {
     const { queue } = this;
-    const { headerLength, mergeable, hashReport } = this.#shape;
-    if (hashReport) return true;
-    const bytes = this.#bytes;
-    const view = this.#view;
-    const buffers = this.#offsets;
-    const heads = this.#heads;
+    const { headerLength, mergeable } = this.#shape;
     const batch = this.#batch;
-    const { offsets, lengths } = batch;
-    for (let ahead = 0; (ahead = Math.min(queue.usedAhead(), BATCH_SIZE)) > 0;) {
+    do {
       this.#deliverBatch(sink);
-      const { usedHeads, usedLengths } = queue;
-      const mask = queue.size - 1;
-      const first = queue.takenIndex;
-      let count = 0;
-      for (; count < ahead; count++) {
-        const slot = (first + count) & mask;
-        const head = usedHeads[slot]!;
-        const length = usedLengths[slot]!;
-        const at = buffers[head]!;
-        if (length < headerLength || (bytes[at + HDR_FLAGS]! | bytes[at + HDR_GSO_TYPE]!) !== 0) break;
-        if (mergeable === true && view.getUint16((at + NUM_BUFFERS) | 0, true) !== 1) break;
-        heads[count] = head;
-        offsets[count] = (at + headerLength) | 0;
-        lengths[count] = (length - headerLength) | 0;
-      }
-      queue.take(count);
-      batch.count = count;
-      this.frames += count;
-      this.buffers += count;
-      this.#deliverBatch(sink);
-      if (count < ahead) return true;
-    }
+      queue.takeFrames(batch, this.#heads, this.#memory, this.#offsets, headerLength, mergeable);
+      if (queue.usedHead >= 0) return true;
+    } while (batch.count > 0);
     return false;
   }
 
@@ -182,12 +156,12 @@ export class ReceiveQueue {
     const { headerLength, mergeable, hashReport } = this.#shape;
     const at = this.#offsets[head]!;
     if (length < headerLength) this.queue.fault("used-short", { length, header: headerLength });
-    const flags = this.#bytes[at + HDR_FLAGS]!;
-    const gso = this.#bytes[at + HDR_GSO_TYPE]!;
+    const flags = this.#memory.bytes[at + HDR_FLAGS]!;
+    const gso = this.#memory.bytes[at + HDR_GSO_TYPE]!;
     // No offload is ever accepted here (GUEST_CSUM, GUEST_TSO...), so the device must not use one.
     if ((flags | gso) !== 0) this.queue.fault("frame-header", { flags, gso_type: gso });
-    if (hashReport && this.#view.getUint16(at + HASH_REPORT, true) !== 0) this.hashed++;
-    return mergeable ? this.#view.getUint16(at + NUM_BUFFERS, true) : 1;
+    if (hashReport && this.#memory.view.getUint16(at + HASH_REPORT, true) !== 0) this.hashed++;
+    return mergeable ? this.#memory.view.getUint16(at + NUM_BUFFERS, true) : 1;
   }
 
   /** Hands over the frames gathered so far, and adds their buffers again. */
@@ -195,10 +169,14 @@ export class ReceiveQueue {
     const batch = this.#batch;
     const { count, offsets, lengths } = batch;
     if (count === 0) return;
+    this.frames += count;
+    this.buffers += count;
     if (sink.batch !== undefined) {
       sink.batch(this.#pair, batch);
     } else {
-      for (let i = 0; i < count; i++) sink.piece(this.#pair, this.#bytes, offsets[i]!, lengths[i]!, false);
+      for (let i = 0; i < count; i++) {
+        sink.piece(this.#pair, this.#memory.bytes, offsets[i]!, lengths[i]!, false);
+      }
     }
     if (this.queue.inOrder) { for (let i = 0; i < count; i++) this.#repost(this.#heads[i]!); }
     else this.queue.repostAll(this.#heads, count);
@@ -220,7 +198,7 @@ export class ReceiveQueue {
     }
     for (let skip = headerLength, left = buffers - 1;; skip = 0, left--) {
       if (left > 0 && length < bytes) queue.fault("merged-not-full", { length, buffer: bytes });
-      sink.piece(this.#pair, this.#bytes, this.#offsets[head]! + skip, length - skip, left > 0);
+      sink.piece(this.#pair, this.#memory.bytes, this.#offsets[head]! + skip, length - skip, left > 0);
       this.#repost(head);
       if (left === 0) return;
       queue.nextUsed();

@@ -8,13 +8,11 @@ import type { Allocation, DmaMemory } from "../../core/dma_memory.ts";
 import type { FrameBatch } from "../../core/frame_batch.ts";
 import { FULL, OVERSIZE } from "../../core/plugin.ts";
 import type { DriverQueue } from "./driver_queue.ts";
-import { virtio_net_hdr_v1 } from "./layout.ts";
 
 const BOUNCE_ALIGN = 64;
 /** Most memory for bounce buffers; a ring whose frames do not lie in memory that the device sees goes slower, not larger. */
 const MOST_BOUNCE = 64 * 1024 * 1024;
 const SMALLEST_BOUNCE = 2048;
-const USUAL_HEADER = virtio_net_hdr_v1.size;
 
 /** See the module. */
 export class TransmitQueue {
@@ -101,19 +99,7 @@ export class TransmitQueue {
     if (!this.#region.holds(this.#region.addressOf(offset), frames.lengths[from]!)) {
       this.#region = this.#regionOf(offset, frames.lengths[from]!) ?? NO_REGION;
     }
-    const end = this.queue.addFrames(frames, from, headerLength, this.#region, longest);
-    const view = this.#dma.memory.view;
-    const { offsets } = frames;
-    for (let i = from; i < end; i++) {
-      const at = (offsets[i]! - headerLength) | 0;
-      if (headerLength === USUAL_HEADER) {
-        view.setInt32(at, 0);
-        view.setInt32((at + 4) | 0, 0);
-        view.setInt32((at + 8) | 0, 0);
-      } else {
-        this.#zero(at);
-      }
-    }
+    const end = this.queue.addFrames(frames, this.#dma.memory, from, headerLength, this.#region, longest);
     this.maps += end - from;
     return end;
   }

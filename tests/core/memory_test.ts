@@ -1,6 +1,9 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { Memory } from "../../mod.ts";
+import { Memory, PLANNED } from "../../core/memory.ts";
 import { Random } from "../random.ts";
+
+/** Large enough for WebAssembly. */
+const LARGE = 1024 * 1024;
 
 /** Longer than the longest copy that is made in a loop. */
 const LONGEST = 400;
@@ -74,27 +77,35 @@ Deno.test("Memory looks at a given buffer as a whole, shared or not", () => {
   assertEquals(new Memory(5).bytes, new Uint8Array(5));
 });
 
-Deno.test("Memory.copyEach copies ranges of every length, from its own bytes and from others, from any index on", () => {
-  const random = new Random(6);
-  const before = random.bytes(4096);
-  const foreign = random.bytes(2048);
-  const memory = new Memory(4096);
-  for (let length = 0; length <= LONGEST; length++) {
-    for (const bytes of [memory.bytes, foreign]) {
-      // The second range of the three overlaps its source in the memory itself; index 0 is left out.
-      const sources = Int32Array.of(9999, length % 8, 1000 - length, 500);
-      const lengths = Int32Array.of(9999, length, LONGEST - length, length >> 1);
-      const targets = Int32Array.of(2048 + (3 * length) % 8, 1003, 3000);
-      memory.bytes.set(before);
-      memory.copyEach(targets, bytes, sources, lengths, 1, 3);
-      const wanted = new Memory(4096);
-      wanted.bytes.set(before);
-      const from = bytes === memory.bytes ? wanted.bytes : foreign;
-      for (let i = 0; i < 3; i++) {
-        const source = sources[i + 1]!;
-        wanted.bytes.set(from.slice(source, source + lengths[i + 1]!), targets[i]!);
+/** A memory whose planned copies are made by WebAssembly, and one of a buffer that somebody else made. */
+const MEMORIES: readonly (readonly [string, () => Memory])[] = [
+  ["large", () => new Memory(LARGE)],
+  ["foreign", () => new Memory(new ArrayBuffer(LARGE))],
+];
+
+for (const [name, make] of MEMORIES) {
+  Deno.test(`Memory.copyPlanned copies ranges of every length, from its own bytes and from others: ${name}`, () => {
+    const random = new Random(6);
+    const before = random.bytes(4096);
+    const foreign = random.bytes(2048);
+    const memory = make();
+    for (let length = 0; length <= LONGEST; length++) {
+      for (const bytes of [memory.bytes, foreign]) {
+        // The second range overlaps its source in the memory itself, one way or the other.
+        const sources = [length % 8, 1000 - length % 2 * 6, 500];
+        const lengths = [length, LONGEST - length, length >> 1];
+        const targets = [2048 + (3 * length) % 8, 997, 3000];
+        memory.bytes.set(before);
+        const wanted = new Memory(4096);
+        wanted.bytes.set(before);
+        const from = bytes === memory.bytes ? wanted.bytes : foreign;
+        for (let i = 0; i < 3; i++) {
+          memory.plan.set([targets[i]!, sources[i]!, lengths[i]!], i * PLANNED);
+          wanted.bytes.set(from.slice(sources[i]!, sources[i]! + lengths[i]!), targets[i]!);
+        }
+        memory.copyPlanned(bytes, 3);
+        assertEquals(memory.bytes.subarray(0, 4096), wanted.bytes);
       }
-      assertEquals(memory.bytes, wanted.bytes);
     }
-  }
-});
+  });
+}

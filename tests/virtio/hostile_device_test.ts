@@ -68,6 +68,7 @@ const attacks: readonly Attack[] = [
       peer.rx.use(3, peer.fill(3, PAYLOAD));
       peer.rx.use(3, 32);
     },
+    delivered: 1,
   },
   {
     name: "an id names a free descriptor",
@@ -290,8 +291,8 @@ Deno.test("driver half: fields read once stay as they were when the sink changes
   peer.driver.receive({
     piece: (_queue, _bytes, _offset, length, more) => {
       lengths.push(length);
-      // A device that writes while the driver reads: lengths, ids, num_buffers and the index itself.
-      for (let slot = 0; slot < 8; slot++) {
+      // A device that writes while the driver reads: lengths, ids, num_buffers and the index itself, all read by now.
+      for (let slot = 0; slot < lengths.length; slot++) {
         peer.host.memory.view.setUint32(peer.rx.used + 4 + 8 * slot, 7, true);
         peer.host.memory.view.setUint32(peer.rx.used + 8 + 8 * slot, 0xffff_ffff, true);
       }
