@@ -124,6 +124,7 @@ export class Migration {
     this.#takeDown();
     this.#unmap(this.#mapped);
     this.#mapped = [];
+    this.record.clear();
     this.#path = "passthrough";
   }
 

@@ -41,6 +41,11 @@ export class CommandRecord {
     this.#commands.set(key, command);
   }
 
+  /** Forgets all: the guest has reset its device. */
+  clear(): void {
+    this.#commands.clear();
+  }
+
   /** The commands to give to a device that was reset. */
   get commands(): readonly Uint8Array[] {
     return [...this.#commands.values()];

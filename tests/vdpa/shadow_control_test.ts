@@ -64,11 +64,18 @@ class Guest {
     });
     this.hypervisor.interrupt = () => this.interrupts++;
     this.control = queues - 1;
+    this.start();
+  }
+
+  /** Resets the device and sets it up. */
+  start(): void {
     this.hypervisor.setStatus(0);
     this.hypervisor.setStatus(3);
     this.hypervisor.setFeatures(FEATURES);
     this.hypervisor.setStatus(11);
-    for (let index = 0; index < queues; index++) {
+    this.rings.length = 0;
+    this.#commands = 0;
+    for (let index = 0; index <= this.control; index++) {
       const ring = new HandRing(this.host.memory, 0x4000 * index, SIZE);
       this.rings.push(ring);
       this.hypervisor.startQueue(index, SIZE, ring.areas(this.host.dma.region.start));
@@ -140,6 +147,20 @@ for (const kind of ["mlx5", "sim", "vduse"] as const) {
     assertEquals(guest.hypervisor.counters()["control.commands"], COMMANDS.length);
   });
 }
+
+Deno.test("ShadowControl forgets what was commanded before the guest reset its device", () => {
+  const guest = new Guest();
+  const fresh = guest.state();
+  for (const command of COMMANDS) assertEquals(guest.command(command), 0);
+  guest.hypervisor.setStatus(0);
+  guest.host.memory.bytes.fill(0, 0, 0x20000);
+  guest.start();
+  assertEquals(guest.state(), fresh);
+  guest.command([2, 0, 5, 0]);
+  guest.hypervisor.migration.toggle();
+  assertEquals(guest.state().split(" ").slice(1, 4), [fresh.split(" ")[1], "1", "5"]);
+  assertEquals(guest.hypervisor.counters()["control.replayed"], 1);
+});
 
 Deno.test("ShadowControl is in place in passthrough too, in a space of its own", () => {
   const guest = new Guest();
