@@ -9,7 +9,13 @@
  * @module
  */
 import { faultSpecs } from "../../core/fault.ts";
-import { formatSize, OptionError, type OptionSpec, type OptionValues } from "../../core/options.ts";
+import {
+  formatOption,
+  formatSize,
+  OptionError,
+  type OptionSpec,
+  type OptionValues,
+} from "../../core/options.ts";
 import type { Host, Link, Plugin } from "../../core/plugin.ts";
 import { counters } from "./counters.ts";
 import { VirtioNetDevice } from "./device.ts";
@@ -157,18 +163,31 @@ const IMPLEMENTED: bigint = featureMask(
   "HASH_REPORT",
 );
 
+/** Options that stand for a feature bit each. */
+const SWITCHES: readonly (readonly [option: string, feature: Feature])[] = [
+  ["indirect", "INDIRECT_DESC"],
+  ["event-idx", "EVENT_IDX"],
+  ["mrg-rxbuf", "MRG_RXBUF"],
+  ["in-order", "IN_ORDER"],
+  ["hash-report", "HASH_REPORT"],
+];
+
+/** The mask that was given. It goes before the switches, which say from now on what it holds. */
+function givenFeatures(values: OptionValues): bigint {
+  const features = values.mask("features");
+  for (const [option, feature] of SWITCHES) values.resolve(option, hasFeature(features, feature));
+  return features;
+}
+
 /** Feature bits that the options choose. */
 function chosenFeatures(values: OptionValues, legacy: boolean): bigint {
-  if (values.has("features")) return checkedFeatures(values.mask("features"), legacy);
+  if (values.has("features")) return checkedFeatures(givenFeatures(values), legacy);
   const chosen: Feature[] = ["MAC", "STATUS"];
   if (legacy) chosen.push("ANY_LAYOUT");
   else chosen.push("VERSION_1", "RING_RESET");
-  if (values.flag("indirect")) chosen.push("INDIRECT_DESC");
-  if (values.flag("event-idx")) chosen.push("EVENT_IDX");
-  if (values.flag("mrg-rxbuf")) chosen.push("MRG_RXBUF");
-  if (values.flag("in-order")) chosen.push("IN_ORDER");
-  if (values.flag("hash-report")) chosen.push("HASH_REPORT", "CTRL_VQ");
-  if (values.integer("queues") > 1) chosen.push("MQ", "CTRL_VQ");
+  for (const [option, feature] of SWITCHES) if (values.flag(option)) chosen.push(feature);
+  if (values.integer("queues") > 1) chosen.push("MQ");
+  if (values.flag("hash-report") || values.integer("queues") > 1) chosen.push("CTRL_VQ");
   return checkedFeatures(featureMask(...chosen), legacy);
 }
 

@@ -67,6 +67,16 @@ Deno.test("the statistics show what was derived", () => {
   assertEquals(values({ "mrg-rxbuf": "off", "rx-queue-size": "4" }), [69632, 4]);
 });
 
+Deno.test("a mask of features goes before the switches of single features, and the statistics show what is", () => {
+  const features = featureMask("VERSION_1", "INDIRECT_DESC");
+  const switches = ["indirect", "event-idx", "in-order", "mrg-rxbuf", "hash-report"];
+  for (const given of [{}, { indirect: "off", "hash-report": "on" }]) {
+    const json = open({ features, ...given }).options.toJSON();
+    assertEquals(switches.map((name) => json[name]), [true, false, false, false, false]);
+    assertEquals(json["rx-buffer"], 69632);
+  }
+});
+
 Deno.test("frames of an all-zero header: nothing but num_buffers is ever written before a frame", () => {
   const pair = open({ "queue-size": "4", "rx-buffer": "100" });
   pair.transmit(new Uint8Array(150).fill(0xff));
