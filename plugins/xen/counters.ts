@@ -82,6 +82,10 @@ export const counterSpecs: readonly CounterSpec[] = [
   { name: "rx.slots", meaning: "Receive responses that carried data" },
   { name: "rx.extras", meaning: "Extra infos on receive rings" },
   { name: "rx.failures", meaning: "Grant copies into posted pages that failed" },
+  {
+    name: "drops.multicast",
+    meaning: "Frames that the backend kept away by the frontend's multicast list, if it asks for that",
+  },
   { name: "drops.rx.status", meaning: "Packets the frontend dropped as a slot reported an error" },
   { name: "drops.rx.bounds", meaning: "Packets it dropped as a slot reached over its page" },
   { name: "drops.rx.incomplete", meaning: "Packets it dropped as slots or extra infos were missing" },

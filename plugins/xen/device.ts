@@ -26,6 +26,7 @@ import {
   type BackendFeatures,
   type FrontendKeys,
   readFrontendKeys,
+  readMulticastRequest,
   readState,
   writeBackendFeatures,
   writeState,
@@ -84,6 +85,7 @@ export class XenDevice implements DeviceHalf {
   #ringUnmaps = 0;
   #eventsSent = 0;
   #eventsSaved = 0;
+  #filtered = 0;
   /** Counters of earlier connections. */
   #past: Counters = {};
   #fault: RingFault | undefined;
@@ -148,9 +150,13 @@ export class XenDevice implements DeviceHalf {
         }
         return;
       case XenbusState.Connected:
-        if (own !== XenbusState.InitWait) return;
-        this.#attach(readFrontendKeys(store, front, options.features));
-        writeState(store, path, XenbusState.Connected);
+        if (own === XenbusState.InitWait) {
+          this.#attach(readFrontendKeys(store, front, options.features));
+          writeState(store, path, XenbusState.Connected);
+        } else if (options.features.multicastControl) {
+          // feature-dynamic-multicast-control: the request may change at any time.
+          this.#multicast.applied = readMulticastRequest(store, front);
+        }
         return;
       case XenbusState.Closing:
         this.#detach();
@@ -166,6 +172,7 @@ export class XenDevice implements DeviceHalf {
     const { grants, events, own, options } = this.#setup;
     this.#hash = new HashConfiguration(keys.queues.length);
     this.#multicast = new MulticastFilter();
+    this.#multicast.applied = keys.multicastControl;
     keys.queues.forEach((queue, number) => {
       const tx = this.#mapRing(`tx${number}`, queue.txRing, netif_tx_request.size);
       const rx = this.#mapRing(`rx${number}`, queue.rxRing, netif_rx_request.size);
@@ -272,12 +279,19 @@ export class XenDevice implements DeviceHalf {
     if (wanted !== undefined) this.#notify(rxPort, wanted);
   }
 
-  /** See {@linkcode DeviceHalf.deliver}. */
+  /**
+   * See {@linkcode DeviceHalf.deliver}. A multicast frame that the frontend has asked to be kept away is taken,
+   * and counted in `drops.multicast`.
+   */
   deliver(frame: Frame): number {
     if (this.#fault) throw this.#fault;
     const frontend = this.#frontend;
     if (!frontend) return NO_BUFFERS;
     if (frame.length > PAGE_SIZE && !frontend.sg) return OVERSIZE;
+    if (this.#multicast.applied && this.#multicast.rejects(frame)) {
+      this.#filtered++;
+      return 0;
+    }
     let number = 0;
     const hashes = this.#hash.enabled;
     if (hashes) {
@@ -302,7 +316,7 @@ export class XenDevice implements DeviceHalf {
   /** See {@linkcode DeviceHalf.deliverBatch}. */
   deliverBatch(frames: FrameBatch, from: number): number {
     if (this.#fault) throw this.#fault;
-    if (this.#queues.length !== 1 || this.#hash.enabled) return from;
+    if (this.#queues.length !== 1 || this.#hash.enabled || this.#multicast.applied) return from;
     const queue = this.#queues[0]!;
     try {
       from = queue.rx.deliverBatch(frames, from);
@@ -350,6 +364,7 @@ export class XenDevice implements DeviceHalf {
       "grant.ring.unmap": this.#ringUnmaps,
       "events.back.sent": this.#eventsSent,
       "events.back.saved": this.#eventsSaved,
+      "drops.multicast": this.#filtered,
     };
   }
 
@@ -359,7 +374,7 @@ export class XenDevice implements DeviceHalf {
       connected: this.#frontend !== undefined,
       mapped: this.#setup.grants.mapped,
       hash: this.#hash.inspect(),
-      multicast: [...this.multicast],
+      multicast: { applied: this.#multicast.applied, addresses: [...this.multicast] },
       queues: this.#queues.map(({ tx, rx, statics }) => ({
         tx: { req_cons: tx.ring.reqCons, rsp_prod_pvt: tx.ring.rspProd, held: tx.held },
         rx: { req_cons: rx.ring.reqCons, rsp_prod_pvt: rx.ring.rspProd },

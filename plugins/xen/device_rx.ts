@@ -6,8 +6,9 @@
  */
 import { RingFault } from "../../core/fault.ts";
 import type { Frame } from "../../core/frame.ts";
-import { BATCH_SIZE, type FrameBatch } from "../../core/frame_batch.ts";
+import type { FrameBatch } from "../../core/frame_batch.ts";
 import { distance32 } from "../../core/index.ts";
+import { PLANNED } from "../../core/memory.ts";
 import type { GrantTable } from "./grant_table.ts";
 import type { HashConfiguration } from "./hash.ts";
 import { GNTST } from "./hypervisor_layout.ts";
@@ -27,6 +28,7 @@ import type { StaticGrants } from "./static_grants.ts";
 
 // The engine looks an imported constant up at each use, but folds a module's own.
 const PAGE = PAGE_SIZE;
+const PLAN_WORDS = PLANNED;
 const REQ_ID = netif_rx_request.offsetOf("id");
 const REQ_GREF = netif_rx_request.offsetOf("gref");
 const ID = netif_rx_response.offsetOf("id");
@@ -80,8 +82,6 @@ export class RxBack {
   readonly #name: string;
   readonly #grants: GrantTable;
   readonly #statics: StaticGrants;
-  /** Where the frames of a batch go. */
-  readonly #targets = new Int32Array(BATCH_SIZE);
   #producer: number;
   #batch = 0;
 
@@ -134,25 +134,19 @@ export class RxBack {
    * Puts frames of up to a page into posted pages in one loop, from index `from` on: static grants or, without
    * any, granted pages.
    *
-   * @returns The index of the first frame that did not fit, or whose page is not of that kind.
-   * @throws {RingFault} `rx-request-overrun`.
+   * @returns The index of the first frame that did not fit, or whose page is not of that kind, or for which there
+   * is none: {@linkcode RxBack.deliver} deals with it.
    */
   deliverBatch(frames: FrameBatch, from: number): number {
     const ring = this.ring;
-    let end = from;
-    while (end < frames.count) {
-      const posted = distance32(this.#producer, ring.reqCons);
-      if (posted === 0) {
-        if (this.#posted(1)) continue;
-        break;
-      }
-      const until = Math.min(frames.count, end + posted);
-      const isStatic = this.#statics.size > 0;
-      const next = isStatic ? this.#fillStatic(frames, end, until) : this.#fillGranted(frames, end, until);
-      if (next === end) break;
-      end = next;
+    if (distance32(this.#producer, ring.reqCons) < frames.count - from) {
+      const producer = ring.readProducer();
+      if (!ring.overflows(producer)) this.#producer = producer;
     }
-    return end;
+    const end = Math.min(frames.count, from + distance32(this.#producer, ring.reqCons));
+    return this.#statics.size > 0
+      ? this.#fillStatic(frames, from, end)
+      : this.#fillGranted(frames, from, end);
   }
 
   /**
@@ -166,7 +160,8 @@ export class RxBack {
     const { bytes, offsets, lengths } = frames;
     const { slots, mask } = ring;
     const refs = writeable.length;
-    const targets = this.#targets;
+    const plan = common.plan;
+    let planned = 0;
     let position = ring.reqCons & mask;
     let copied = 0;
     let i = from;
@@ -176,7 +171,10 @@ export class RxBack {
       const ref = view.getInt32(slot + REQ_GREF, true);
       const page = ref >= 0 && ref < refs ? writeable[ref]! : -1;
       if (page < 0 || length > PAGE) break;
-      targets[i - from] = page;
+      plan[planned] = page;
+      plan[planned + 1] = offsets[i]!;
+      plan[planned + 2] = length;
+      planned = (planned + PLAN_WORDS) | 0;
       copied = (copied + length) | 0;
       // Offset and flags are 0.
       view.setInt32(slot + ID, view.getInt32(slot + REQ_ID, true) & ID_MASK, true);
@@ -184,7 +182,7 @@ export class RxBack {
       position = (position + 1) & mask;
     }
     const filled = i - from;
-    common.copyEach(targets, bytes, offsets, lengths, from, filled);
+    common.copyPlanned(bytes, filled);
     ring.reqCons = ring.rspProd = (ring.reqCons + filled) >>> 0;
     this.frames += filled;
     this.slots += filled;

@@ -176,8 +176,13 @@ export interface FrontendKeys {
   readonly sg: boolean;
   /** Whether it can receive packets to be segmented. */
   readonly gso: boolean;
-  /** Whether the backend is to keep multicast addresses. */
+  /** Whether the backend is to keep away multicast frames whose address was not added. */
   readonly multicastControl: boolean;
+}
+
+/** Whether a frontend wants its multicast list applied now. */
+export function readMulticastRequest(store: XenStore, directory: string): boolean {
+  return readFlag(store, `${directory}/request-multicast-control`);
 }
 
 /** Writes what a frontend tells. With one queue its keys stand at the top, else only in `queue-N`. */
@@ -263,6 +268,6 @@ export function readFrontendKeys(
     sg: readFlag(store, `${directory}/feature-sg`),
     gso: readFlag(store, `${directory}/feature-gso-tcpv4`) &&
       readFlag(store, `${directory}/feature-gso-tcpv6`),
-    multicastControl: features.multicastControl && readFlag(store, `${directory}/request-multicast-control`),
+    multicastControl: features.multicastControl && readMulticastRequest(store, directory),
   };
 }

@@ -1,12 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import {
-  NETIF_RSP,
-  NETRXF,
-  NETTXF,
-  XEN_NETIF_CTRL_STATUS,
-  XEN_NETIF_CTRL_TYPE,
-} from "../../plugins/xen/mod.ts";
-import { netif_extra_info_hash, netif_extra_info_mcast_add, netif_tx_sring } from "../../plugins/xen/mod.ts";
+import { NETRXF, XEN_NETIF_CTRL_STATUS, XEN_NETIF_CTRL_TYPE } from "../../plugins/xen/mod.ts";
+import { netif_extra_info_hash, netif_tx_sring } from "../../plugins/xen/mod.ts";
 import { FRONTEND_PATH, sring_header } from "../../plugins/xen/mod.ts";
 import { RawFrontend, type RawSettings } from "./raw_frontend.ts";
 import { vectors } from "../vectors.ts";
@@ -209,21 +203,4 @@ Deno.test("the ring structures decode the pages that the C macros wrote", () => 
     }
     assertEquals(netif_tx_sring.encode(values), bytes);
   }
-});
-
-Deno.test("multicast messages end their packet, and 64 addresses fit", () => {
-  const raw = start();
-  const change = (type: number, last: number) => {
-    raw.tx({ gref: 400, id: last, size: 60, flags: NETTXF.extra_info });
-    raw.slot("tx", netif_extra_info_mcast_add.encode({ type, addr: [0x33, 0x33, 0, 0, 0, last] }));
-    raw.publish("tx");
-    raw.service();
-    return raw.statuses().slice(-2);
-  };
-  for (let i = 0; i < 64; i++) assertEquals(change(2, i), [NETIF_RSP.OKAY, NETIF_RSP.NULL]);
-  assertEquals(change(2, 64), [NETIF_RSP.ERROR, NETIF_RSP.NULL]);
-  assertEquals(change(2, 3), [NETIF_RSP.OKAY, NETIF_RSP.NULL], "already there");
-  assertEquals(change(3, 3), [NETIF_RSP.OKAY, NETIF_RSP.NULL]);
-  assertEquals(change(2, 64), [NETIF_RSP.OKAY, NETIF_RSP.NULL]);
-  assertEquals([raw.frames, raw.drops, raw.device.multicast.size], [[], [], 64]);
 });

@@ -6,6 +6,7 @@ import { Memory } from "../../core/memory.ts";
 import type { Wire } from "../../core/plugin.ts";
 import {
   BACKEND_PATH,
+  type BackendFeatures,
   type BackendOptions,
   createVif,
   FRONTEND_PATH,
@@ -38,6 +39,16 @@ const RESPONSE: Record<Ring, Struct> = {
   tx: netif_tx_response,
   rx: netif_rx_response,
   ctrl: xen_netif_ctrl_response,
+};
+
+/** What the device offers, if a test does not say otherwise. */
+export const FEATURES: BackendFeatures = {
+  maxQueues: 4,
+  sg: true,
+  gso: true,
+  splitEventChannels: true,
+  controlRing: true,
+  multicastControl: true,
 };
 
 export interface RawSettings extends Partial<BackendOptions> {
@@ -91,14 +102,7 @@ export class RawFrontend {
       path: BACKEND_PATH,
       events: { allocate: () => 1, bind: (port) => port, send: () => {}, take: () => false, close: () => {} },
       options: {
-        features: {
-          maxQueues: 4,
-          sg: true,
-          gso: true,
-          splitEventChannels: true,
-          controlRing: true,
-          multicastControl: true,
-        },
+        features: FEATURES,
         staticCapacity: 512,
         policy: "linux",
         linux: false,
