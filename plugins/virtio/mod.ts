@@ -9,13 +9,7 @@
  * @module
  */
 import { faultSpecs } from "../../core/fault.ts";
-import {
-  formatOption,
-  formatSize,
-  OptionError,
-  type OptionSpec,
-  type OptionValues,
-} from "../../core/options.ts";
+import { formatSize, OptionError, type OptionSpec, type OptionValues } from "../../core/options.ts";
 import type { Host, Link, Plugin } from "../../core/plugin.ts";
 import { counters } from "./counters.ts";
 import { VirtioNetDevice } from "./device.ts";
