@@ -4,7 +4,7 @@
  * @module
  */
 import { BATCH_SIZE, FrameBatch } from "../core/frame_batch.ts";
-import { type Memory, PLANNED } from "../core/memory.ts";
+import type { Memory } from "../core/memory.ts";
 import type { Link } from "../core/plugin.ts";
 import { Pump, type PumpSink } from "../core/pump.ts";
 import type { Rewriter } from "../pcap/rewriter.ts";
@@ -67,7 +67,11 @@ export class Carrier implements CaptureTarget, PumpSink {
   readonly #warn: (message: string) => void;
   readonly #notes = new Int32Array(INTAKE_SIZE / SHORTEST_RECORD * NOTES);
   /** Packets that lie ready for the ring, and how many bytes before each of them are free to use. */
-  readonly #batch = new FrameBatch();
+  readonly #batch: FrameBatch;
+  /** Of a batch: where records or frames go, where record headers are, and how long these are. */
+  readonly #targets: Int32Array;
+  readonly #heads: Int32Array;
+  readonly #headLengths: Int32Array;
   #headroom = 0;
   #rewriter: Rewriter | undefined;
   #start = 0;
@@ -99,7 +103,10 @@ export class Carrier implements CaptureTarget, PumpSink {
   ) {
     this.#memory = memory;
     this.#pump = new Pump(link, this);
-    this.#batch.bytes = memory.bytes;
+    this.#batch = new FrameBatch(memory);
+    this.#targets = memory.words(BATCH_SIZE);
+    this.#heads = memory.words(BATCH_SIZE);
+    this.#headLengths = memory.words(BATCH_SIZE).fill(USUAL_HEAD);
     this.#most = most;
     this.#onDrop = onDrop;
     this.#warn = warn;
@@ -176,18 +183,17 @@ export class Carrier implements CaptureTarget, PumpSink {
     }
     // Those gathered one by one go first.
     this.#push(this.#headroom);
-    const { plan } = this.#memory;
+    const memory = this.#memory;
+    const targets = this.#targets;
+    const heads = this.#heads;
     const notes = this.#notes;
     let at = this.#next;
     let record = this.#out;
     let bytes = 0;
-    let planned = 0;
-    for (let i = 0; i < count; i = (i + 1) | 0) {
+    for (let i = 0; i < count; i++) {
       const length = lengths[i]!;
-      plan[planned] = record;
-      plan[planned + 1] = (offsets[i]! - USUAL_HEAD) | 0;
-      plan[planned + 2] = USUAL_HEAD;
-      planned = (planned + PLANNED) | 0;
+      targets[i] = record;
+      heads[i] = (offsets[i]! - USUAL_HEAD) | 0;
       const hole = (record + USUAL_HEAD) | 0;
       const end = (hole + length) | 0;
       notes[at + HOLE] = hole;
@@ -199,7 +205,7 @@ export class Carrier implements CaptureTarget, PumpSink {
       record = end;
       bytes = (bytes + length) | 0;
     }
-    this.#memory.copyPlanned(frames.bytes, count);
+    memory.copyEach(targets, frames.bytes, heads, this.#headLengths, 0, count);
     this.#next = at;
     this.#out = record;
     this.packets += count;
@@ -245,23 +251,19 @@ export class Carrier implements CaptureTarget, PumpSink {
 
   batch(number: number, frames: FrameBatch): void {
     const notes = this.#notes;
-    const { plan } = this.#memory;
+    const targets = this.#targets;
     const { bytes, offsets, lengths, count } = frames;
     let at = (number - this.#first) * NOTES;
     let fit = 0;
-    let planned = 0;
-    for (; fit < count; fit = (fit + 1) | 0) {
+    for (; fit < count; fit++) {
       const hole = notes[at + HOLE]!;
       const length = lengths[fit]!;
       if (((notes[at + HOLE_END]! - hole) | 0) !== length) break;
       notes[at + HOLE] = DONE;
       at = (at + NOTES) | 0;
-      plan[planned] = hole;
-      plan[planned + 1] = offsets[fit]!;
-      plan[planned + 2] = length;
-      planned = (planned + PLANNED) | 0;
+      targets[fit] = hole;
     }
-    this.#memory.copyPlanned(bytes, fit);
+    this.#memory.copyEach(targets, bytes, offsets, lengths, 0, fit);
     this.#settled += fit;
     if (fit === count) return;
     const left = notes[at + HOLE_END]! - notes[at + HOLE]! - lengths[fit]!;

@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { Memory } from "./memory.ts";
+
 /** Most frames of a {@linkcode FrameBatch}. */
 export const BATCH_SIZE: number = 256;
 
@@ -15,9 +17,16 @@ export class FrameBatch {
   /** The buffer that all frames lie in. */
   bytes: Uint8Array = new Uint8Array(0);
   /** Where each frame starts. */
-  readonly offsets: Int32Array = new Int32Array(BATCH_SIZE);
+  readonly offsets: Int32Array;
   /** How long each frame is. */
-  readonly lengths: Int32Array = new Int32Array(BATCH_SIZE);
+  readonly lengths: Int32Array;
   /** How many frames there are. */
   count = 0;
+
+  /** Makes an empty batch, for frames in `memory` if it is given: see {@linkcode Memory.words}. */
+  constructor(memory?: Memory) {
+    if (memory) this.bytes = memory.bytes;
+    this.offsets = memory?.words(BATCH_SIZE) ?? new Int32Array(BATCH_SIZE);
+    this.lengths = memory?.words(BATCH_SIZE) ?? new Int32Array(BATCH_SIZE);
+  }
 }

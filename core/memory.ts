@@ -8,16 +8,9 @@ import { type Copier, makeCopier, makeWasmMemory } from "./copy_module.ts";
 
 /** Up to this many bytes a loop of 64-bit moves beats the fixed cost of `copyWithin` and `set`. */
 const LOOP_LIMIT = 256;
-/** Most copies that a plan holds. */
-export const MOST_PLANNED = 256;
-/** Words of a planned copy. */
-export const PLANNED = 3;
-const TARGET = 0;
-const SOURCE = 1;
-const LENGTH = 2;
-const PLAN_WORDS = MOST_PLANNED * PLANNED;
-const PLAN_BYTES = 4 * PLAN_WORDS;
-/** From so many bytes on a new memory is worth what planned copies cost to prepare. */
+/** Bytes for {@linkcode Memory.words} behind the bytes that were asked for. */
+const WORDS_SIZE = 4 * 1024 * 1024;
+/** From so many bytes on a new memory is one of WebAssembly. */
 const WORTHWHILE = 1024 * 1024;
 /** Offsets stay small integers for the engine, which keeps accesses fast. */
 const LARGEST = 2 ** 31 - 1;
@@ -34,7 +27,8 @@ export class Memory {
   readonly view: DataView;
   readonly #wasm: WebAssembly.Memory | undefined;
   #copier: Copier | undefined;
-  #plan: Int32Array | undefined;
+  /** Where {@linkcode words} takes from next. */
+  #nextWord = 0;
 
   /**
    * Takes or makes a buffer.
@@ -45,12 +39,11 @@ export class Memory {
   constructor(buffer: ArrayBufferLike | number) {
     const size = typeof buffer === "number" ? buffer : buffer.byteLength;
     if (size > LARGEST) throw new RangeError(`Cannot take ${size} bytes as one memory: at most ${LARGEST}`);
-    if (typeof buffer === "number" && size >= WORTHWHILE) this.#wasm = makeWasmMemory(size + PLAN_BYTES);
+    if (typeof buffer === "number" && size >= WORTHWHILE) this.#wasm = makeWasmMemory(size + WORDS_SIZE);
     const owned = this.#wasm?.buffer ?? (typeof buffer === "number" ? new ArrayBuffer(buffer) : buffer);
     this.bytes = new Uint8Array(owned, 0, size);
     this.view = new DataView(owned, 0, size);
-    // The plan comes behind them, where nobody else can reach it.
-    if (this.#wasm) this.#plan = new Int32Array(owned, owned.byteLength - PLAN_BYTES, PLAN_WORDS);
+    this.#nextWord = Math.ceil(size / 4) * 4;
   }
 
   /** Size of the buffer in bytes. */
@@ -78,30 +71,46 @@ export class Memory {
   }
 
   /**
-   * Copies to be made by {@linkcode copyPlanned}: for each its target, its source and its length, one after the other. There
-   * is room for {@linkcode MOST_PLANNED}.
+   * An array for what {@linkcode copyEach} is told, which that reads fastest: it lies in this memory, if there is room,
+   * behind the bytes that were asked for. Arrays are not given back.
    */
-  get plan(): Int32Array {
-    return this.#plan ??= new Int32Array(PLAN_WORDS);
+  words(count: number): Int32Array {
+    const wasm = this.#wasm;
+    const end = this.#nextWord + 4 * count;
+    if (wasm === undefined || end > wasm.buffer.byteLength) return new Int32Array(count);
+    const words = new Int32Array(wasm.buffer, this.#nextWord, count);
+    this.#nextWord = end;
+    return words;
   }
 
   /**
-   * Makes the first `count` copies of the plan, in their order, as so many calls of {@linkcode copyFrom} would.
+   * Copies many ranges, as so many calls of {@linkcode copyFrom} would.
    *
-   * @param bytes Where the sources are; may be this memory's own.
-   * @param count How many copies.
+   * @param targets Where each goes, from index 0 on.
+   * @param bytes Where they are taken from; may be this memory's own.
+   * @param sources Where each starts there, from index `from` on.
+   * @param lengths How long each is, from index `from` on.
+   * @param from Index of the first.
+   * @param count How many there are.
    */
-  copyPlanned(bytes: Uint8Array, count: number): void {
-    if (count === 0) return;
-    if (bytes === this.bytes && this.#wasm !== undefined) {
+  copyEach(
+    targets: Int32Array,
+    bytes: Uint8Array,
+    sources: Int32Array,
+    lengths: Int32Array,
+    from: number,
+    count: number,
+  ): void {
+    const { buffer } = this.bytes;
+    if (
+      this.#wasm !== undefined && bytes === this.bytes && targets.buffer === buffer &&
+      sources.buffer === buffer && lengths.buffer === buffer
+    ) {
       this.#copier ??= makeCopier(this.#wasm);
-      this.#copier(this.plan.byteOffset, count);
+      this.#copier(targets.byteOffset, sources.byteOffset + 4 * from, lengths.byteOffset + 4 * from, count);
       return;
     }
-    const plan = this.plan;
-    for (let at = 0; at < count * PLANNED; at += PLANNED) {
-      this.copyFrom(plan[at + TARGET]!, bytes, plan[at + SOURCE]!, plan[at + LENGTH]!);
-    }
+    for (let i = 0; i < count; i++) this.copyFrom(targets[i]!, bytes, sources[from + i]!, lengths[from + i]!);
   }
 
   /** Copies `length` bytes from `bytes`, which may be this memory's own, to `target`. */

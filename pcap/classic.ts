@@ -62,7 +62,7 @@ export class ClassicScanner implements Scanner {
   readonly interfaces: CaptureInterface[] = [];
   readonly #memory: Memory;
   readonly #target: CaptureTarget;
-  readonly #frames = new FrameBatch();
+  readonly #frames: FrameBatch;
   #little = true;
   #longest = 0;
   #perSecond = 1e6;
@@ -75,7 +75,7 @@ export class ClassicScanner implements Scanner {
   constructor(memory: Memory, target: CaptureTarget) {
     this.#memory = memory;
     this.#target = target;
-    this.#frames.bytes = memory.bytes;
+    this.#frames = new FrameBatch(memory);
   }
 
   scan(position: number, end: number, origin: number, last: boolean): number {

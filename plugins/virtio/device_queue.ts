@@ -7,9 +7,9 @@
  */
 import { type AddressSpace, NO_REGION, READ, READ_WRITE, type Region } from "../../core/address_space.ts";
 import { RingFault } from "../../core/fault.ts";
-import type { FrameBatch } from "../../core/frame_batch.ts";
+import { BATCH_SIZE, type FrameBatch } from "../../core/frame_batch.ts";
 import { add16, distance16, isPowerOfTwo, needEvent16 } from "../../core/index.ts";
-import { Memory, PLANNED } from "../../core/memory.ts";
+import { Memory } from "../../core/memory.ts";
 import type { DeviceFaultCode, Profile } from "./faults.ts";
 import { hasFeature } from "./features.ts";
 import {
@@ -199,6 +199,9 @@ export class DeviceQueue {
   /** Where indirect tables were found last. */
   #tableRegion: Region = NO_REGION;
   #scratch: Memory = new Memory(0);
+  /** Where frames are copied to, and their places there. */
+  #filled: Memory = this.#scratch;
+  #targets: Int32Array = new Int32Array(0);
   #popped = 0;
   #extraDescriptors = 0;
   #indirectTables = 0;
@@ -554,11 +557,12 @@ export class DeviceQueue {
     while (i < count && this.plainAhead(WRITE) > 0) {
       const { heads, offsets, sizes } = this;
       const { memory } = this.region;
-      const { view, plan } = memory;
+      const { view } = memory;
+      if (memory !== this.#filled) this.#fill(memory);
+      const targets = this.#targets;
       const ahead = this.#ahead;
-      const start = this.#next;
-      let planned = 0;
-      let next = start;
+      let taken = 0;
+      let next = this.#next;
       let used = this.#usedIndex;
       // Nothing is called in this loop: so the engine keeps all that does not change in registers.
       for (; i < count && next !== ahead; i = (i + 1) | 0) {
@@ -571,10 +575,8 @@ export class DeviceQueue {
         view.setInt32(at, word0, true);
         view.setInt32((at + 4) | 0, word1, true);
         view.setInt32((at + 8) | 0, word2, true);
-        plan[planned] = (at + prefixLength) | 0;
-        plan[planned + 1] = sources[i]!;
-        plan[planned + 2] = length;
-        planned = (planned + PLANNED) | 0;
+        targets[taken] = (at + prefixLength) | 0;
+        taken = (taken + 1) | 0;
         const head = heads[slot]!;
         states[head] = round;
         const element = (ring + (used & mask) * USED_STRIDE) | 0;
@@ -584,8 +586,7 @@ export class DeviceQueue {
         next = (next + 1) & 0xffff;
         filled = (filled + total) | 0;
       }
-      const taken = distance16(next, start);
-      memory.copyPlanned(bytes, taken);
+      memory.copyEach(targets, bytes, sources, lengths, i - taken, taken);
       this.#popped += taken;
       this.#next = next;
       this.#usedIndex = used;
@@ -594,6 +595,12 @@ export class DeviceQueue {
     this.#run = -1;
     this.filledBytes = filled;
     return i;
+  }
+
+  /** From now on frames are copied into this memory. */
+  #fill(memory: Memory): void {
+    this.#filled = memory;
+    this.#targets = memory.words(BATCH_SIZE);
   }
 
   /** How many chains are known to be available. */

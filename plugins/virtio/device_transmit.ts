@@ -31,7 +31,7 @@ export class DeviceTransmit {
   #headerLength = 12;
   #csum = false;
   readonly #frame = new Frame();
-  readonly #batch = new FrameBatch();
+  #batch = new FrameBatch();
 
   /** Takes over the negotiated features. */
   negotiated(features: bigint): void {
@@ -92,13 +92,14 @@ export class DeviceTransmit {
 
   /** Takes chains of one buffer with a whole header that asks for nothing: many if there are. Returns how many. */
   #gather(queue: DeviceQueue): number {
-    const batch = this.#batch;
     const headerLength = this.#headerLength;
     const most = Math.min(queue.plainAhead(0), BATCH_SIZE);
-    const { offsets: starts, lengths } = batch;
     const { offsets, sizes } = queue;
     const { memory } = queue.region;
     const { view } = memory;
+    if (this.#batch.bytes !== memory.bytes) this.#batch = new FrameBatch(memory);
+    const batch = this.#batch;
+    const { offsets: starts, lengths } = batch;
     const mask = queue.size - 1;
     const next = queue.availIndex;
     let count = 0;
@@ -110,7 +111,6 @@ export class DeviceTransmit {
       starts[count] = (offset + headerLength) | 0;
       lengths[count] = (size - headerLength) | 0;
     }
-    batch.bytes = memory.bytes;
     batch.count = count;
     queue.takePlain(count);
     return count;

@@ -55,7 +55,7 @@ export class ReceiveQueue {
   readonly #pair: number;
   readonly #shape: ReceiveBuffers;
   /** Frames of one buffer each, on their way to the sink, and the heads of their buffers. */
-  readonly #batch = new FrameBatch();
+  readonly #batch: FrameBatch;
   readonly #heads = new Uint16Array(BATCH_SIZE);
   /** Offset in memory of the buffer of each head. */
   readonly #offsets: Int32Array;
@@ -66,7 +66,7 @@ export class ReceiveQueue {
     this.#memory = dma.memory;
     this.#pair = pair;
     this.#shape = shape;
-    this.#batch.bytes = this.#memory.bytes;
+    this.#batch = new FrameBatch(dma.memory);
     this.#offsets = new Int32Array(queue.size);
     const chain = receiveChain(shape.bytes, shape.mergeable);
     const addresses: number[] = [];

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { Memory, PLANNED } from "../../core/memory.ts";
+import { Memory } from "../../core/memory.ts";
 import { Random } from "../random.ts";
 
 /** Large enough for WebAssembly. */
@@ -77,33 +77,34 @@ Deno.test("Memory looks at a given buffer as a whole, shared or not", () => {
   assertEquals(new Memory(5).bytes, new Uint8Array(5));
 });
 
-/** A memory whose planned copies are made by WebAssembly, and one of a buffer that somebody else made. */
+/** A memory whose copies are made by WebAssembly, and one of a buffer that somebody else made. */
 const MEMORIES: readonly (readonly [string, () => Memory])[] = [
   ["large", () => new Memory(LARGE)],
   ["foreign", () => new Memory(new ArrayBuffer(LARGE))],
 ];
 
 for (const [name, make] of MEMORIES) {
-  Deno.test(`Memory.copyPlanned copies ranges of every length, from its own bytes and from others: ${name}`, () => {
+  Deno.test(`Memory.copyEach copies ranges of every length, from its own bytes and from others: ${name}`, () => {
     const random = new Random(6);
     const before = random.bytes(4096);
     const foreign = random.bytes(2048);
     const memory = make();
+    const [targets, sources, lengths] = [memory.words(3), memory.words(4), memory.words(4)];
     for (let length = 0; length <= LONGEST; length++) {
       for (const bytes of [memory.bytes, foreign]) {
         // The second range overlaps its source in the memory itself, one way or the other.
-        const sources = [length % 8, 1000 - length % 2 * 6, 500];
-        const lengths = [length, LONGEST - length, length >> 1];
-        const targets = [2048 + (3 * length) % 8, 997, 3000];
+        sources.set([0, length % 8, 1000 - length % 2 * 6, 500]);
+        lengths.set([0, length, LONGEST - length, length >> 1]);
+        targets.set([2048 + (3 * length) % 8, 997, 3000]);
         memory.bytes.set(before);
         const wanted = new Memory(4096);
         wanted.bytes.set(before);
         const from = bytes === memory.bytes ? wanted.bytes : foreign;
         for (let i = 0; i < 3; i++) {
-          memory.plan.set([targets[i]!, sources[i]!, lengths[i]!], i * PLANNED);
-          wanted.bytes.set(from.slice(sources[i]!, sources[i]! + lengths[i]!), targets[i]!);
+          const source = sources[i + 1]!;
+          wanted.bytes.set(from.slice(source, source + lengths[i + 1]!), targets[i]!);
         }
-        memory.copyPlanned(bytes, 3);
+        memory.copyEach(targets, bytes, sources, lengths, 1, 3);
         assertEquals(memory.bytes.subarray(0, 4096), wanted.bytes);
       }
     }
