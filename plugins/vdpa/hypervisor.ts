@@ -143,7 +143,6 @@ export class Hypervisor implements VirtioTransport, DeviceHalf {
       } catch (error) {
         this.#keep(error);
       }
-      if (this.#pending) this.#status |= STATUS.NEEDS_RESET;
     }
   }
 
@@ -195,11 +194,12 @@ export class Hypervisor implements VirtioTransport, DeviceHalf {
     }
   }
 
-  /** Keeps a fault for the device side; anything else goes on as it is. */
+  /** Keeps a fault for the device side, and tells the guest to reset; anything else goes on as it is. */
   #keep(error: unknown): void {
     if (error instanceof RingFault) this.#pending ??= error;
     else if (error instanceof VhostError) this.#pending ??= refusal(error);
     else throw error;
+    this.#status |= STATUS.NEEDS_RESET;
   }
 
   /** Lets the device work, and switches where a switch is due. */

@@ -119,9 +119,10 @@ export class Migration {
     this.#bringUp(path, plan, queues.map(() => 0), () => this.#map([], plan.mappings));
   }
 
-  /** Stops the device for good, or until the guest starts it again. */
+  /** Resets the device, until the guest starts it again: what is in flight is nobody's any more. */
   stop(): void {
-    this.#takeDown();
+    this.#options.client.setStatus(0);
+    for (const index of this.shadows.keys()) this.#retire(index);
     this.#unmap(this.#mapped);
     this.#mapped = [];
     this.record.clear();
@@ -215,14 +216,18 @@ export class Migration {
     });
     if (canSuspend) client.setStatus(0);
     return bases.map((base, index) => {
-      const shadow = this.shadows[index];
-      this.shadows[index] = undefined;
-      if (!shadow) return base;
-      const next = shadow.stop();
-      if (shadow instanceof ShadowControl) this.#counts.commands += shadow.relayed;
-      else this.#retired = sumCounters([this.#retired, shadow.counters]);
+      const next = this.shadows[index]?.stop() ?? base;
+      this.#retire(index);
       return next;
     });
+  }
+
+  /** Forgets a shadow queue, but not what it has done. */
+  #retire(index: number): void {
+    const shadow = this.shadows[index];
+    this.shadows[index] = undefined;
+    if (shadow instanceof ShadowControl) this.#counts.commands += shadow.relayed;
+    else if (shadow) this.#retired = sumCounters([this.#retired, shadow.counters]);
   }
 
   /** Where a device that cannot say it has stopped: what it used is what it took. */

@@ -55,6 +55,8 @@ export class Bench {
   readonly file: Traced;
   readonly hypervisor: Hypervisor;
   readonly rings: HandRing[] = [];
+  readonly #features: bigint;
+  readonly #offset: number;
 
   constructor(model: VdpaModel, options: Partial<VdpaDeviceOptions> = {}, shadow = false, offset = 0) {
     const process = new ProcessMemory();
@@ -73,12 +75,20 @@ export class Bench {
       shadow,
       switches: [],
     });
+    this.#features = features;
+    this.#offset = offset;
+    this.start();
+  }
+
+  /** Resets the device and sets it up, as a guest does. */
+  start(): void {
+    this.hypervisor.setStatus(0);
     this.hypervisor.setStatus(3);
-    this.hypervisor.setFeatures(features);
+    this.hypervisor.setFeatures(this.#features);
     this.hypervisor.setStatus(11);
-    for (let index = 0; index < queues; index++) {
-      const ring = new HandRing(this.host.memory, 0x4000 * index + offset, SIZE);
-      this.rings.push(ring);
+    for (let index = 0; index < this.device.nvqs; index++) {
+      const ring = new HandRing(this.host.memory, 0x4000 * index + this.#offset, SIZE);
+      this.rings[index] = ring;
       this.hypervisor.startQueue(index, SIZE, ring.areas(this.host.dma.region.start));
     }
     this.hypervisor.setStatus(15);
