@@ -9,7 +9,7 @@ export type DriverKind = "linux" | "ipxe";
 
 /** A driver half's settings. */
 export interface DriverSettings {
-  /** Whose ways: Linux maps and synchronises; iPXE has coherent memory, fills GQI rings its own way, and asks for less. */
+  /** Whose ways: Linux maps and synchronises; iPXE has coherent memory, fills rings its own way, and asks for less. */
   readonly kind: DriverKind;
   /** PCI revision of the device. */
   readonly revision: number;

@@ -8,6 +8,7 @@ import { IPXE_BUFFER, OPCODE, PAGE, RAW_ADDRESSING } from "./constants.ts";
 import type { DriverPageLists } from "./driver_page_lists.ts";
 import type { DriverSettings } from "./driver_settings.ts";
 import { CELL, type DriverSetup } from "./driver_setup.ts";
+import { ipxeBuffers, IpxeDqoTxDriver } from "./dqo/ipxe_tx_driver.ts";
 import { DqoTxDriver } from "./dqo/tx_driver.ts";
 import { driverFault } from "./faults.ts";
 import { Fifo } from "./gqi/fifo.ts";
@@ -25,7 +26,7 @@ const IPXE_LIST = 0x18ae5458;
 const LINUX_RESERVE = 21;
 
 /** A transmit queue of any kind. */
-export type TxDriver = GqiTxDriver | IpxeTxDriver | DqoTxDriver;
+export type TxDriver = GqiTxDriver | IpxeTxDriver | DqoTxDriver | IpxeDqoTxDriver;
 
 /** A page list of a transmit queue. */
 interface List {
@@ -103,7 +104,9 @@ export class TransmitQueues {
     const context = this.#contexts[queue]!;
     const list = this.#lists[queue];
     if (completions !== undefined) {
-      return dqoQueue(context, place, completions, setup.pageLists ? list : undefined);
+      return this.#settings.kind === "ipxe"
+        ? ipxeDqoQueue(context, place, completions, list!)
+        : dqoQueue(context, place, completions, list);
     }
     const index = Number(given["counter_index"]);
     const { counters } = setup.device;
@@ -172,5 +175,20 @@ function ipxeQueue(
     start: offsets ? 0 : pages.address,
     count: Math.min(2 ** Math.floor(Math.log2(pages.size / IPXE_BUFFER)), place.size),
     counter,
+  });
+}
+
+/** A queue that copies to its page list whatever the format: descriptors carry addresses. */
+function ipxeDqoQueue(
+  context: DriverContext,
+  place: TxQueuePlace,
+  completions: Allocation,
+  { pages }: List,
+): IpxeDqoTxDriver {
+  const count = ipxeBuffers(pages.size / IPXE_BUFFER, place.size);
+  return new IpxeDqoTxDriver(context, place, count, {
+    completions: completions.offset,
+    buffers: pages.offset,
+    address: pages.address,
   });
 }
