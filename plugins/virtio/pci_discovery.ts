@@ -63,12 +63,11 @@ export interface MsixPlace {
 /**
  * Walks the capability list for the windows; the first of each type counts (4.1.4.2).
  *
- * @throws {RingFault} If a window is missing or the list loops.
+ * @throws {RingFault} If a window is missing, the windows lie in several BARs, or the list loops.
  */
 export function findWindows(config: Registers): PciWindows {
-  const windows = new Map<number, number>();
+  const windows = new Map<number, { readonly bar: number; readonly offset: number }>();
   let multiplier = 0;
-  let bar = 0;
   let msix: number | undefined;
   let at = config.read(STATUS, 2) & CAP_LIST ? config.read(CAPABILITY_LIST, 1) & LINK : 0;
   for (let left = MOST_CAPABILITIES; at !== 0; left--) {
@@ -79,19 +78,24 @@ export function findWindows(config: Registers): PciWindows {
     }
     const type = config.read(at + CFG_TYPE, 1);
     if (id === MSIX) msix ??= at;
-    if (id === VENDOR_SPECIFIC && config.read(at + BAR, 1) <= HIGHEST_BAR && !windows.has(type)) {
-      windows.set(type, config.read(at + OFFSET, 4));
-      if (type === TYPES.COMMON_CFG) bar = config.read(at + BAR, 1);
+    const bar = config.read(at + BAR, 1);
+    if (id === VENDOR_SPECIFIC && bar <= HIGHEST_BAR && !windows.has(type)) {
+      windows.set(type, { bar, offset: config.read(at + OFFSET, 4) });
       if (type === TYPES.NOTIFY_CFG) multiplier = config.read(at + MULTIPLIER, 4);
     }
     at = config.read(at + CAP_NEXT, 1) & LINK;
   }
-  const place = (type: number) => windows.get(type) ?? fault({ missing_cfg_type: type });
+  const window = (type: number) => windows.get(type) ?? fault({ missing_cfg_type: type });
+  const { bar, offset: common } = window(TYPES.COMMON_CFG!);
+  const offset = (type: number) => {
+    const found = window(type);
+    return found.bar === bar ? found.offset : fault({ cfg_type: type, bar: found.bar, common_bar: bar });
+  };
   const vectors = msix === undefined ? undefined : findVectors(config, msix, bar);
   return {
-    common: place(TYPES.COMMON_CFG!),
-    device: place(TYPES.DEVICE_CFG!),
-    notify: place(TYPES.NOTIFY_CFG!),
+    common,
+    device: offset(TYPES.DEVICE_CFG!),
+    notify: offset(TYPES.NOTIFY_CFG!),
     multiplier,
     ...vectors && { msix: vectors },
   };

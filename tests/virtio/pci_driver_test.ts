@@ -213,6 +213,9 @@ for (
       config[windows(config).at(-1)!.at + 1] = 0xf8;
       config[0xf8] = 9;
     }],
+    ["puts doorbells into another BAR", (config: Uint8Array) => {
+      config[windows(config).find(({ type }) => type === 2)!.at + 4] = 2;
+    }],
     ["is not there by the status register", (config: Uint8Array) => config[6]! &= ~0x10],
     ["is empty", (config: Uint8Array) => config[0x34] = 0],
     ["has no notification window", (config: Uint8Array) => {
