@@ -72,13 +72,13 @@ export class Hypervisor implements VirtioTransport, DeviceHalf {
   /** Stands before the wire while a switch is to come, and stops the device at its frame. */
   readonly #gate: Wire = {
     transmit: (frame, queue) => {
-      if (this.#frames === this.#nextSwitch || !this.#wire!.transmit(frame, queue)) return false;
+      if (this.#frames >= this.#nextSwitch || !this.#wire!.transmit(frame, queue)) return false;
       this.#frames++;
       return true;
     },
     transmitBatch: (frames, queue) => {
       const { count } = frames;
-      frames.count = Math.min(count, this.#nextSwitch - this.#frames);
+      frames.count = Math.max(0, Math.min(count, this.#nextSwitch - this.#frames));
       const taken = this.#wire!.transmitBatch?.(frames, queue) ?? 0;
       frames.count = count;
       this.#frames += taken;
@@ -210,8 +210,16 @@ export class Hypervisor implements VirtioTransport, DeviceHalf {
       moved += this.#device.service(this.#nextSwitch === NEVER ? wire : this.#gate);
       if (this.#pending) throw this.#pending;
       if (this.#frames < this.#nextSwitch) return moved;
+      this.#switch();
+    }
+  }
+
+  #switch(): void {
+    this.#nextSwitch = this.#switches[++this.#switchesDone] ?? NEVER;
+    try {
       this.migration.toggle();
-      this.#nextSwitch = this.#switches[++this.#switchesDone] ?? NEVER;
+    } catch (error) {
+      this.#keep(error);
     }
   }
 

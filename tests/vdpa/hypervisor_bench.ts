@@ -58,7 +58,13 @@ export class Bench {
   readonly #features: bigint;
   readonly #offset: number;
 
-  constructor(model: VdpaModel, options: Partial<VdpaDeviceOptions> = {}, shadow = false, offset = 0) {
+  constructor(
+    model: VdpaModel,
+    options: Partial<VdpaDeviceOptions> = {},
+    shadow = false,
+    offset = 0,
+    switches: readonly number[] = [],
+  ) {
     const process = new ProcessMemory();
     const guest = new GuestMemory(2 ** 32, this.host.space, process);
     const queues = options.queues ?? 3;
@@ -73,7 +79,7 @@ export class Bench {
       pageSize: 4096,
       batch: true,
       shadow,
-      switches: [],
+      switches,
     });
     this.#features = features;
     this.#offset = offset;

@@ -6,6 +6,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { RingFault } from "../../core/fault.ts";
 import { featureNames } from "../../plugins/virtio/features.ts";
+import { VHOST } from "../../plugins/vdpa/ioctls.ts";
 import { MODELS, type VdpaModel } from "../../plugins/vdpa/models.ts";
 import { INDIRECT, NEXT } from "./hand_ring.ts";
 import { Bench, SIZE } from "./hypervisor_bench.ts";
@@ -145,6 +146,28 @@ const shadow: Row[] = [
     bench.hypervisor.service(wire);
     return `${before} ${availEvent()}`;
   }],
+  [
+    "what was used out of order cannot be put back: the switch fails, and whoever asks hears of it",
+    "device shadow-out-of-order 64",
+    () => {
+      const bench = new Bench(mlx5, {}, false, 0, [0, 1]);
+      const { hypervisor, rings, host, file } = bench;
+      for (let head = 0; head < 3; head++) {
+        rings[1]!.descriptor(head, host.dma.region.start + 0x100000, 13);
+        rings[1]!.offer(head);
+      }
+      hypervisor.kick(1);
+      const ioctl = file.ioctl.bind(file);
+      file.ioctl = (request, argument) => {
+        // The second chain is still with the device when it says that it is done with the third.
+        if (request === VHOST.VDPA_SUSPEND && hypervisor.migration.path === "split") use(bench, 2, 0, 2, 1);
+        return ioctl(request, argument);
+      };
+      const first = fault(() => hypervisor.service(wire));
+      assertEquals(fault(() => hypervisor.service(wire)), first);
+      return `${first} ${hypervisor.getStatus() & 64}`;
+    },
+  ],
   ["a guest that resets its device after a fault can start again", "driver used-id-out-of-range 64 2", () => {
     const bench = switched();
     const { hypervisor, rings, host } = bench;
@@ -181,10 +204,10 @@ const shadow: Row[] = [
 ];
 
 /** Writes a used element into the shadow ring of queue 1, as only a device that keeps to no rule does. */
-function use(bench: Bench, id: number, length: number, idx: number): void {
+function use(bench: Bench, id: number, length: number, idx: number, slot = 0): void {
   const { rings, areas } = bench.device.net.queues[1]!;
   rings.write(areas.device + 2, new Uint8Array(new Uint16Array([idx]).buffer));
-  rings.write(areas.device + 4, new Uint8Array(new Uint32Array([id, length]).buffer));
+  rings.write(areas.device + 4 + 8 * slot, new Uint8Array(new Uint32Array([id, length]).buffer));
 }
 
 const RAM = "0+2097152K:3 100000000+2097152K:3";
