@@ -259,6 +259,8 @@ export const GQI_HEADER = 182;
 export const CACHE_LINE = 64;
 /** Most descriptors of a GQI packet on the NIC's host switch. */
 export const GQI_NIC_DESCRIPTORS = 18;
+/** Bytes of a transmit page list that the NIC can name: offsets have 24 bits. */
+export const GQI_NIC_LIST_BYTES: number = 2 ** 24;
 /** Bytes of an iPXE buffer: half a page. */
 export const IPXE_BUFFER = 2048;
 /** Receive buffers that iPXE has; its transmit buffers are as many as its page list holds. */

@@ -5,7 +5,7 @@
  */
 import { OptionError, type OptionSpec, type OptionValues } from "../../core/options.ts";
 import { didYouMean } from "../../core/nearest.ts";
-import { OPTION, PAGE, QUEUE_FORMAT } from "./constants.ts";
+import { GQI_NIC_LIST_BYTES, OPTION, PAGE, QUEUE_FORMAT } from "./constants.ts";
 import { offerOptions, OPTION_NAMES } from "./device_records.ts";
 import type { DeviceSettings } from "./device_settings.ts";
 import { FORMAT_OPTIONS, isDqo, preferredOption, usesPageLists } from "./formats.ts";
@@ -347,6 +347,17 @@ function checkSizes(options: OptionValues, format: string, dqo: boolean): void {
   if (dqo && options.has("qpl-pages") && options.integer("qpl-pages") < MIN_DQO_PAGES) {
     throw new OptionError(
       `option qpl-pages takes at least ${MIN_DQO_PAGES} with ${format}: got "${
+        options.integer("qpl-pages")
+      }"`,
+    );
+  }
+  const nicPages = GQI_NIC_LIST_BYTES / PAGE;
+  if (
+    format === "gqi-qpl" && options.text("limits") === "nic" && options.has("qpl-pages") &&
+    options.integer("qpl-pages") > nicPages
+  ) {
+    throw new OptionError(
+      `option qpl-pages takes at most ${nicPages} with gqi-qpl and the NIC's limits: got "${
         options.integer("qpl-pages")
       }"`,
     );

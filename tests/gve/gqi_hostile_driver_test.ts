@@ -3,7 +3,7 @@ import type { ValuesInput } from "../../core/layout.ts";
 import { NO_BUFFERS, OVERSIZE } from "../../core/plugin.ts";
 import * as g from "../../plugins/gve/mod.ts";
 import { assertDeviceFault } from "./faults.ts";
-import { type RawDriver, type RawQueue, receiving, transmitting } from "./raw_driver.ts";
+import { RawDriver, type RawQueue, receiving, transmitting } from "./raw_driver.ts";
 
 const SEG = g.GQI_TYPE.SEG;
 const MTD = g.GQI_TYPE.MTD;
@@ -150,6 +150,34 @@ Deno.test("limits=nic: 18 descriptors per packet", () => {
   const many = Array.from({ length: 18 }, () => segment({}));
   send(raw, queue, [packet({ desc_cnt: 19, len: 19 * 60 }), ...many]);
   assertDeviceFault(() => raw.service(), "descriptor-limit");
+});
+
+Deno.test("limits=nic: offsets in a transmit page list have 24 bits", () => {
+  const end = 2 ** 24;
+  for (const limits of ["fields", "nic"]) {
+    for (
+      const over of [[packet({ seg_addr: end - 59 })], [
+        packet({ desc_cnt: 2, len: 61 }),
+        segment({ seg_len: 1, seg_addr: end }),
+      ]]
+    ) {
+      const raw = new RawDriver({ format: "gqi-qpl", limits });
+      raw.configure();
+      const pages = end / 4096 + 1;
+      const addresses = raw.pages(9);
+      const page = g.gve_page_list_entry.encode({ addr: raw.buffer });
+      for (let i = 0; i < pages; i++) raw.put(addresses + i * page.length, page);
+      const values = { page_list_id: 1, num_pages: pages, page_address_list_addr: addresses };
+      const status = raw.command(g.OPCODE.REGISTER_PAGE_LIST, g.register_page_list_24, values);
+      assertEquals(status, g.STATUS.PASSED);
+      const [created, queue] = raw.createTx();
+      assertEquals(created, g.STATUS.PASSED);
+      send(raw, queue, [packet({ seg_addr: end - 60 }), ...over]);
+      if (limits === "nic") assertDeviceFault(() => raw.service(), "outside-page-list");
+      else raw.service();
+      assertEquals(raw.frames.length, limits === "nic" ? 1 : 2);
+    }
+  }
 });
 
 Deno.test("D13: a GQI receive doorbell announces no more than the ring holds", () => {

@@ -5,7 +5,7 @@
  */
 import { NO_REGION, READ, WRITE } from "../../../core/address_space.ts";
 import { Frame } from "../../../core/frame.ts";
-import type { FrameBatch } from "../../../core/frame_batch.ts";
+import { BATCH_SIZE, type FrameBatch } from "../../../core/frame_batch.ts";
 import { distance32 } from "../../../core/index.ts";
 import { GQI_RX_PAD, PAGE } from "../constants.ts";
 import type { DeviceContext, NotifyBlock } from "../device_context.ts";
@@ -32,6 +32,8 @@ const LAST_SEQUENCE = 7;
 const PAD = GQI_RX_PAD;
 const PAGE_SIZE = PAGE;
 const PAGE_SHIFT = Math.log2(PAGE);
+/** Pieces of a frame that are copied at once. */
+const MOST_PIECES = 4;
 
 /** Where a GQI receive queue lies. */
 export interface GqiRxDeviceOptions {
@@ -69,6 +71,10 @@ export class GqiRxDevice {
   readonly #writer;
   readonly #pad = new Frame();
   readonly #listOffsets: ListOffsets | undefined;
+  /** Where frames go, and for the pieces of one where they lie and how long they are. */
+  readonly #targets: Int32Array;
+  readonly #sources: Int32Array;
+  readonly #lengths: Int32Array;
   #view!: DataView;
   #ring = 0;
   #slotView!: DataView;
@@ -89,6 +95,10 @@ export class GqiRxDevice {
     this.#pad.push(new Uint8Array(GQI_RX_PAD), 0, GQI_RX_PAD);
     this.#listOffsets = options.list && new ListOffsets(options.list, WRITE);
     this.#attach();
+    const { memory } = context.space.find(options.slots, READ)!;
+    this.#targets = memory.words(BATCH_SIZE);
+    this.#sources = memory.words(MOST_PIECES);
+    this.#lengths = memory.words(MOST_PIECES);
   }
 
   /** Id of the page list, or -1. */
@@ -171,7 +181,7 @@ export class GqiRxDevice {
     const { high, shift, first, last } = region;
     const target = memory.view;
     const limit = (pages?.length ?? 0) * PAGE_SIZE - bufferSize;
-    let sequence = this.#sequence;
+    const targets = this.#targets;
     let sum = 0;
     let i = from;
     for (; i < end; i++) {
@@ -192,25 +202,40 @@ export class GqiRxDevice {
         if (upper !== high || to < first || total > ((last - to) | 0)) break;
       }
       target.setInt16(to, 0);
-      memory.copyFrom((to + PAD) | 0, bytes, offsets[i]!, length);
+      targets[(i - from) | 0] = (to + PAD) | 0;
       const at = (ring + slot * DESC) | 0;
       view.setInt32((at + RSS_HASH) | 0, 0);
       view.setInt32((at + RX_MSS) | 0, 0);
       view.setInt32((at + HDR_LEN) | 0, 0);
-      view.setInt32((at + LEN) | 0, (total << LEN_SHIFT) | sequence);
-      sequence = sequence === LAST_SEQUENCE ? 1 : (sequence + 1) | 0;
       slot = (slot + 1) & mask;
       sum = (sum + length) | 0;
     }
     const count = i - from;
     if (count === 0) return from;
+    memory.copyEach(targets, bytes, offsets, lengths, from, count);
+    this.#publish(lengths, from, i);
     this.#used = (this.#used + count) >>> 0;
-    this.#sequence = sequence;
     this.block.pending = true;
     counters.rxPackets += count;
     counters.rxBytes += sum;
     counters.rxDescriptors += count;
     return i;
+  }
+
+  /** Makes descriptors valid, each of a frame of so many bytes in one buffer. */
+  #publish(lengths: Int32Array, from: number, end: number): void {
+    const view = this.#view;
+    const ring = this.#ring;
+    const mask = this.#mask;
+    let slot = this.#used & mask;
+    let sequence = this.#sequence;
+    for (let i = from; i < end; i++) {
+      const word = ((lengths[i]! + PAD) << LEN_SHIFT) | sequence;
+      view.setInt32((ring + slot * DESC + LEN) | 0, word);
+      sequence = sequence === LAST_SEQUENCE ? 1 : (sequence + 1) | 0;
+      slot = (slot + 1) & mask;
+    }
+    this.#sequence = sequence;
   }
 
   /** State for a person to look at. */
@@ -236,7 +261,7 @@ export class GqiRxDevice {
     this.#listOffsets?.find(space);
   }
 
-  /** Copies a frame into one buffer. False if that does not lie in memory in one piece, or not at all. */
+  /** Copies a frame into one buffer. False if that does not lie in memory in one piece, or the frame in more than one. */
   #fillOne(frame: Frame, total: number): boolean {
     const { bufferSize } = this.#options;
     const listOffsets = this.#listOffsets;
@@ -257,12 +282,17 @@ export class GqiRxDevice {
       memory = region.memory;
     }
     memory.view.setUint16(to, 0);
+    const bytes = frame.bytes[0]!;
     to += PAD;
     for (let i = 0; i < frame.pieces; i++) {
-      const length = frame.lengths[i]!;
-      memory.copyFrom(to, frame.bytes[i]!, frame.offsets[i]!, length);
-      to += length;
+      // Most frames have a piece or two, of one memory.
+      if (i === MOST_PIECES || frame.bytes[i] !== bytes) return false;
+      this.#targets[i] = to;
+      this.#sources[i] = frame.offsets[i]!;
+      this.#lengths[i] = frame.lengths[i]!;
+      to += frame.lengths[i]!;
     }
+    memory.copyEach(this.#targets, bytes, this.#sources, this.#lengths, 0, frame.pieces);
     return true;
   }
 

@@ -65,7 +65,7 @@ export class GqiRxDriver {
   readonly #flips: Uint8Array;
   readonly #frame: FrameBuilder;
   /** Frames in one buffer each, not yet handed over. */
-  readonly #batch = new FrameBatch();
+  readonly #batch: FrameBatch;
   /** Half a page if the other half can be posted while the stack holds one; else 0. */
   readonly #flip: number;
   /** Slots posted. */
@@ -90,6 +90,7 @@ export class GqiRxDriver {
     this.#mask = place.size - 1;
     this.#name = `rx${place.queue}`;
     this.#frame = new FrameBuilder(context.memory.bytes);
+    this.#batch = new FrameBatch(context.memory);
     this.#batch.bytes = context.memory.bytes;
     this.#pages = new Int32Array(place.size);
     this.#offsets = new Int32Array(place.size);

@@ -9,7 +9,14 @@ import { Frame } from "../../../core/frame.ts";
 import { BATCH_SIZE, FrameBatch } from "../../../core/frame_batch.ts";
 import { distance32 } from "../../../core/index.ts";
 import type { Wire } from "../../../core/plugin.ts";
-import { GQI_FLAG, GQI_NIC_DESCRIPTORS, GQI_TYPE, GQI_TYPE_MASK, PAGE } from "../constants.ts";
+import {
+  GQI_FLAG,
+  GQI_NIC_DESCRIPTORS,
+  GQI_NIC_LIST_BYTES,
+  GQI_TYPE,
+  GQI_TYPE_MASK,
+  PAGE,
+} from "../constants.ts";
 import type { DeviceContext, NotifyBlock, TxQueueDevice } from "../device_context.ts";
 import { type DeviceFault, deviceFault } from "../faults.ts";
 import { gve_tx_mtd_desc, gve_tx_pkt_desc, gve_tx_seg_desc } from "../layout_gqi.ts";
@@ -75,7 +82,9 @@ export class GqiTxDevice implements TxQueueDevice {
   readonly #frame = new Frame();
   readonly #reader;
   readonly #listOffsets: ListOffsets | undefined;
-  readonly #frames = new FrameBatch();
+  /** Bytes of the page list that offsets may name. */
+  readonly #listBytes: number;
+  readonly #frames: FrameBatch;
   /** Whether batches are worth trying in the present round. */
   #batches = false;
   #view!: DataView;
@@ -96,8 +105,10 @@ export class GqiTxDevice implements TxQueueDevice {
     this.#mask = options.size - 1;
     this.#reader = reader(context.space);
     this.#listOffsets = options.list && new ListOffsets(options.list, READ);
+    this.#listBytes = Math.min(options.list?.bytes ?? 0, context.nicLimits ? GQI_NIC_LIST_BYTES : Infinity);
     this.#attach();
     this.#counterView.setUint32(this.#counter, 0);
+    this.#frames = new FrameBatch(context.space.find(options.ring, READ)!.memory);
   }
 
   /** Id of the page list, or -1. */
@@ -197,7 +208,7 @@ export class GqiTxDevice implements TxQueueDevice {
       ? NO_REGION
       : this.#reader.regionAt(view.getUint32(head) * 4294967296 + view.getUint32(head + 4));
     const { high, shift, first, last } = region;
-    const limit = (pages?.length ?? 0) * PAGE_SIZE;
+    const limit = Math.min(this.#listBytes, (pages?.length ?? 0) * PAGE_SIZE);
     let sum = 0;
     let count = 0;
     while (count < most) {
@@ -210,7 +221,7 @@ export class GqiTxDevice implements TxQueueDevice {
       const low = view.getInt32((at + SEG_ADDR + 4) | 0);
       let offset: number;
       if (pages !== undefined) {
-        if (upper !== 0 || low < 0 || low >= limit) break;
+        if (upper !== 0 || low < 0 || low > limit - length) break;
         const page = low >> PAGE_SHIFT;
         offset = (pages[page]! + (low & (PAGE_SIZE - 1))) | 0;
         if (length > ((ends![page]! - offset) | 0)) break;
@@ -324,14 +335,14 @@ export class GqiTxDevice implements TxQueueDevice {
       if (!this.#reader.gather(frame, address, length)) throw this.#fault("address", { address, length });
       return;
     }
+    if (address > this.#listBytes - length) {
+      throw this.#fault("outside-page-list", { offset: address, length, list: this.#listBytes });
+    }
     const listOffsets = this.#listOffsets!;
     const at = high === 0 ? listOffsets.at(low, length) : -1;
     if (at >= 0) {
       frame.push(listOffsets.memory.bytes, at, length);
       return;
-    }
-    if (address > list.bytes - length) {
-      throw this.#fault("outside-page-list", { offset: address, length, list: list.bytes });
     }
     for (let offset = address; length > 0;) {
       const start = list.address(offset);

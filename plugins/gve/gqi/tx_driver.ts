@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { FrameBatch } from "../../../core/frame_batch.ts";
+import { BATCH_SIZE, type FrameBatch } from "../../../core/frame_batch.ts";
 import { distance32 } from "../../../core/index.ts";
 import { FULL, OVERSIZE, RUNT } from "../../../core/plugin.ts";
 import { CACHE_LINE, GQI_HEADER, GQI_NIC_DESCRIPTORS, GQI_TYPE, PAGE } from "../constants.ts";
@@ -43,6 +43,9 @@ const MOST = 3;
 const HEADER = GQI_HEADER;
 const LINE = CACHE_LINE;
 const PAGE_SHIFT = Math.log2(PAGE);
+/** Copies that a batch makes at most, and the last one that leaves room for header and payload. */
+const COPIES = BATCH_SIZE;
+const LAST_COPY = COPIES - 2;
 /** Packets have no bounce buffer unless they lie outside what the device can reach. */
 const NO_BOUNCE = -1;
 
@@ -71,6 +74,10 @@ export class GqiTxDriver {
   readonly #held: Int32Array;
   /** Pieces in the FIFO of the packet copied last. */
   readonly #pieces = new Int32Array(PIECE_WORDS);
+  /** Copies into the FIFO that a batch makes. */
+  readonly #targets: Int32Array;
+  readonly #sources: Int32Array;
+  readonly #sizes: Int32Array;
   /** Per descriptor: bounce buffer of its piece, or NO_BOUNCE. */
   readonly #bounces: Int32Array;
   /** Whether there ever was one. */
@@ -93,6 +100,10 @@ export class GqiTxDriver {
     this.#reserve = options.reserve;
     this.#mask = place.size - 1;
     this.#held = new Int32Array(place.size);
+    const copies = options.fifo ? COPIES : 0;
+    this.#targets = context.memory.words(copies);
+    this.#sources = context.memory.words(copies);
+    this.#sizes = context.memory.words(copies);
     this.#bounces = new Int32Array(place.size).fill(NO_BOUNCE);
   }
 
@@ -264,11 +275,15 @@ export class GqiTxDriver {
     let free = size - distance32(this.#req, this.#done) - Math.max(MOST, this.#reserve);
     let { head, available } = fifo;
     let slot = this.#req & mask;
+    const targets = this.#targets;
+    const sources = this.#sources;
+    const sizes = this.#sizes;
+    let copies = 0;
     let segments = 0;
     let pages = 0;
     let sum = 0;
     let i = from;
-    for (; i < count && free >= 0; i++) {
+    for (; i < count && free >= 0 && copies <= LAST_COPY; i++) {
       const length = lengths[i]!;
       const header = length < HEADER ? length : HEADER;
       const payload = (length - header) | 0;
@@ -284,7 +299,10 @@ export class GqiTxDriver {
       view.setInt32((at + LEN) | 0, (length << LEN_SHIFT) | header);
       view.setInt32((at + SEG_ADDR) | 0, 0);
       view.setInt32((at + SEG_ADDR + 4) | 0, head);
-      memory.copyFrom((fifoOffset + head) | 0, bytes, offset, header);
+      targets[copies] = (fifoOffset + head) | 0;
+      sources[copies] = offset;
+      sizes[copies] = header;
+      copies = (copies + 1) | 0;
       pages = (pages + ((head + header - 1) >> PAGE_SHIFT) - (head >> PAGE_SHIFT) + 1) | 0;
       if (payload > 0) {
         const segment = (ring + slot * DESC) | 0;
@@ -295,7 +313,10 @@ export class GqiTxDriver {
         view.setInt16((segment + SEG_LEN) | 0, payload);
         view.setInt32((segment + SEG_ADDR) | 0, 0);
         view.setInt32((segment + SEG_ADDR + 4) | 0, start);
-        memory.copyFrom((fifoOffset + start) | 0, bytes, (offset + header) | 0, payload);
+        targets[copies] = (fifoOffset + start) | 0;
+        sources[copies] = (offset + header) | 0;
+        sizes[copies] = payload;
+        copies = (copies + 1) | 0;
         pages = (pages + ((start + payload - 1) >> PAGE_SHIFT) - (start >> PAGE_SHIFT) + 1) | 0;
         segments = (segments + 1) | 0;
         free = (free - 1) | 0;
@@ -307,6 +328,7 @@ export class GqiTxDriver {
     }
     const packets = i - from;
     if (packets === 0) return from;
+    memory.copyEach(targets, bytes, sources, sizes, 0, copies);
     const spaces = fifo.available - available;
     fifo.head = head;
     fifo.available = available;
