@@ -6,9 +6,9 @@
  */
 import { RingFault } from "../../core/fault.ts";
 import type { Frame } from "../../core/frame.ts";
-import type { FrameBatch } from "../../core/frame_batch.ts";
+import { BATCH_SIZE, type FrameBatch } from "../../core/frame_batch.ts";
 import { distance32 } from "../../core/index.ts";
-import { PLANNED } from "../../core/memory.ts";
+import { Memory } from "../../core/memory.ts";
 import type { GrantTable } from "./grant_table.ts";
 import type { HashConfiguration } from "./hash.ts";
 import { GNTST } from "./hypervisor_layout.ts";
@@ -28,7 +28,6 @@ import type { StaticGrants } from "./static_grants.ts";
 
 // The engine looks an imported constant up at each use, but folds a module's own.
 const PAGE = PAGE_SIZE;
-const PLAN_WORDS = PLANNED;
 const REQ_ID = netif_rx_request.offsetOf("id");
 const REQ_GREF = netif_rx_request.offsetOf("gref");
 const ID = netif_rx_response.offsetOf("id");
@@ -54,6 +53,7 @@ const ID_MASK = 2 ** (8 * (OFFSET - ID)) - 1;
 /** Copies that Linux gathers into one hypercall. `COPY_BATCH_SIZE`. */
 const BATCH = 64;
 const OKAY = GNTST.okay;
+const NOWHERE = new Memory(0);
 
 /** The receive side of one queue. */
 export class RxBack {
@@ -82,6 +82,9 @@ export class RxBack {
   readonly #name: string;
   readonly #grants: GrantTable;
   readonly #statics: StaticGrants;
+  /** Where the frames of a batch go, and in which memory. */
+  #targets: Int32Array = new Int32Array(0);
+  #targetMemory = NOWHERE;
   #producer: number;
   #batch = 0;
 
@@ -160,8 +163,7 @@ export class RxBack {
     const { bytes, offsets, lengths } = frames;
     const { slots, mask } = ring;
     const refs = writeable.length;
-    const plan = common.plan;
-    let planned = 0;
+    const targets = this.#targetsIn(common);
     let position = ring.reqCons & mask;
     let copied = 0;
     let i = from;
@@ -171,10 +173,7 @@ export class RxBack {
       const ref = view.getInt32(slot + REQ_GREF, true);
       const page = ref >= 0 && ref < refs ? writeable[ref]! : -1;
       if (page < 0 || length > PAGE) break;
-      plan[planned] = page;
-      plan[planned + 1] = offsets[i]!;
-      plan[planned + 2] = length;
-      planned = (planned + PLAN_WORDS) | 0;
+      targets[i - from] = page;
       copied = (copied + length) | 0;
       // Offset and flags are 0.
       view.setInt32(slot + ID, view.getInt32(slot + REQ_ID, true) & ID_MASK, true);
@@ -182,7 +181,7 @@ export class RxBack {
       position = (position + 1) & mask;
     }
     const filled = i - from;
-    common.copyPlanned(bytes, filled);
+    common.copyEach(targets, bytes, offsets, lengths, from, filled);
     ring.reqCons = ring.rspProd = (ring.reqCons + filled) >>> 0;
     this.frames += filled;
     this.slots += filled;
@@ -192,6 +191,15 @@ export class RxBack {
     return i;
   }
 
+  /** The array for places in a memory: it seldom changes. */
+  #targetsIn(memory: Memory): Int32Array {
+    if (this.#targetMemory !== memory) {
+      this.#targetMemory = memory;
+      this.#targets = memory.words(BATCH_SIZE);
+    }
+    return this.#targets;
+  }
+
   /** The same by grant copies. */
   #fillGranted(frames: FrameBatch, from: number, end: number): number {
     const ring = this.ring;
@@ -199,6 +207,8 @@ export class RxBack {
     const grants = this.#grants;
     const { bytes, offsets, lengths } = frames;
     const { slots, mask } = ring;
+    let memory: Memory | undefined;
+    let targets = this.#targets;
     let position = ring.reqCons & mask;
     let i = from;
     for (; i < end; i++) {
@@ -206,13 +216,21 @@ export class RxBack {
       if (length === 0 || length > PAGE) break;
       const slot = (slots + position * SLOT) | 0;
       const id = view.getInt32(slot + REQ_ID, true) & ID_MASK;
-      if (grants.copyTo(view.getUint32(slot + REQ_GREF, true), bytes, offsets[i]!, length) !== OKAY) break;
+      const page = grants.findForCopy(view.getUint32(slot + REQ_GREF, true), 0, length, true);
+      if (page < 0) break;
+      if (memory !== grants.copyMemory) {
+        if (memory !== undefined) break;
+        memory = grants.copyMemory;
+        targets = this.#targetsIn(memory);
+      }
+      targets[i - from] = page;
       // Offset and flags are 0.
       view.setInt32(slot + ID, id, true);
       view.setInt32(slot + FLAGS, length << STATUS_SHIFT, true);
       position = (position + 1) & mask;
     }
     const filled = i - from;
+    memory?.copyEach(targets, bytes, offsets, lengths, from, filled);
     ring.reqCons = ring.rspProd = (ring.reqCons + filled) >>> 0;
     this.frames += filled;
     this.slots += filled;

@@ -182,7 +182,6 @@ export class TxBack {
    */
   #passBatch(requests: number, wire: Wire): boolean {
     const batch = this.#batch;
-    const frames = batch.frames;
     const linux = this.#settings.policy === "linux";
     const isStatic = this.#statics.size > 0;
     if (isStatic) {
@@ -191,8 +190,8 @@ export class TxBack {
       const most = Math.min(requests, BATCH - this.#batchFrames);
       batch.gatherCopies(this.#grants, most, linux ? HEAD : PAGE, this.#own, this.#ownOffset);
     }
-    if (frames.count === 0) return true;
-    const taken = wire.transmitBatch!(frames, this.#number);
+    if (batch.frames.count === 0) return true;
+    const taken = wire.transmitBatch!(batch.frames, this.#number);
     batch.answer(taken);
     this.frames += taken;
     this.slots += taken;

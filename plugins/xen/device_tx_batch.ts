@@ -6,7 +6,6 @@
 import { BATCH_SIZE, FrameBatch } from "../../core/frame_batch.ts";
 import type { Memory } from "../../core/memory.ts";
 import type { GrantTable } from "./grant_table.ts";
-import { GNTST } from "./hypervisor_layout.ts";
 import { NETIF_RSP, netif_tx_request, netif_tx_response, NETTXF, PAGE_SIZE } from "./layout.ts";
 import type { BackRing } from "./shared_ring.ts";
 import type { StaticGrants } from "./static_grants.ts";
@@ -29,7 +28,6 @@ const LOWER_MASK = 2 ** 16 - 1;
 /** A packet that goes on behind its first slot. */
 const GOES_ON = (NETTXF.more_data | NETTXF.extra_info) << FLAGS_SHIFT;
 const OKAY = NETIF_RSP.OKAY << STATUS_SHIFT;
-const COPIED = GNTST.okay;
 
 /**
  * The packets that the ring holds next, as frames. Every slot is read once and judged; the first packet that is
@@ -38,11 +36,13 @@ const COPIED = GNTST.okay;
  */
 export class TxBatch {
   /** The frames. */
-  readonly frames: FrameBatch = new FrameBatch();
+  frames: FrameBatch = new FrameBatch();
   readonly #ring: BackRing;
   /** The shortest packet that is taken. */
   readonly #shortest: number;
   readonly #ids = new Int32Array(BATCH_SIZE);
+  /** Where packets that are copied lie, in the frontend's memory. */
+  #sources: Int32Array = new Int32Array(0);
 
   /**
    * Gathers from a ring.
@@ -63,7 +63,7 @@ export class TxBatch {
   gatherStatic(statics: StaticGrants, most: number): void {
     const { memory: { view }, mask, slots, reqCons } = this.#ring;
     const { common, readable } = statics;
-    const { offsets, lengths } = this.frames;
+    const { offsets, lengths } = this.#framesIn(common);
     const ids = this.#ids;
     const shortest = this.#shortest;
     const refs = readable.length;
@@ -85,7 +85,6 @@ export class TxBatch {
       ids[count] = extent & LOWER_MASK;
       position = (position + 1) & mask;
     }
-    this.frames.bytes = common.bytes;
     this.frames.count = count;
   }
 
@@ -100,9 +99,11 @@ export class TxBatch {
    */
   gatherCopies(grants: GrantTable, most: number, longest: number, own: Memory, ownOffset: number): void {
     const { memory: { view }, mask, slots, reqCons } = this.#ring;
-    const { offsets, lengths } = this.frames;
+    const { offsets, lengths } = this.#framesIn(own);
+    const sources = this.#sources;
     const ids = this.#ids;
     const shortest = this.#shortest;
+    let memory: Memory | undefined;
     let position = reqCons & mask;
     let target = ownOffset;
     let count = 0;
@@ -114,15 +115,30 @@ export class TxBatch {
       const offset = start & LOWER_MASK;
       const size = extent >>> SIZE_SHIFT;
       if ((start & GOES_ON) !== 0 || size < shortest || size > longest) break;
-      if (grants.copyFrom(ref, offset, size, own, target) !== COPIED) break;
+      const page = grants.findForCopy(ref, offset, size, false);
+      if (page < 0) break;
+      if (memory !== grants.copyMemory) {
+        if (memory !== undefined) break;
+        memory = grants.copyMemory;
+      }
+      sources[count] = page + offset;
       offsets[count] = target;
       lengths[count] = size;
       ids[count] = extent & LOWER_MASK;
       position = (position + 1) & mask;
       target = (target + longest) | 0;
     }
-    this.frames.bytes = own.bytes;
+    if (memory !== undefined) own.copyEach(offsets, memory.bytes, sources, lengths, 0, count);
     this.frames.count = count;
+  }
+
+  /** The batch for frames in a memory: that seldom changes. */
+  #framesIn(memory: Memory): FrameBatch {
+    if (this.frames.bytes !== memory.bytes) {
+      this.frames = new FrameBatch(memory);
+      this.#sources = memory.words(BATCH_SIZE);
+    }
+    return this.frames;
   }
 
   /** How many of the first `count` packets are longer than `length`. */

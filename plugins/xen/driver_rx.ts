@@ -103,7 +103,7 @@ export class RxFront {
   /** Where `copyOut` puts bytes. */
   readonly #copy: number;
   /** Frames of one slot each, to be handed over in one go. */
-  readonly #batch = new FrameBatch();
+  readonly #batch: FrameBatch;
   /** The pieces of the packet being received. */
   readonly #piecePage = new Uint16Array(XEN_NETIF_NR_SLOTS_MIN + 1);
   readonly #pieceOffset = new Uint16Array(XEN_NETIF_NR_SLOTS_MIN + 1);
@@ -115,6 +115,7 @@ export class RxFront {
     this.pages = new PagePool(dma, grants, settings.poolPages, settings.ordinaryPages, false);
     this.#name = name;
     this.#memory = dma.memory;
+    this.#batch = new FrameBatch(dma.memory);
     this.#grants = grants;
     this.#settings = settings;
     this.#pageOf = new Uint16Array(this.ring.size);
@@ -238,7 +239,6 @@ export class RxFront {
   #handOverBatch(queue: number, sink: FrameSink): void {
     const batch = this.#batch;
     if (batch.count === 0) return;
-    batch.bytes = this.#memory.bytes;
     if (sink.batch !== undefined) {
       sink.batch(queue, batch);
     } else {

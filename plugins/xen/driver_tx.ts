@@ -5,9 +5,9 @@
  */
 import type { DmaMemory } from "../../core/dma_memory.ts";
 import { RingFault } from "../../core/fault.ts";
-import type { FrameBatch } from "../../core/frame_batch.ts";
+import { BATCH_SIZE, type FrameBatch } from "../../core/frame_batch.ts";
 import { distance32 } from "../../core/index.ts";
-import { type Memory, PLANNED } from "../../core/memory.ts";
+import type { Memory } from "../../core/memory.ts";
 import { FULL } from "../../core/plugin.ts";
 import type { GrantEntries } from "./grant_entries.ts";
 import {
@@ -25,7 +25,6 @@ import { FrontRing } from "./shared_ring.ts";
 
 // The engine looks an imported constant up at each use, but folds a module's own.
 const PAGE = PAGE_SIZE;
-const PLAN_WORDS = PLANNED;
 const GREF = netif_tx_request.offsetOf("gref");
 const OFFSET = netif_tx_request.offsetOf("offset");
 const FLAGS = netif_tx_request.offsetOf("flags");
@@ -99,6 +98,8 @@ export class TxFront {
   /** 1 for each id whose request is pending. An id is the number of the page that it stands for. */
   readonly #pending: Uint8Array;
   #extrasPending = 0;
+  /** Where the frames of a batch go. */
+  readonly #targets: Int32Array;
   /** Where the guest's own pages start, for `ownPages`. */
   readonly #own: number;
 
@@ -108,6 +109,7 @@ export class TxFront {
     this.pages = new PagePool(dma, grants, settings.poolPages, settings.ordinaryPages, true);
     this.#name = name;
     this.#memory = dma.memory;
+    this.#targets = dma.memory.words(BATCH_SIZE);
     this.#grants = grants;
     this.#settings = settings;
     this.#pending = new Uint8Array(settings.poolPages + settings.ordinaryPages);
@@ -169,8 +171,7 @@ export class TxFront {
     const memory = this.#memory;
     const view = memory.view;
     const free = stack.pages;
-    const plan = memory.plan;
-    let planned = 0;
+    const targets = this.#targets;
     const pending = this.#pending;
     const grants = this.#grants;
     const { slots, mask } = ring;
@@ -186,10 +187,7 @@ export class TxFront {
       const page = free[--left]!;
       const ref = (firstRef + page) | 0;
       const target = (base + page * PAGE) | 0;
-      plan[planned] = target + txOffset;
-      plan[planned + 1] = offsets[i]!;
-      plan[planned + 2] = length;
-      planned = (planned + PLAN_WORDS) | 0;
+      targets[i - from] = target + txOffset;
       total = (total + length) | 0;
       if (page >= granted) {
         grants.grant(ref, target, true);
@@ -203,7 +201,7 @@ export class TxFront {
       position = (position + 1) & mask;
     }
     const taken = i - from;
-    memory.copyPlanned(bytes, taken);
+    memory.copyEach(targets, bytes, offsets, lengths, from, taken);
     stack.count -= taken;
     ring.reqProd = (ring.reqProd + taken) >>> 0;
     if (recycle) laid = total;

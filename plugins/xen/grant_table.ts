@@ -164,6 +164,11 @@ export class GrantTable {
     return this.#mapped;
   }
 
+  /** The memory in which {@linkcode GrantTable.findForCopy} found a page last. */
+  get copyMemory(): Memory {
+    return this.#region.memory;
+  }
+
   /** How many references the table has. */
   get entries(): number {
     return this.#entries;
@@ -222,7 +227,7 @@ export class GrantTable {
    */
   copyFrom(ref: number, offset: number, length: number, target: Memory, targetOffset: number): number {
     if (length === 0) return OKAY;
-    const place = this.#findForCopy(ref, offset, length, false);
+    const place = this.findForCopy(ref, offset, length, false);
     if (place < 0) return place;
     target.copyFrom(targetOffset, this.#region.memory.bytes, place + offset, length);
     return OKAY;
@@ -239,7 +244,7 @@ export class GrantTable {
    */
   beginCopyTo(ref: number, offset: number, length: number): number {
     if (length === 0) return OKAY;
-    const place = this.#findForCopy(ref, offset, length, true);
+    const place = this.findForCopy(ref, offset, length, true);
     if (place < 0) return place;
     this.memory = this.#region.memory;
     this.offset = place + offset;
@@ -247,20 +252,13 @@ export class GrantTable {
   }
 
   /**
-   * Copies to the start of a granted page: `GNTTABOP_copy` with a reference as destination.
+   * Checks a copy out of a granted page or into it, and says where its bytes are: for loops over many, which
+   * move the bytes themselves. The in-use bits that a copy sets and clears again cannot be seen in between, as
+   * nothing else runs: they are left out.
    *
-   * @returns `GNTST_*`.
+   * @returns Where in {@linkcode GrantTable.copyMemory} the page starts, or a negative `GNTST_*`.
    */
-  copyTo(ref: number, bytes: Uint8Array, offset: number, length: number): number {
-    const place = this.#findForCopy(ref, 0, length, true);
-    if (place < 0) return place;
-    this.#region.memory.copyFrom(place, bytes, offset, length);
-    return OKAY;
-  }
-
-  // The in-use bits that a copy sets and clears again cannot be seen in between, as nothing else runs: left
-  // out.
-  #findForCopy(ref: number, offset: number, length: number, writable: boolean): number {
+  findForCopy(ref: number, offset: number, length: number, writable: boolean): number {
     if (offset + length > PAGE) return BAD_COPY_ARG;
     if (ref >= this.#entries) return BAD_GNTREF;
     const place = this.#find(ref | 0, writable, true);
