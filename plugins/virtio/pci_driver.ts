@@ -3,12 +3,14 @@
  *
  * @module
  */
+import { isPowerOfTwo } from "../../core/index.ts";
 import type { Registers } from "../../core/plugin.ts";
 import {
   virtio_net_config,
   virtio_notification_data,
   virtio_pci_legacy,
   virtio_pci_modern_common_cfg,
+  VIRTQUEUE_MAX_SIZE,
 } from "./layout.ts";
 import { CONFIG_VECTOR, DriverVectors } from "./msix_driver.ts";
 import { fault, findWindows, type PciWindows } from "./pci_discovery.ts";
@@ -37,6 +39,12 @@ function readFields(bar: Registers, base: number, length: number): Uint8Array {
     }
   }
   return new Uint8Array(view.buffer);
+}
+
+/** A queue's largest size as the device says it: 0 or a power of two up to 32768 (4.1.4.3.1). */
+function checkedSize(queue: number, size: number): number {
+  if (size === 0 || isPowerOfTwo(size) && size <= VIRTQUEUE_MAX_SIZE) return size;
+  return fault({ queue, queue_size: size });
 }
 
 /** The modern interface. */
@@ -120,7 +128,7 @@ export class ModernPciTransport implements VirtioTransport {
 
   maxQueueSize(index: number): number {
     this.#write("cfg.queue_select", index);
-    return this.#read("cfg.queue_size");
+    return checkedSize(index, this.#read("cfg.queue_size"));
   }
 
   startQueue(index: number, size: number, areas: RingAddresses): void {
@@ -208,7 +216,7 @@ export class LegacyPciTransport implements VirtioTransport {
 
   maxQueueSize(index: number): number {
     this.#write("queue_sel", index);
-    return this.#read("queue_num");
+    return checkedSize(index, this.#read("queue_num"));
   }
 
   startQueue(index: number, size: number, areas: RingAddresses): void {

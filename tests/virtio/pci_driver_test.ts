@@ -141,6 +141,8 @@ for (
       })(),
     ],
     ["that has no receive queue", (name, value) => name === "queue_size" ? 0 : value],
+    ["whose queue size is no power of two", (name, value) => name === "queue_size" ? 6 : value],
+    ["whose queue size is beyond all bounds", (name, value) => name === "queue_size" ? 65535 : value],
     ["that does not take the queue size", (name, value) => name === "queue_size" ? 16 : value],
     ["that does not enable a queue", (name, value) => name === "queue_enable" ? 0 : value],
   ] as [string, (name: CommonRegister, value: number) => number][]
