@@ -3,16 +3,17 @@
  *
  * @module
  */
-import { BATCH_SIZE, type FrameBatch } from "../../../core/frame_batch.ts";
+import type { FrameBatch } from "../../../core/frame_batch.ts";
 import { distance32 } from "../../../core/index.ts";
 import { FULL, OVERSIZE, RUNT } from "../../../core/plugin.ts";
-import { CACHE_LINE, GQI_HEADER, GQI_NIC_DESCRIPTORS, GQI_TYPE, PAGE } from "../constants.ts";
+import { GQI_HEADER, GQI_NIC_DESCRIPTORS, GQI_TYPE, PAGE } from "../constants.ts";
 import { driverFault } from "../faults.ts";
 import { gve_tx_pkt_desc } from "../layout_gqi.ts";
 import type { DriverContext, TxQueuePlace } from "../queue_context.ts";
 import { swap32 } from "../registers.ts";
 import { type TransmitRequest, UNMAPPED } from "../transmit_request.ts";
 import type { Fifo } from "./fifo.ts";
+import { FifoLoader } from "./fifo_loader.ts";
 import { writeMetadata, writePacket, writeSegment } from "./tx_descriptors.ts";
 
 const DESC = gve_tx_pkt_desc.size;
@@ -21,7 +22,7 @@ const DESC_CNT = gve_tx_pkt_desc.offsetOf("desc_cnt");
 const LEN = gve_tx_pkt_desc.offsetOf("len");
 const SEG_LEN = gve_tx_pkt_desc.offsetOf("seg_len");
 const SEG_ADDR = gve_tx_pkt_desc.offsetOf("seg_addr");
-const { STD, SEG } = GQI_TYPE;
+const { STD } = GQI_TYPE;
 
 /** Most bytes that the length fields say. */
 const MAX_LENGTH = 0xffff;
@@ -32,20 +33,12 @@ const PIECES = 4;
 const PIECE_WORDS = 3 * PIECES;
 /** The first word of a packet descriptor: type and flags above, number of descriptors below. */
 const TYPE_SHIFT = (DESC_CNT - TYPE_FLAGS) * 8;
-/** What it says of packets in one or two segments, for which nothing is asked. */
+/** What it says of a packet in one segment, for which nothing is asked. */
 const ONE = (STD << TYPE_SHIFT) | 1;
-const TWO = (STD << TYPE_SHIFT) | 2;
 /** In the word that holds both lengths: where that of the packet is. */
 const LEN_SHIFT = (SEG_LEN - LEN) * 8;
 /** Descriptors that a packet without requests may need in the FIFO: header, and payload around its end. */
 const MOST = 3;
-// Bindings of this module, unlike imported ones, are constants for the engine.
-const HEADER = GQI_HEADER;
-const LINE = CACHE_LINE;
-const PAGE_SHIFT = Math.log2(PAGE);
-/** Copies that a batch makes at most, and the last one that leaves room for header and payload. */
-const COPIES = BATCH_SIZE;
-const LAST_COPY = COPIES - 2;
 /** Packets have no bounce buffer unless they lie outside what the device can reach. */
 const NO_BOUNCE = -1;
 
@@ -74,10 +67,8 @@ export class GqiTxDriver {
   readonly #held: Int32Array;
   /** Pieces in the FIFO of the packet copied last. */
   readonly #pieces = new Int32Array(PIECE_WORDS);
-  /** Copies into the FIFO that a batch makes. */
-  readonly #targets: Int32Array;
-  readonly #sources: Int32Array;
-  readonly #sizes: Int32Array;
+  /** What batches go into the FIFO with. */
+  readonly #loader: FifoLoader | undefined;
   /** Per descriptor: bounce buffer of its piece, or NO_BOUNCE. */
   readonly #bounces: Int32Array;
   /** Whether there ever was one. */
@@ -100,10 +91,8 @@ export class GqiTxDriver {
     this.#reserve = options.reserve;
     this.#mask = place.size - 1;
     this.#held = new Int32Array(place.size);
-    const copies = options.fifo ? COPIES : 0;
-    this.#targets = context.memory.words(copies);
-    this.#sources = context.memory.words(copies);
-    this.#sizes = context.memory.words(copies);
+    this.#loader = options.fifo &&
+      new FifoLoader(context, place, options.fifo, options.fifoOffset, this.#held);
     this.#bounces = new Int32Array(place.size).fill(NO_BOUNCE);
   }
 
@@ -166,9 +155,9 @@ export class GqiTxDriver {
   transmitBatch(frames: FrameBatch, from: number, longest: number): number {
     if (from === frames.count) return from;
     const most = Math.min(longest, MAX_LENGTH);
-    return this.#fifo === undefined
+    return this.#loader === undefined
       ? this.#pointAtEach(frames, from, most)
-      : this.#copyEach(frames, from, most, this.#fifo);
+      : this.#loadEach(frames, from, most, this.#loader);
   }
 
   /** Rings the doorbell if there is something new. */
@@ -263,83 +252,19 @@ export class GqiTxDriver {
   }
 
   /** Page list: as far as no frame goes around the end of the FIFO, and there is room without another look. */
-  #copyEach(frames: FrameBatch, from: number, longest: number, fifo: Fifo): number {
-    const { memory, counters, syncs } = this.#context;
-    const { view } = memory;
-    const { bytes, offsets, lengths, count } = frames;
-    const mask = this.#mask;
-    const held = this.#held;
-    const fifoOffset = this.#fifoOffset;
-    const { ring, size } = this.#place;
-    const fifoSize = fifo.size;
-    let free = size - distance32(this.#req, this.#done) - Math.max(MOST, this.#reserve);
-    let { head, available } = fifo;
-    let slot = this.#req & mask;
-    const targets = this.#targets;
-    const sources = this.#sources;
-    const sizes = this.#sizes;
-    let copies = 0;
-    let segments = 0;
-    let pages = 0;
-    let sum = 0;
-    let i = from;
-    for (; i < count && free >= 0 && copies <= LAST_COPY; i++) {
-      const length = lengths[i]!;
-      const header = length < HEADER ? length : HEADER;
-      const payload = (length - header) | 0;
-      const headerSpace = (header + LINE - 1) & -LINE;
-      const space = headerSpace + ((payload + LINE - 1) & -LINE);
-      if (length === 0 || length > longest || space >= fifoSize - head) break;
-      if (available <= headerSpace - header + length) break;
-      const offset = offsets[i]!;
-      const at = (ring + slot * DESC) | 0;
-      held[slot] = space;
-      slot = (slot + 1) & mask;
-      view.setInt32((at + TYPE_FLAGS) | 0, payload > 0 ? TWO : ONE);
-      view.setInt32((at + LEN) | 0, (length << LEN_SHIFT) | header);
-      view.setInt32((at + SEG_ADDR) | 0, 0);
-      view.setInt32((at + SEG_ADDR + 4) | 0, head);
-      targets[copies] = (fifoOffset + head) | 0;
-      sources[copies] = offset;
-      sizes[copies] = header;
-      copies = (copies + 1) | 0;
-      pages = (pages + ((head + header - 1) >> PAGE_SHIFT) - (head >> PAGE_SHIFT) + 1) | 0;
-      if (payload > 0) {
-        const segment = (ring + slot * DESC) | 0;
-        const start = (head + headerSpace) | 0;
-        held[slot] = 0;
-        slot = (slot + 1) & mask;
-        view.setInt8((segment + TYPE_FLAGS) | 0, SEG);
-        view.setInt16((segment + SEG_LEN) | 0, payload);
-        view.setInt32((segment + SEG_ADDR) | 0, 0);
-        view.setInt32((segment + SEG_ADDR + 4) | 0, start);
-        targets[copies] = (fifoOffset + start) | 0;
-        sources[copies] = (offset + header) | 0;
-        sizes[copies] = payload;
-        copies = (copies + 1) | 0;
-        pages = (pages + ((start + payload - 1) >> PAGE_SHIFT) - (start >> PAGE_SHIFT) + 1) | 0;
-        segments = (segments + 1) | 0;
-        free = (free - 1) | 0;
-      }
-      free = (free - 1) | 0;
-      head = (head + space) | 0;
-      available = (available - space) | 0;
-      sum = (sum + length) | 0;
-    }
-    const packets = i - from;
+  #loadEach(frames: FrameBatch, from: number, longest: number, loader: FifoLoader): number {
+    const free = this.#place.size - distance32(this.#req, this.#done) - Math.max(MOST, this.#reserve);
+    const end = loader.load(frames, from, longest, this.#req & this.#mask, free);
+    const packets = end - from;
     if (packets === 0) return from;
-    memory.copyEach(targets, bytes, sources, sizes, 0, copies);
-    const spaces = fifo.available - available;
-    fifo.head = head;
-    fifo.available = available;
+    const { counters } = this.#context;
+    const { segments, bytes } = loader;
     this.#req = (this.#req + packets + segments) >>> 0;
-    this.#sent(packets, sum);
+    this.#sent(packets, bytes);
     counters.txPacketDescriptors += packets;
     counters.txSegmentDescriptors += segments;
-    counters.txBounceBytes += sum;
-    counters.txPaddingBytes += spaces - sum;
-    if (syncs) counters.txDmaSyncs += pages;
-    return i;
+    counters.txBounceBytes += bytes;
+    return end;
   }
 
   /** Whether so many descriptors are free, after another look at the event counter if need be. */
