@@ -1,23 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
-import { RingFault } from "../../core/fault.ts";
 import { Frame } from "../../core/frame.ts";
 import { FrameBatch } from "../../core/frame_batch.ts";
 import type { ValuesInput } from "../../core/layout.ts";
-import type { FrameSink, Wire } from "../../core/plugin.ts";
 import * as g from "../../plugins/gve/mod.ts";
 import { Random } from "../random.ts";
+import { inBatches, outcome, wireTo } from "./both_ways.ts";
 import { dqoRx } from "./raw_device.ts";
-import { joined, type RawDriver, receiving, transmitting } from "./raw_driver.ts";
-
-/** What a fault says, or the result. */
-function outcome(run: () => unknown): unknown {
-  try {
-    return run();
-  } catch (error) {
-    if (!(error instanceof RingFault)) throw error;
-    return { code: error.code, index: error.index, values: error.values };
-  }
-}
+import { type RawDriver, receiving, transmitting } from "./raw_driver.ts";
 
 const ODD_COMPLETIONS: readonly ValuesInput[] = [
   { rx_error: 1 },
@@ -43,14 +32,7 @@ for (const strict of [true, false]) {
       for (let seed = 0; seed < 32; seed++) {
         const random = new Random(seed);
         const queues = [dqoRx(strict, options), dqoRx(strict, options)];
-        const sinks = queues.map(({ sink }, i): FrameSink => ({
-          piece: sink.piece.bind(sink),
-          ...i === 1 && {
-            batch(queue: number, { bytes, offsets, lengths, count }: FrameBatch) {
-              for (let k = 0; k < count; k++) sink.piece(queue, bytes, offsets[k]!, lengths[k]!, false);
-            },
-          },
-        }));
+        const sinks = queues.map(({ sink }, i) => i === 1 ? inBatches(sink) : sink);
         let next = 0;
         for (let step = 0, going = true; step < 60 && going; step++) {
           const { tail, head } = queues[0]!.queue.state;
@@ -101,21 +83,6 @@ const ODD_DESCRIPTORS: readonly ValuesInput[] = [
   { buf_addr: "0xfffffffffffff000" },
   { report_event: 1 },
 ];
-
-/** A wire that takes frames until it is full, one by one or in batches as well. */
-function wireTo(frames: Uint8Array[], limit: () => number, batches: boolean): Wire {
-  const transmit = (frame: Frame) => {
-    if (frames.length >= limit()) return false;
-    frames.push(joined(frame));
-    return true;
-  };
-  const transmitBatch = ({ bytes, offsets, lengths, count }: FrameBatch) => {
-    const taken = Math.min(count, limit() - frames.length);
-    for (let i = 0; i < taken; i++) frames.push(bytes.slice(offsets[i]!, offsets[i]! + lengths[i]!));
-    return taken;
-  };
-  return { transmit, drop: () => {}, ...batches && { transmitBatch } };
-}
 
 for (
   const [format, profile] of [["dqo-rda", "strict"], ["dqo-rda", "linux"], ["dqo-qpl", "strict"]] as const
