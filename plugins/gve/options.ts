@@ -176,7 +176,7 @@ export const optionSpecs: readonly OptionSpec[] = [
     default: "linux",
     choices: ["linux", "ipxe"],
     meaning:
-      "whose ways with bring-up, memory and GQI rings: mapped and synchronised as in Linux, or copied as in iPXE",
+      "whose ways with bring-up, memory and rings: mapped and synchronised as in Linux, or copied as in iPXE",
   },
   {
     name: "revision",
