@@ -6,6 +6,7 @@
 import { READ, WRITE } from "../../../core/address_space.ts";
 import type { Frame } from "../../../core/frame.ts";
 import { BATCH_SIZE, type FrameBatch } from "../../../core/frame_batch.ts";
+import type { Memory } from "../../../core/memory.ts";
 import type { DeviceContext, NotifyBlock } from "../device_context.ts";
 import { type DeviceFault, deviceFault } from "../faults.ts";
 import { gve_rx_compl_desc_dqo, gve_rx_desc_dqo } from "../layout_dqo.ts";
@@ -112,7 +113,7 @@ export class DqoRxDevice {
   readonly #words: Int32Array;
   #random: number;
   /** Where the frames of a batch go. */
-  readonly #targets = new Int32Array(BATCH_SIZE);
+  readonly #targets: Int32Array;
   /** The buffer taken last. */
   #id = 0;
   #address = 0;
@@ -131,7 +132,7 @@ export class DqoRxDevice {
     this.#writer = writer(context.space);
     this.#window = new BufferWindow(this.#writer, context.strict ? options.list : undefined);
     this.#random = (options.seed ^ Math.imul(options.queue + 1, 0x85ebca6b)) | 1;
-    this.#attach();
+    this.#targets = this.#attach().words(BATCH_SIZE);
   }
 
   /** Id of the page list, or -1. */
@@ -349,7 +350,8 @@ export class DqoRxDevice {
     this.#attach();
   }
 
-  #attach(): void {
+  /** Finds the rings in memory. Returns the memory in which the driver has its ring of completions. */
+  #attach(): Memory {
     const { space } = this.#context;
     const { ring, size, completions, completionSize } = this.#options;
     const buffers = space.contiguous(ring, size * DESC, READ);
@@ -359,6 +361,7 @@ export class DqoRxDevice {
     this.#ring = buffers.offsetOf(ring);
     this.#view = written.memory.view;
     this.#completions = written.offsetOf(completions);
+    return written.memory;
   }
 
   /** Takes the next buffer, or one of the next. */

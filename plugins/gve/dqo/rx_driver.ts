@@ -89,7 +89,7 @@ export class DqoRxDriver {
   readonly #mask: number;
   readonly #name: string;
   readonly #frame: FrameBuilder;
-  readonly #batch = new FrameBatch();
+  readonly #batch: FrameBatch;
   /** Bytes of the batch. */
   #bytes = 0;
   /** Per slot of the buffer ring: the state posted there last. */
@@ -121,6 +121,7 @@ export class DqoRxDriver {
     this.#name = `rx${place.queue}`;
     this.#freeSlots = place.size;
     this.#posted = new Int32Array(place.size);
+    this.#batch = new FrameBatch(context.memory);
     this.#frame = new FrameBuilder(context.memory.bytes);
   }
 
@@ -211,7 +212,6 @@ export class DqoRxDriver {
     // If something else comes now, the buffers must not be posted yet.
     if ((count < most || most === mask) && this.#pending) this.#recycle(first, count);
     else this.#repost(first, count);
-    batch.bytes = this.#context.memory.bytes;
     sink.batch!(this.#place.queue, batch);
     const reposted = (this.#tail - before) & mask;
     for (let at = (before | (POST_STEP - 1)) + 1; at <= before + reposted; at += POST_STEP) {

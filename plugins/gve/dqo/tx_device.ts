@@ -6,6 +6,7 @@
 import { READ, WRITE } from "../../../core/address_space.ts";
 import { Frame } from "../../../core/frame.ts";
 import { BATCH_SIZE, FrameBatch } from "../../../core/frame_batch.ts";
+import type { Memory } from "../../../core/memory.ts";
 import type { Wire } from "../../../core/plugin.ts";
 import { DQO_ALT_MISS, DQO_DTYPE, DQO_MAX_BUFFER, DQO_REPORT_SPACING, NIC_LIMITS } from "../constants.ts";
 import type { DeviceContext, NotifyBlock, TxQueueDevice } from "../device_context.ts";
@@ -92,7 +93,7 @@ export class DqoTxDevice implements TxQueueDevice {
   /** Per tag: whatever was announced up to this position cannot use the tag: its completion was not out yet. */
   readonly #tags = new Float64Array(TAGS);
   readonly #tagDone: (tag: number) => void;
-  readonly #frames = new FrameBatch();
+  readonly #frames: FrameBatch;
   /** Whether batches are worth trying in the present round. */
   #batches = false;
   /** Tag of each packet of a batch, and above it the number of its descriptors. */
@@ -124,15 +125,9 @@ export class DqoTxDevice implements TxQueueDevice {
     this.#reader = reader(context.space);
     this.#window = new BufferWindow(this.#reader, context.strict ? options.list : undefined);
     const { queue, completionSize, play } = options;
-    const ring = this.#attach();
-    this.#writer = new CompletionWriter(
-      queue,
-      completionSize,
-      ring.view,
-      ring.offset,
-      play,
-      context.counters,
-    );
+    const { memory, offset } = this.#attach();
+    this.#frames = new FrameBatch(memory);
+    this.#writer = new CompletionWriter(queue, completionSize, memory.view, offset, play, context.counters);
     this.#tagDone = (tag: number) => {
       this.#tags[tag] = this.#announced;
     };
@@ -153,8 +148,8 @@ export class DqoTxDevice implements TxQueueDevice {
     if (this.stopped) return 0;
     if (this.#reader.refresh()) {
       this.#window.close();
-      const ring = this.#attach();
-      this.#writer.attach(ring.view, ring.offset);
+      const { memory, offset } = this.#attach();
+      this.#writer.attach(memory.view, offset);
     }
     const tail = this.#context.doorbells[this.word]!;
     if (tail > this.#mask) {
@@ -186,7 +181,7 @@ export class DqoTxDevice implements TxQueueDevice {
   }
 
   /** Finds the rings in memory. Returns where completions go. */
-  #attach(): { view: DataView; offset: number } {
+  #attach(): { memory: Memory; offset: number } {
     const { space } = this.#context;
     const { ring, size, completions, completionSize } = this.#options;
     const descriptors = space.contiguous(ring, size * DESC, READ);
@@ -194,7 +189,7 @@ export class DqoTxDevice implements TxQueueDevice {
     if (!descriptors || !written) throw this.#fault("memory-gone", { ring, completions });
     this.#view = descriptors.memory.view;
     this.#ring = descriptors.offsetOf(ring);
-    return { view: written.memory.view, offset: written.offsetOf(completions) };
+    return { memory: written.memory, offset: written.offsetOf(completions) };
   }
 
   /** Whether packets in one buffer, without requests, can be taken in a loop of their own. */

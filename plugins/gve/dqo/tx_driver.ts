@@ -103,7 +103,7 @@ export class DqoTxDriver {
     this.#buffers = new TxBuffers(pages, context.bounce, tagsFor(size));
     this.#tags = new TxTags(size, this.#buffers, context.counters, context.clock);
     this.#completions = new TxCompletions(context, queue, completions, size, this.#tags, this.#buffers);
-    this.#targets = new Int32Array(pages === undefined ? 0 : BATCH_SIZE);
+    this.#targets = context.memory.words(pages === undefined ? 0 : BATCH_SIZE);
   }
 
   /** Ring index behind the last descriptor. */
