@@ -21,14 +21,29 @@ import { openPair, type RingName, ringRef, type TestPair } from "./pair.ts";
 const PACKETS = 20_000;
 const PAGES = 1024;
 const SEED = 0x2026;
-/** Pages of the file: grant table (8 pages), rings, packets, list. */
-const PLACE = { table: 1, tx: 16, rx: 17, ctrl: 18, list: 19, txPages: 32, rxPages: 288 };
+/** Pages of the file: grant table (8 pages), rings, list, status words of a version 2 table, packets. */
+const PLACE = { table: 1, tx: 16, rx: 17, ctrl: 18, list: 19, status: 20, txPages: 32, rxPages: 288 };
+/** References in the grant table. */
+const ENTRIES = { v1: 4096, v2: 2048 };
+
+/** What a run is about. */
+interface Kind {
+  readonly isStatic: boolean;
+  readonly table: "v1" | "v2";
+}
 
 /** Our backend over the C program's memory. */
-function attachDevice(memory: Memory, pair: TestPair, isStatic: boolean) {
+function attachDevice(memory: Memory, pair: TestPair, { isStatic, table }: Kind) {
   const space = new AddressSpace();
   space.map(0, memory, 0, PAGES * 4096, READ_WRITE);
-  const grants = new GrantTable({ space, version: 1, address: PLACE.table * 4096, entries: 4096, domid: 0 });
+  const grants = new GrantTable({
+    space,
+    version: table === "v1" ? 1 : 2,
+    address: PLACE.table * 4096,
+    entries: ENTRIES[table],
+    statusAddress: PLACE.status * 4096,
+    domid: 0,
+  });
   const store = new XenStore();
   createVif(store);
   let events = 0;
@@ -87,8 +102,9 @@ function sendOwn({ driver }: TestPair, { block, offset, length }: PacketSource):
   return driver.transmitBatch(one, 0, 0) === 1 || driver.transmit(block, offset, length, 0) === 0;
 }
 
-async function lockstep(program: string, isStatic: boolean): Promise<void> {
-  const pair = openPair({ "static-grants": isStatic });
+async function lockstep(program: string, kind: Kind): Promise<void> {
+  const { isStatic } = kind;
+  const pair = openPair({ "static-grants": isStatic, "grant-table": kind.table });
   const file = new MappedFile(PAGES * 4096);
   const rings: RingName[] = isStatic ? ["tx", "rx", "ctrl"] : ["tx", "rx"];
   const same = (step: string) => {
@@ -105,6 +121,7 @@ async function lockstep(program: string, isStatic: boolean): Promise<void> {
     "front",
     file.path,
     SEED,
+    kind.table === "v1" ? 0 : PLACE.status,
     ...places,
     txRef,
     txRef + 256,
@@ -115,7 +132,7 @@ async function lockstep(program: string, isStatic: boolean): Promise<void> {
   const random = new Random(7);
   try {
     assertEquals(await peer.read(), ["ready"]);
-    const { device, grants } = attachDevice(file.memory, pair, isStatic);
+    const { device, grants } = attachDevice(file.memory, pair, kind);
     const wire: Wire = {
       transmit: (frame) => device.deliver(frame) >= 0,
       drop: () => assert(false, "dropped"),
@@ -193,8 +210,11 @@ Deno.test({
   name: "XenDevice serves a frontend in C, whose ring pages equal our own frontend's at every step",
   async fn(t) {
     const program = await buildPeer();
-    for (const isStatic of [false, true]) {
-      await t.step(isStatic ? "static grants" : "plain grants", () => lockstep(program, isStatic));
+    for (const table of ["v1", "v2"] as const) {
+      for (const isStatic of [false, true]) {
+        const name = `${isStatic ? "static" : "plain"} grants, ${table}`;
+        await t.step(name, () => lockstep(program, { isStatic, table }));
+      }
     }
     await Deno.remove(program);
   },

@@ -2,9 +2,10 @@
 import type { Frame } from "../../core/frame.ts";
 import type { FrameBatch } from "../../core/frame_batch.ts";
 import { LocalHost } from "../../core/host.ts";
+import type { Memory } from "../../core/memory.ts";
 import { type OptionValue, OptionValues } from "../../core/options.ts";
 import type { Wire } from "../../core/plugin.ts";
-import { grant_entry_v1 } from "../../plugins/xen/hypervisor_layout.ts";
+import { grant_entry_v1, grant_entry_v2_full_page } from "../../plugins/xen/hypervisor_layout.ts";
 import plugin, {
   FRONTEND_PATH,
   openXenPair,
@@ -19,7 +20,7 @@ export interface TestPair extends XenPair {
   readonly dropped: string[];
   /** Loops back; what `refuse` says is not taken. */
   readonly wire: Wire & { refuse: boolean };
-  /** Offset in the host's memory of the page that a version 1 reference grants. */
+  /** Offset in the host's memory of the page that a reference grants. */
   page(ref: number): number;
   /** Offset of a ring page. */
   ring(name: RingName): number;
@@ -29,6 +30,12 @@ export interface TestPair extends XenPair {
   receive(): Uint8Array[];
   /** Sends a frame and publishes it: the queue, or why not. */
   send(frame: Uint8Array): number;
+}
+
+/** The frame that an entry of a grant table names. */
+export function grantedFrame(memory: Memory, table: number, version: 1 | 2, ref: number): number {
+  const entry = version === 1 ? grant_entry_v1 : grant_entry_v2_full_page;
+  return Number(entry.decode(memory.bytes, table + ref * entry.size, entry.size).frame);
 }
 
 export type RingName = "tx" | "rx" | "ctrl";
@@ -46,8 +53,8 @@ export function openPair(options: Readonly<Record<string, OptionValue>> = {}): T
   const dropped: string[] = [];
   const delta = host.dma.region.delta;
   const page = (ref: number): number => {
-    const entry = driver.grants.address + delta + ref * grant_entry_v1.size;
-    return host.memory.view.getUint32(entry + grant_entry_v1.offsetOf("frame"), true) * 4096 + delta;
+    return grantedFrame(host.memory, driver.grants.address + delta, driver.grants.version, ref) * 4096 +
+      delta;
   };
   const ring = (name: RingName) => page(ringRef(store, name));
   return {

@@ -18,10 +18,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ring.h takes them for granted; of the older interface versions under the shorter names. */
-#define mb() __sync_synchronize()
-#define rmb() __sync_synchronize()
-#define wmb() __sync_synchronize()
+/* The first version that knows version 2 of the grant table. ring.h takes barriers for granted. */
+#define __XEN_INTERFACE_VERSION__ 0x0003020a
+#define xen_mb() __sync_synchronize()
+#define xen_rmb() __sync_synchronize()
+#define xen_wmb() __sync_synchronize()
 #include <xen/xen.h>
 #include <xen/grant_table.h>
 #include <xen/io/netif.h>
@@ -30,7 +31,17 @@
 #define MAX_PAGES 1024
 
 static uint8_t *memory;
+
+/* The grant table: version 1 keeps in-use bits in the flags, version 2 in words of their own. */
 static grant_entry_v1_t *table;
+static grant_entry_v2_t *table2;
+static grant_status_t *status_words;
+static int version;
+
+static uint16_t *entry_flags(long ref) { return version == 2 ? &table2[ref].hdr.flags : &table[ref].flags; }
+static domid_t *entry_domid(long ref) { return version == 2 ? &table2[ref].hdr.domid : &table[ref].domid; }
+static uint16_t *in_use(long ref) { return version == 2 ? &status_words[ref] : &table[ref].flags; }
+static uint64_t entry_frame(long ref) { return version == 2 ? table2[ref].full_page.frame : table[ref].frame; }
 
 static void fail(const char *what, long a, long b)
 {
@@ -82,16 +93,21 @@ static unsigned sent_head, sent_tail, has_waiting;
 
 static void grant(long ref, long frame, int readonly)
 {
-    table[ref].frame = frame;
-    table[ref].domid = 0;
+    if (version == 2) {
+        table2[ref].full_page.pad0 = 0;
+        table2[ref].full_page.frame = frame;
+    } else {
+        table[ref].frame = frame;
+    }
+    *entry_domid(ref) = 0;
     xen_wmb();
-    table[ref].flags = GTF_permit_access | (readonly ? GTF_readonly : 0);
+    *entry_flags(ref) = GTF_permit_access | (readonly ? GTF_readonly : 0);
 }
 
 static void end_grant(long ref)
 {
-    if (table[ref].flags & (GTF_reading | GTF_writing)) fail("grant in use", ref, table[ref].flags);
-    table[ref].flags = 0;
+    if (*in_use(ref) & (GTF_reading | GTF_writing)) fail("grant in use", ref, *in_use(ref));
+    *entry_flags(ref) = 0;
 }
 
 static void post(int number)
@@ -292,11 +308,11 @@ static int packet_slots, held, hits;
 
 static uint8_t *granted(uint32_t ref, int writable)
 {
-    uint16_t flags = table[ref].flags;
-    if ((flags & GTF_type_mask) != GTF_permit_access || table[ref].domid != 0) fail("grant", ref, flags);
+    uint16_t flags = *entry_flags(ref);
+    if ((flags & GTF_type_mask) != GTF_permit_access || *entry_domid(ref) != 0) fail("grant", ref, flags);
     if (writable && (flags & GTF_readonly)) fail("readonly grant", ref, flags);
     if (ref < sizeof mapped && mapped[ref]) hits++;
-    return page(table[ref].frame);
+    return page(entry_frame(ref));
 }
 
 static void serve_control(void)
@@ -313,8 +329,8 @@ static void serve_control(void)
             struct xen_netif_gref *list = (void *)granted(request.data[1], 1);
             for (i = 0; i < request.data[2]; i++) {
                 mapped[list[i].ref] = 1;
-                table[list[i].ref].flags |= GTF_reading;
-                if (!(list[i].flags & XEN_NETIF_CTRLF_GREF_readonly)) table[list[i].ref].flags |= GTF_writing;
+                *in_use(list[i].ref) |= GTF_reading;
+                if (!(list[i].flags & XEN_NETIF_CTRLF_GREF_readonly)) *in_use(list[i].ref) |= GTF_writing;
             }
         } else if (request.type == XEN_NETIF_CTRL_TYPE_DEL_GREF_MAPPING) {
             struct xen_netif_gref *list = (void *)granted(request.data[1], 1);
@@ -322,7 +338,7 @@ static void serve_control(void)
                 int known = mapped[list[i].ref];
                 list[i].status = known ? XEN_NETIF_CTRL_STATUS_SUCCESS : XEN_NETIF_CTRL_STATUS_INVALID_PARAMETER;
                 mapped[list[i].ref] = 0;
-                if (known) table[list[i].ref].flags &= ~(GTF_reading | GTF_writing);
+                if (known) *in_use(list[i].ref) &= ~(GTF_reading | GTF_writing);
                 data += known;
             }
         } else {
@@ -428,23 +444,30 @@ publish:
     fflush(stdout);
 }
 
-/* front|back FILE SEED TABLE TX_RING RX_RING CTRL_RING [TX_PAGES RX_PAGES LIST TX_REF RX_REF LIST_REF STATIC]: pages */
+/*
+ * front|back FILE SEED STATUS TABLE TX_RING RX_RING CTRL_RING [TX_PAGES RX_PAGES LIST TX_REF RX_REF LIST_REF STATIC]
+ *
+ * Places are numbers of pages; STATUS is that of the status words of a version 2 table, or 0 for version 1.
+ */
 int main(int argc, char **argv)
 {
     struct stat size;
     char line[64];
     int file, front;
     long at[16] = { 0 };
-    if (argc < 7) return 2;
+    if (argc < 9) return 2;
     front = !strcmp(argv[1], "front");
     file = open(argv[2], O_RDWR);
     if (file < 0 || fstat(file, &size)) return 2;
     memory = mmap(0, size.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (memory == MAP_FAILED) return 2;
-    for (int i = 3; i < argc && i < 16; i++) at[i] = atol(argv[i]);
+    for (int i = 3; i < argc && i < 17; i++) at[i == 4 ? 0 : i > 4 ? i - 1 : i] = atol(argv[i]);
     state = at[3];
+    version = at[0] ? 2 : 1;
+    status_words = (void *)page(at[0]);
     for (unsigned i = 0; i < sizeof block; i++) block[i] = next() >> 24;
     table = (void *)page(at[4]);
+    table2 = (void *)page(at[4]);
     if (front) {
         netif_tx_sring_t *tx_ring = (void *)page(at[5]);
         netif_rx_sring_t *rx_ring = (void *)page(at[6]);
