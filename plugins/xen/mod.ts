@@ -34,6 +34,7 @@ export * from "./device_rx.ts";
 export * from "./device_tx.ts";
 export * from "./device_tx_batch.ts";
 export * from "./driver.ts";
+export * from "./driver_queue.ts";
 export * from "./driver_rx.ts";
 export * from "./driver_tx.ts";
 export * from "./event_channel.ts";
