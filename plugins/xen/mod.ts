@@ -49,6 +49,7 @@ export * from "./multicast.ts";
 export * from "./page_pool.ts";
 export * from "./shared_ring.ts";
 export * from "./static_grants.ts";
+export * from "./static_pool.ts";
 export * from "./xenbus.ts";
 
 /** Queues at most. */
