@@ -116,8 +116,8 @@ export interface PageHolder {
   fragment(page: number): void;
   /** The frame is complete. A frame of which no fragment was given away may go unmentioned. */
   complete(): void;
-  /** A frame of one fragment: {@linkcode PageHolder.fragment} and {@linkcode PageHolder.complete} in one. */
-  pass(page: number): void;
+  /** Whether it lets every frame go as soon as it is complete, so that frames of one fragment may go unmentioned, too. */
+  readonly passes: boolean;
   /** The frame under construction is thrown away. */
   abort(): void;
 }
@@ -134,6 +134,11 @@ export class HoldingStack implements PageHolder {
     this.#pool = pool;
     for (let i = 0; i < hold; i++) this.#held.push([]);
     this.#state = (seed ^ 0x9e3779b9) >>> 0 || 1;
+  }
+
+  /** Whether it holds no frames. */
+  get passes(): boolean {
+    return this.#held.length === 0;
   }
 
   /** Page references held by complete frames. */
@@ -159,13 +164,6 @@ export class HoldingStack implements PageHolder {
     this.#held[at] = current;
     this.#current = leaving;
     this.#release(leaving);
-  }
-
-  /** Keeps a frame of one fragment, or lets it go at once. */
-  pass(page: number): void {
-    if (this.#held.length === 0 && this.#current.length === 0) return this.#pool.drop(page, 1);
-    this.fragment(page);
-    this.complete();
   }
 
   /** Lets all complete frames go: memory is short. */

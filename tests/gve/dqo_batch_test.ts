@@ -24,11 +24,16 @@ const ODD_COMPLETIONS: readonly ValuesInput[] = [
 
 for (const strict of [true, false]) {
   for (
-    const options of [{ copybreak: 256 }, { hold: 9 }, { hold: 200, copybreak: 1000 }, { bufferSize: 4096 }]
+    const options of [{ copybreak: 256 }, { hold: 9 }, { hold: 200, copybreak: 1000 }, { bufferSize: 4096 }, {
+      hold: 250,
+      qpl: true,
+      copybreak: 100,
+    }]
   ) {
     const label = `${strict ? "strict" : "linux"}, ${JSON.stringify(options)}`;
     Deno.test(`a DQO driver does with odd completions in batches what it does with each: ${label}`, () => {
       const seen = new Set<unknown>();
+      let onDemand = 0;
       for (let seed = 0; seed < 32; seed++) {
         const random = new Random(seed);
         const queues = [dqoRx(strict, options), dqoRx(strict, options)];
@@ -63,8 +68,10 @@ for (const strict of [true, false]) {
         assertEquals(b!.sink.frames, a!.sink.frames);
         assertEquals(b!.around.context.counters, a!.around.context.counters);
         assertEquals(b!.around.log, a!.around.log);
+        onDemand += a!.around.context.counters.rxOnDemand;
       }
       assert(seen.size > (strict ? 4 : 0), [...seen].join());
+      assertEquals(onDemand > 0, "qpl" in options, "copies on demand");
     });
   }
 }

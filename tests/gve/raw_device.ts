@@ -121,7 +121,14 @@ export function dqoTx(strict: boolean, queueNumber = 0) {
 /** A DQO receive queue; its completions are the test's. */
 export function dqoRx(
   strict: boolean,
-  { bufferSize = 2048, headerSize = 0, hold = 0, copybreak = 0, packetTypes = new Uint8Array(2048) } = {},
+  {
+    bufferSize = 2048,
+    headerSize = 0,
+    hold = 0,
+    copybreak = 0,
+    qpl = false,
+    packetTypes = new Uint8Array(2048),
+  } = {},
 ) {
   const around = new Surroundings(4096 * PAGE, strict);
   const pages = pool(around);
@@ -129,7 +136,7 @@ export function dqoRx(
   const states = new BufferStates(pages, around.context.counters, {
     states: 256,
     bufferSize,
-    pageList: undefined,
+    pageList: qpl ? Array.from({ length: 256 }, () => pages.take()) : undefined,
   });
   const headers = headerSize > 0
     ? { offset: OTHER, address: 0x20000000, size: headerSize, scratch: OTHER + 256 * headerSize }

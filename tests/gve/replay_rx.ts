@@ -37,6 +37,7 @@ interface Packet {
 
 /** The stack of the traces: packets are numbered as they are begun, and freed by number. */
 class NumberedStack implements PageHolder {
+  readonly passes = false;
   readonly dropped: string[] = [];
   readonly #pool: PagePool;
   readonly #held = new Map<number, number[]>();
@@ -61,11 +62,6 @@ class NumberedStack implements PageHolder {
     this.last = { number, pages: this.#current.length };
     this.#current = [];
     this.#number = -1;
-  }
-
-  pass(page: number): void {
-    this.fragment(page);
-    this.complete();
   }
 
   abort(): void {

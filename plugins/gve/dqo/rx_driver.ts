@@ -90,8 +90,9 @@ export class DqoRxDriver {
   readonly #name: string;
   readonly #frame: FrameBuilder;
   readonly #batch: FrameBatch;
-  /** Bytes of the batch. */
+  /** Bytes of the batch, and how many of its frames are to be copied. */
   #bytes = 0;
+  #copied = 0;
   /** Per slot of the buffer ring: the state posted there last. */
   readonly #posted: Int32Array;
   /** Whether all buffers so far came back in the order in which they were posted. */
@@ -191,14 +192,14 @@ export class DqoRxDriver {
     ) return 0;
     const batch = this.#batch;
     const most = Math.min(mask, BATCH);
-    const longest = this.#gather(most);
-    const copied = longest > this.#copybreak ? this.#giveAway() : batch.count;
+    this.#gather(most);
+    if (this.#copied < batch.count) this.#giveAway();
     const { count } = batch;
     if (count === 0) return 0;
     const { counters, syncs } = this.#context;
     counters.rxPackets += count;
     counters.rxBytes += this.#bytes;
-    counters.rxCopybreak += copied;
+    counters.rxCopybreak += this.#copied;
     if (syncs) counters.rxDmaSyncs += count;
     const first = this.#bufferHead;
     const before = this.#tail;
@@ -226,8 +227,8 @@ export class DqoRxDriver {
     return (this.#context.memory.view.getInt32(at, true) & GENERATION) === this.#generation;
   }
 
-  /** Gathers the frames of plain completions, at most so many. Returns the length of the longest. */
-  #gather(most: number): number {
+  /** Gathers the frames of plain completions, at most so many. */
+  #gather(most: number): void {
     const { view } = this.#context.memory;
     const ring = this.#place.ring | 0;
     const bufferSize = this.#place.bufferSize | 0;
@@ -239,7 +240,8 @@ export class DqoRxDriver {
     let head = this.#bufferHead | 0;
     let index = this.#completionHead | 0;
     let generation = this.#generation | 0;
-    let longest = 0;
+    const copybreak = this.#copybreak | 0;
+    let copied = 0;
     let bytes = 0;
     let count = 0;
     for (; count < most; count = (count + 1) | 0) {
@@ -252,7 +254,7 @@ export class DqoRxDriver {
       if ((view.getUint8((at + ERROR) | 0) & RX_ERROR) !== 0) break;
       offsets[count] = starts[id]!;
       lengths[count] = length;
-      if (length > longest) longest = length;
+      if (length <= copybreak) copied = (copied + 1) | 0;
       bytes = (bytes + length) | 0;
       head = (head + 1) & mask;
       index = (index + 1) & mask;
@@ -260,44 +262,50 @@ export class DqoRxDriver {
     }
     batch.count = count;
     this.#bytes = bytes;
-    return longest;
+    this.#copied = copied;
   }
 
   /**
    * Gives the buffers of frames that are not to be copied away. Those that cannot be posted again at once are noted by
    * the complement of their state. Ends the batch at a frame that can be neither copied nor given away.
-   *
-   * @returns How many frames are to be copied.
    */
-  #giveAway(): number {
+  #giveAway(): void {
     const states = this.#states;
     const posted = this.#posted;
     const batch = this.#batch;
-    const { lengths, count } = batch;
+    const stack = this.#stack;
     const copybreak = this.#copybreak;
-    const mask = this.#mask;
     const head = this.#bufferHead;
-    let copied = 0;
+    const { lengths, count } = batch;
     for (let i = 0; i < count; i++) {
-      if (lengths[i]! <= copybreak) {
-        copied++;
-        continue;
+      if (stack.passes && !states.copyOnDemand) {
+        i = states.moveOnEach(posted, head, lengths, i, count, copybreak);
+        if (i === count) return;
       }
+      if (lengths[i]! <= copybreak) continue;
       if (states.copyOnDemand) {
-        for (let k = i; k < count; k++) this.#bytes -= lengths[k]!;
-        batch.count = i;
-        break;
+        this.#endBatch(i);
+        return;
       }
-      const slot = (head + i) & mask;
+      const slot = (head + i) & this.#mask;
       const id = posted[slot]!;
-      const page = states.pages[id]!;
+      stack.fragment(states.pages[id]!);
       if (!states.moveOn(id)) {
         states.markUsed(id);
         posted[slot] = ~id;
       }
-      this.#stack.pass(page);
+      stack.complete();
     }
-    return copied;
+  }
+
+  /** Leaves frames out of the batch, from one on. */
+  #endBatch(count: number): void {
+    const { lengths } = this.#batch;
+    for (let i = count; i < this.#batch.count; i++) {
+      this.#bytes -= lengths[i]!;
+      if (lengths[i]! <= this.#copybreak) this.#copied--;
+    }
+    this.#batch.count = count;
   }
 
   /** Posts the buffers again that came from these slots, as far as they are free. */
