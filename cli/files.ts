@@ -114,7 +114,8 @@ export class Output implements ByteSink {
   readonly #file: ByteSink & { close?(): void };
   readonly #regular: Deno.FsFile | undefined;
   readonly #created: boolean;
-  #touched = false;
+  /** Settled when the file is empty; nothing until that is begun with. */
+  #emptied: Promise<void> | undefined;
 
   /** Made by {@linkcode openOutput}. */
   constructor(
@@ -129,12 +130,17 @@ export class Output implements ByteSink {
     this.#created = created;
   }
 
+  /** Begins to empty the file: with a large one that takes as long as many packets. */
+  prepare(): void {
+    this.#emptied ??= this.#regular?.truncate(0) ?? Promise.resolve();
+    // Whoever writes hears of an error.
+    this.#emptied.catch(() => {});
+  }
+
   async write(bytes: Uint8Array): Promise<number> {
     try {
-      if (!this.#touched) {
-        this.#touched = true;
-        await this.#regular?.truncate(0);
-      }
+      this.prepare();
+      await this.#emptied;
       return await this.#file.write(bytes);
     } catch (error) {
       if (error instanceof Deno.errors.BrokenPipe) throw error;
@@ -146,7 +152,7 @@ export class Output implements ByteSink {
   async close(): Promise<void> {
     if (this.name === "standard output") return;
     this.#file.close?.();
-    if (this.#created && !this.#touched) await Deno.remove(this.name).catch(() => {});
+    if (this.#created && !this.#emptied) await Deno.remove(this.name).catch(() => {});
   }
 }
 

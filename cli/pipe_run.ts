@@ -38,6 +38,7 @@ async function makeRewriter(
 export class PipeRun {
   readonly #options: PipeOptions;
   readonly #input: Input;
+  readonly #sink: ByteSink;
   readonly #intake: Intake;
   readonly #outlet: Outlet;
   readonly #memory: Memory;
@@ -54,6 +55,7 @@ export class PipeRun {
   constructor(options: PipeOptions, input: Input, sink: ByteSink) {
     this.#options = options;
     this.#input = input;
+    this.#sink = sink;
     const host = new LocalHost({ captureSize: INTAKE_SIZE, privateSize: OUTLET_SIZE });
     this.#memory = host.memory;
     this.#link = openLink(options.plugin, options.options, host);
@@ -126,6 +128,7 @@ export class PipeRun {
     const recognised = await recognise(this.#intake, this.#memory, this.#carrier);
     if (!recognised) return;
     const { scanner } = this.#recognised = recognised;
+    this.#sink.prepare?.();
     const rewriter = await makeRewriter(this.#options.format ?? scanner.format, this.#memory, scanner);
     if (rewriter) this.#carrier.convert(rewriter);
   }

@@ -22,6 +22,8 @@ export interface ByteSink {
    * @returns How many it took.
    */
   write(bytes: Uint8Array): Promise<number>;
+  /** Hears that bytes will come soon: what must be done before the first of them can be begun with. */
+  prepare?(): void;
 }
 
 /** Writes all of `bytes`, however little of them the sink takes at a time. */

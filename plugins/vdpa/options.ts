@@ -109,7 +109,7 @@ export const options: readonly OptionSpec[] = [
   {
     name: "batch",
     type: "integer",
-    default: 64,
+    default: 256,
     min: 1,
     max: VIRTQUEUE_MAX_SIZE,
     meaning: "frames per index update and doorbell",

@@ -443,6 +443,8 @@ export class DeviceQueue {
     const last = fresh ? this.#readAvailIdx() : this.#fetched;
     if (next === last) return false;
     const { first, last: limit, high: upper, shift } = this.region;
+    // The upper halves of addresses differ: one by one, then.
+    if (upper < 0) return false;
     const availView = this.#availView;
     const ring = this.#avail + AVAIL_RING;
     const size = this.#size;
