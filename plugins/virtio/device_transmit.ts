@@ -30,6 +30,8 @@ export class DeviceTransmit {
   unfinished = false;
   #headerLength = 12;
   #csum = false;
+  /** Whether the wire takes batches now. */
+  #batches = false;
   readonly #frame = new Frame();
   #batch = new FrameBatch();
 
@@ -52,9 +54,10 @@ export class DeviceTransmit {
     let moved = 0;
     this.unfinished = false;
     queue.disableNotify();
+    this.#batches = wire.transmitBatch !== undefined;
     do {
       for (;;) {
-        if (wire.transmitBatch !== undefined) moved += this.#transmitPlain(queue, wire);
+        if (this.#batches === true) moved += this.#transmitPlain(queue, wire);
         if (!queue.pop()) break;
         this.#collect(queue);
         if (!wire.transmit(this.#frame, pair)) {
@@ -84,6 +87,8 @@ export class DeviceTransmit {
       queue.pushBack(first, taken);
       moved += taken;
       if (taken < count) {
+        // A wire that takes nothing of a batch wants frames one by one: it is not asked again with each of them.
+        if (taken === 0) this.#batches = false;
         queue.unpop(count - taken);
         return moved;
       }

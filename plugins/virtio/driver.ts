@@ -64,6 +64,7 @@ export class VirtioNetDriver implements DriverHalf {
   readonly #options: VirtioNetDriverOptions;
   /** Longest frame that the device's MTU allows. */
   readonly #mtuFrame: number;
+  readonly #pairs: number;
   #longestFrame = 0;
   /** What queues did that are no more. */
   readonly #past: Counters = {};
@@ -86,7 +87,7 @@ export class VirtioNetDriver implements DriverHalf {
     this.mac = config.mac as number[];
     const most = hasFeature(this.features, "MQ") ? config.max_virtqueue_pairs as number : 1;
     if (most < 1 || most > MOST_PAIRS) this.#giveUp("max_virtqueue_pairs out of range", BigInt(most));
-    const pairs = Math.min(options.queuePairs ?? 1, most);
+    const pairs = this.#pairs = Math.min(options.queuePairs ?? 1, most);
     for (let pair = 0; pair < pairs; pair++) this.#startPair(pair, options.queueSize, options.rxQueueSize);
     const control = hasFeature(this.features, "CTRL_VQ")
       ? new DriverControl(
@@ -175,7 +176,13 @@ export class VirtioNetDriver implements DriverHalf {
     );
     const rx = this.#startQueue(`rx${pair}`, 2 * pair, rxSize, receiveChain(bytes, mergeable));
     const hashReport = hasFeature(this.features, "HASH_REPORT");
-    this.#rx[pair] = new ReceiveQueue(rx, pair, dma, { bytes, mergeable, headerLength, hashReport });
+    this.#rx[pair] = new ReceiveQueue(rx, pair, dma, {
+      bytes,
+      mergeable,
+      headerLength,
+      hashReport,
+      queues: this.#pairs,
+    });
     rx.enableInterrupts();
     const tx = this.#startQueue(`tx${pair}`, 2 * pair + 1, queueSize, LONGEST_TRANSMIT_CHAIN);
     tx.disableInterrupts();

@@ -5,7 +5,6 @@
  *
  * @module
  */
-import { concat } from "@std/bytes/concat";
 import type { DmaMemory } from "../../core/dma_memory.ts";
 import type { DriverQueue } from "./driver_queue.ts";
 import { virtio_net_ctrl_hdr, virtio_net_ctrl_mq, virtio_net_hash_config } from "./layout.ts";
@@ -62,14 +61,14 @@ export class DriverControl {
   /** Sends a command: what the device reads in one buffer, the ack that it writes in another. */
   #command(type: number, cmd: number, data: Uint8Array): void {
     const { bytes } = this.#dma.memory;
-    const command = concat([virtio_net_ctrl_hdr.encode({ class: type, cmd }), data]);
-    bytes.set(command, this.#offset);
-    bytes[this.#offset + command.length] = UNANSWERED;
-    const addresses = [this.#address, this.#address + command.length];
-    this.#queue.addChain(addresses, [command.length, 1], COMMAND_BUFFERS, 1);
+    const length = virtio_net_ctrl_hdr.size + data.length;
+    bytes.set(virtio_net_ctrl_hdr.encode({ class: type, cmd }), this.#offset);
+    bytes.set(data, this.#offset + virtio_net_ctrl_hdr.size);
+    bytes[this.#offset + length] = UNANSWERED;
+    this.#queue.addChain([this.#address, this.#address + length], [length, 1], COMMAND_BUFFERS, 1);
     if (this.#queue.publish()) this.#transport.kick(this.#queue.index, this.#queue.availIndex);
     const answered = this.#queue.nextUsed();
-    const ack = bytes[this.#offset + command.length]!;
+    const ack = bytes[this.#offset + length]!;
     if (!answered || ack !== OK) this.#queue.fault("control-failed", { class: type, cmd, ack });
     this.#queue.release(this.#queue.usedHead);
   }

@@ -17,7 +17,7 @@ const NUM_BUFFERS = virtio_net_hdr_v1.offsetOf("num_buffers");
 const HASH_REPORT = virtio_net_hdr_v1_hash.offsetOf("hash_report");
 /** Alignment of a receive buffer: a cache line. */
 const BUFFER_ALIGN = 64;
-/** The driver posts no more than this, whatever the ring's size. */
+/** A driver posts no more than this in all its queues, whatever the rings' sizes. */
 const MOST_POSTED = 16 * 1024 * 1024;
 /** Bytes per descriptor of a buffer that is a chain of pages. */
 const PAGE = 4096;
@@ -32,6 +32,8 @@ export interface ReceiveBuffers {
   readonly headerLength: number;
   /** Whether the header carries a hash. */
   readonly hashReport: boolean;
+  /** How many queues share what the driver posts. */
+  readonly queues: number;
 }
 
 /** Descriptors that one receive buffer takes: buffers of more than a page are chains of pages unless they merge. */
@@ -72,7 +74,7 @@ export class ReceiveQueue {
     const addresses: number[] = [];
     const lengths: number[] = [];
     let posted = 0;
-    while (queue.fits(chain) && (posted + 1) * shape.bytes <= MOST_POSTED) {
+    while (queue.fits(chain) && (posted + 1) * shape.bytes * shape.queues <= MOST_POSTED) {
       const { offset, address } = dma.allocate(shape.bytes, BUFFER_ALIGN);
       let head: number;
       if (chain === 1) {
