@@ -14,7 +14,7 @@ import { INTAKE_SIZE } from "./pipe_intake.ts";
 /** The shortest record of any format, in bytes: so many packets at most are on their way at once. */
 const SHORTEST_RECORD = 16;
 
-/** Header of a record of the usual format, in bytes: two 64-bit words. */
+/** Header of a record of the usual format, in bytes. */
 const USUAL_HEAD = 16;
 
 /** What is noted of each packet of a window: five places. */
@@ -68,10 +68,8 @@ export class Carrier implements CaptureTarget, PumpSink {
   readonly #notes = new Int32Array(INTAKE_SIZE / SHORTEST_RECORD * NOTES);
   /** Packets that lie ready for the ring, and how many bytes before each of them are free to use. */
   readonly #batch: FrameBatch;
-  /** Of a batch: where records or frames go, where record headers are, and how long these are. */
+  /** Where the records or the frames of a batch go. */
   readonly #targets: Int32Array;
-  readonly #heads: Int32Array;
-  readonly #headLengths: Int32Array;
   #headroom = 0;
   #rewriter: Rewriter | undefined;
   #start = 0;
@@ -105,8 +103,6 @@ export class Carrier implements CaptureTarget, PumpSink {
     this.#pump = new Pump(link, this);
     this.#batch = new FrameBatch(memory);
     this.#targets = memory.words(BATCH_SIZE);
-    this.#heads = memory.words(BATCH_SIZE);
-    this.#headLengths = memory.words(BATCH_SIZE).fill(USUAL_HEAD);
     this.#most = most;
     this.#onDrop = onDrop;
     this.#warn = warn;
@@ -183,9 +179,7 @@ export class Carrier implements CaptureTarget, PumpSink {
     }
     // Those gathered one by one go first.
     this.#push(this.#headroom);
-    const memory = this.#memory;
     const targets = this.#targets;
-    const heads = this.#heads;
     const notes = this.#notes;
     let at = this.#next;
     let record = this.#out;
@@ -193,7 +187,6 @@ export class Carrier implements CaptureTarget, PumpSink {
     for (let i = 0; i < count; i++) {
       const length = lengths[i]!;
       targets[i] = record;
-      heads[i] = (offsets[i]! - USUAL_HEAD) | 0;
       const hole = (record + USUAL_HEAD) | 0;
       const end = (hole + length) | 0;
       notes[at + HOLE] = hole;
@@ -205,7 +198,7 @@ export class Carrier implements CaptureTarget, PumpSink {
       record = end;
       bytes = (bytes + length) | 0;
     }
-    memory.copyEach(targets, frames.bytes, heads, this.#headLengths, 0, count);
+    this.#memory.copyHeads(targets, offsets, count);
     this.#next = at;
     this.#out = record;
     this.packets += count;

@@ -10,6 +10,8 @@ import { type Copier, makeCopier, makeWasmMemory } from "./copy_module.ts";
 const LOOP_LIMIT = 256;
 /** Bytes for {@linkcode Memory.words} behind the bytes that were asked for. */
 const WORDS_SIZE = 4 * 1024 * 1024;
+/** How much {@linkcode Memory.copyHeads} copies of each. */
+const HEAD_SIZE = 16;
 /** From so many bytes on a new memory is one of WebAssembly. */
 const WORTHWHILE = 1024 * 1024;
 /** Offsets stay small integers for the engine, which keeps accesses fast. */
@@ -107,10 +109,32 @@ export class Memory {
       sources.buffer === buffer && lengths.buffer === buffer
     ) {
       this.#copier ??= makeCopier(this.#wasm);
-      this.#copier(targets.byteOffset, sources.byteOffset + 4 * from, lengths.byteOffset + 4 * from, count);
+      this.#copier.copy(
+        targets.byteOffset,
+        sources.byteOffset + 4 * from,
+        lengths.byteOffset + 4 * from,
+        count,
+      );
       return;
     }
     for (let i = 0; i < count; i++) this.copyFrom(targets[i]!, bytes, sources[from + i]!, lengths[from + i]!);
+  }
+
+  /**
+   * Copies the 16 bytes before each of many offsets, which both lie in this memory.
+   *
+   * @param targets Where each goes.
+   * @param offsets Where each ends.
+   * @param count How many there are.
+   */
+  copyHeads(targets: Int32Array, offsets: Int32Array, count: number): void {
+    const { buffer } = this.bytes;
+    if (this.#wasm !== undefined && targets.buffer === buffer && offsets.buffer === buffer) {
+      this.#copier ??= makeCopier(this.#wasm);
+      this.#copier.copyHeads(targets.byteOffset, offsets.byteOffset, count);
+      return;
+    }
+    for (let i = 0; i < count; i++) this.copyWithin(targets[i]!, offsets[i]! - HEAD_SIZE, HEAD_SIZE);
   }
 
   /** Copies `length` bytes from `bytes`, which may be this memory's own, to `target`. */

@@ -59,14 +59,14 @@ const NO_INTERRUPT = VRING_AVAIL_F_NO_INTERRUPT;
 const NO_NOTIFY = VRING_USED_F_NO_NOTIFY;
 const HIGH = 2 ** 32;
 
+/** Rounds are counted up to here, and then anew. */
+const LAST_ROUND = 2 ** 16;
 /** State of a descriptor that heads a chain which the device has. */
-const HEAD = -1;
+const HEAD = LAST_ROUND + 1;
 /** The same, of a chain whose further descriptors are marked. */
-const LINKED_HEAD = -2;
+const LINKED_HEAD = LAST_ROUND + 2;
 /** A further descriptor of such a chain. */
-const MEMBER = -3;
-/** Rounds are counted up to here. */
-const LAST_ROUND = 2 ** 30;
+const MEMBER = LAST_ROUND + 3;
 
 /** How many entries an indirect table may have, by profile; strict and DPDK allow the queue size. */
 const INDIRECT_LIMIT: Readonly<Record<Profile, number>> = { strict: 0, linux: 65536, qemu: 1024, dpdk: 0 };
@@ -173,7 +173,8 @@ export class DeviceQueue {
   #ahead = 0;
   /**
    * For each descriptor {@linkcode HEAD}, {@linkcode LINKED_HEAD} or {@linkcode MEMBER} while the device has it; else
-   * the round in which it was given back. One of the present round does not show yet: the driver must not use it.
+   * the round in which it was given back. One of the present round does not show yet: the driver must not use it. So
+   * what is less than the present round is free.
    */
   #states: Int32Array = new Int32Array(0);
   /** A round ends when what was given back in it is published. */
@@ -423,7 +424,7 @@ export class DeviceQueue {
   /** Whether a chain must not begin with this descriptor: it does not exist, or the device has it. */
   #isBad(head: number): boolean {
     const state = this.#states[head];
-    return state === undefined || (this.#strict && (state < 0 || state === this.#round));
+    return state === undefined || (this.#strict && state >= this.#round);
   }
 
   #faultHead(at: number, head: number): never {
@@ -469,8 +470,7 @@ export class DeviceQueue {
       if (fresh === true) {
         head = availView.getUint16((ring + slot * AVAIL_STRIDE) | 0, true);
         if (head >= size) this.#faultHead(at, head);
-        const state = states[head]!;
-        if (strict === true && (state < 0 || state === round)) this.#faultHead(at, head);
+        if (strict === true && states[head]! >= round) this.#faultHead(at, head);
         states[head] = HEAD;
         heads[slot] = head;
       } else {
@@ -752,8 +752,7 @@ export class DeviceQueue {
     const states = this.#states;
     // A chain that runs in circles meets its own: it ends as too long. One that was put back does, too.
     if (member === head || (states[member] === MEMBER && this.#owners[member] === head)) return;
-    const state = states[member]!;
-    if (state < 0 || state === this.#round) {
+    if (states[member]! >= this.#round) {
       this.fault("descriptor-shared", this.#next, { head, descriptor: member });
     }
     states[member] = MEMBER;
@@ -887,7 +886,7 @@ export class DeviceQueue {
   /** Forgets the rounds so far. */
   #countAnew(): void {
     const states = this.#states;
-    for (let i = 0; i < states.length; i++) states[i] = Math.min(states[i]!, 0);
+    for (let i = 0; i < states.length; i++) if (states[i]! <= LAST_ROUND) states[i] = 0;
     this.#round = 1;
   }
 

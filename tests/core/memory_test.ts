@@ -110,3 +110,19 @@ for (const [name, make] of MEMORIES) {
     }
   });
 }
+
+for (const [name, make] of MEMORIES) {
+  Deno.test(`Memory.copyHeads copies the 16 bytes before each offset: ${name}`, () => {
+    const memory = make();
+    const bytes = new Random(7).bytes(1024);
+    memory.bytes.set(bytes);
+    const [targets, offsets] = [memory.words(3), memory.words(3)];
+    targets.set([2000, 3001, 4003]);
+    offsets.set([16, 777, 1024]);
+    memory.copyHeads(targets, offsets, 3);
+    for (let i = 0; i < 3; i++) {
+      const copied = memory.bytes.slice(targets[i]! - 1, targets[i]! + 17);
+      assertEquals(copied, Uint8Array.of(0, ...bytes.slice(offsets[i]! - 16, offsets[i]!), 0));
+    }
+  });
+}
