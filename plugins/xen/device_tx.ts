@@ -192,14 +192,14 @@ export class TxBack {
     }
     if (batch.frames.count === 0) return true;
     const taken = wire.transmitBatch!(batch.frames, this.#number);
-    batch.answer(taken);
+    const longer = batch.answer(taken, HEAD);
     this.frames += taken;
     this.slots += taken;
     if (isStatic) {
       this.hits += taken;
       this.saved += taken;
       // What Linux would have mapped and unmapped beside the copy of the head.
-      if (linux) this.saved += 2 * batch.longer(HEAD, taken);
+      if (linux) this.saved += 2 * longer;
     } else if (taken > 0) {
       // Those that the wire did not take are copied, and counted, when it does.
       this.copies += taken;

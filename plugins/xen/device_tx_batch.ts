@@ -141,27 +141,25 @@ export class TxBatch {
     return this.frames;
   }
 
-  /** How many of the first `count` packets are longer than `length`. */
-  longer(length: number, count: number): number {
-    const { lengths } = this.frames;
-    let longer = 0;
-    for (let i = 0; i < count; i++) {
-      if (lengths[i]! > length) longer = (longer + 1) | 0;
-    }
-    return longer;
-  }
-
-  /** Answers the first `count` of the packets: both indices of the ring move behind them. */
-  answer(count: number): void {
+  /**
+   * Answers the first `count` of the packets: both indices of the ring move behind them.
+   *
+   * @returns How many of them are longer than `length`.
+   */
+  answer(count: number, length: number): number {
     const ring = this.#ring;
     const { memory: { view }, mask, slots } = ring;
+    const { lengths } = this.frames;
     const ids = this.#ids;
     let position = ring.rspProd & mask;
+    let longer = 0;
     for (let i = 0; i < count; i++) {
       view.setInt32((slots + position * SLOT + RSP_ID) | 0, ids[i]! | OKAY, true);
       position = (position + 1) & mask;
+      if (lengths[i]! > length) longer = (longer + 1) | 0;
     }
     ring.rspProd = (ring.rspProd + count) >>> 0;
     ring.reqCons = (ring.reqCons + count) >>> 0;
+    return longer;
   }
 }
