@@ -7,7 +7,6 @@
 import type { Memory } from "../../../core/memory.ts";
 import type { BouncePool } from "../bounce_pool.ts";
 import { DQO_TX_BUFFER, PAGE } from "../constants.ts";
-import { FreeList } from "./free_list.ts";
 
 const NONE = -1;
 const BUFFERS_PER_PAGE = PAGE / DQO_TX_BUFFER;
@@ -32,7 +31,12 @@ export class TxBuffers {
   readonly lows: Int32Array;
   /** Per buffer: upper half of its address. */
   readonly highs: Int32Array;
-  readonly #list: FreeList;
+  /** Buffers of the page list that are free. */
+  free: number;
+  /** Per buffer: the next one in its list of free ones, or -1. There are two such lists, as of tags. */
+  readonly #next: Int32Array;
+  #own: number;
+  #returned = NONE;
   /** Per tag: its last buffer. */
   readonly #last: Int32Array;
   /** Per buffer: the one before it in its packet. */
@@ -56,28 +60,58 @@ export class TxBuffers {
       this.lows[buffer] = address | 0;
       this.highs[buffer] = Math.floor(address / 4294967296);
     }
-    this.#list = new FreeList(count);
+    this.free = count;
+    this.#next = Int32Array.from({ length: count }, (_, i) => i + 1 < count ? i + 1 : NONE);
+    this.#own = count > 0 ? 0 : NONE;
     this.#last = new Int32Array(tags).fill(NONE);
     this.#previous = new Int32Array(count);
     this.#pool = pool;
   }
 
-  /** Buffers of the page list that are free. */
-  get free(): number {
-    return this.#list.free;
-  }
-
   /** Buffers of the page list. */
   get size(): number {
-    return this.#list.size;
+    return this.offsets.length;
   }
 
   /** Takes a buffer of the page list for a packet. There must be one. */
   take(tag: number): number {
-    const buffer = this.#list.take();
+    if (this.#own === NONE) {
+      this.#own = this.#returned;
+      this.#returned = NONE;
+    }
+    const buffer = this.#own;
+    this.#own = this.#next[buffer]!;
+    this.free--;
     this.#previous[buffer] = this.#last[tag]!;
     this.#last[tag] = buffer;
     return buffer;
+  }
+
+  /**
+   * Takes a buffer of the page list for each of `count` packets that have none yet. There must be as many.
+   *
+   * @param tags Tags of the packets.
+   * @param taken Gets the buffers.
+   */
+  takeEach(tags: Int32Array, taken: Int32Array, count: number): void {
+    const next = this.#next;
+    const last = this.#last;
+    const previous = this.#previous;
+    let own = this.#own | 0;
+    let returned = this.#returned | 0;
+    for (let i = 0; i < count; i = (i + 1) | 0) {
+      if (own === NONE) {
+        own = returned;
+        returned = NONE;
+      }
+      taken[i] = own;
+      last[tags[i]!] = own;
+      previous[own] = NONE;
+      own = next[own]!;
+    }
+    this.#own = own;
+    this.#returned = returned;
+    this.free -= count;
   }
 
   /** Copies bytes to a buffer of the driver's own, for a packet. Returns its address, or -1: no room now. */
@@ -93,12 +127,38 @@ export class TxBuffers {
   /** Gives a packet's buffers back, the last one first, so that they stand in the packet's order ahead of the others. */
   release(tag: number): void {
     for (let buffer = this.#last[tag]!; buffer !== NONE; buffer = this.#previous[buffer]!) {
-      this.#list.give(buffer);
+      this.#next[buffer] = this.#returned;
+      this.#returned = buffer;
+      this.free++;
     }
     this.#last[tag] = NONE;
     const bounces = this.#bounces[tag];
     if (bounces === undefined) return;
     for (let i = 0; i < bounces.length; i++) this.#pool.release(bounces[i]!);
     bounces.length = 0;
+  }
+
+  /** Gives the buffers of `count` packets back. */
+  releaseEach(tags: Int32Array, count: number): void {
+    if (!this.listed) {
+      for (let i = 0; i < count; i++) this.release(tags[i]!);
+      return;
+    }
+    const next = this.#next;
+    const last = this.#last;
+    const previous = this.#previous;
+    let returned = this.#returned | 0;
+    let given = 0;
+    for (let i = 0; i < count; i = (i + 1) | 0) {
+      const tag = tags[i]!;
+      for (let buffer = last[tag]!; buffer !== NONE; buffer = previous[buffer]!) {
+        next[buffer] = returned;
+        returned = buffer;
+        given = (given + 1) | 0;
+      }
+      last[tag] = NONE;
+    }
+    this.#returned = returned;
+    this.free += given;
   }
 }

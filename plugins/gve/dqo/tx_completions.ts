@@ -40,6 +40,8 @@ export class TxCompletions {
   readonly #mask: number;
   readonly #tags: TxTags;
   readonly #buffers: TxBuffers;
+  /** Tags of packets that have completed and may have buffers. */
+  readonly #done: Int32Array;
   /** Generation bit of the present lap. */
   #generation = GENERATION;
 
@@ -58,6 +60,7 @@ export class TxCompletions {
     this.#mask = size - 1;
     this.#tags = tags;
     this.#buffers = buffers;
+    this.#done = new Int32Array(size);
   }
 
   /** Generation of the present lap. */
@@ -93,8 +96,8 @@ export class TxCompletions {
     const tags = this.#tags;
     const { links } = tags;
     const size = tags.size | 0;
-    const buffers = this.#buffers;
-    const { used } = buffers;
+    const done = this.#done;
+    const { used } = this.#buffers;
     let usual = this.#queue | (COMPLETED << TYPE_SHIFT) | this.#generation;
     let index = this.index | 0;
     let returned = tags.returned | 0;
@@ -103,7 +106,7 @@ export class TxCompletions {
       const word = view.getInt32((ring + index * COMPLETION) | 0, true);
       const tag = word >>> TAG_SHIFT;
       if ((word & FIELDS) !== usual || tag >= size || links[tag] !== WITH_DEVICE) break;
-      if (used === true) buffers.release(tag);
+      if (used === true) done[count] = tag;
       links[tag] = returned;
       returned = tag;
       index = (index + 1) & mask;
@@ -113,6 +116,7 @@ export class TxCompletions {
     tags.free += count;
     this.index = index;
     this.#generation = usual & GENERATION;
+    if (used) this.#buffers.releaseEach(done, count);
     this.#context.counters.txPacketCompletions += count;
     return count;
   }

@@ -86,8 +86,10 @@ export class DqoTxDriver {
   readonly #tags: TxTags;
   readonly #buffers: TxBuffers;
   readonly #completions: TxCompletions;
-  /** Where the frames of a batch are copied to, if they are. */
+  /** Of the frames of a batch, if they are copied: where to, their tags, their buffers. */
   readonly #targets: Int32Array;
+  readonly #batchTags: Int32Array;
+  readonly #batchBuffers: Int32Array;
   #tail = 0;
   #lastReport = 0;
   #rung = 0;
@@ -103,7 +105,10 @@ export class DqoTxDriver {
     this.#buffers = new TxBuffers(pages, context.bounce, tagsFor(size));
     this.#tags = new TxTags(size, this.#buffers, context.counters, context.clock);
     this.#completions = new TxCompletions(context, queue, completions, size, this.#tags, this.#buffers);
-    this.#targets = context.memory.words(pages === undefined ? 0 : BATCH_SIZE);
+    const copied = pages === undefined ? 0 : BATCH_SIZE;
+    this.#targets = context.memory.words(copied);
+    this.#batchTags = new Int32Array(copied);
+    this.#batchBuffers = new Int32Array(copied);
   }
 
   /** Ring index behind the last descriptor. */
@@ -259,24 +264,57 @@ export class DqoTxDriver {
     const { memory, counters, syncs } = this.#context;
     const { offsets, lengths } = frames;
     const buffers = this.#buffers;
-    const targets = this.#targets;
     const most = Math.min(end - from, buffers.free);
     let bytes = 0;
     let count = 0;
-    for (; count < most; count++) {
+    for (; count < most; count = (count + 1) | 0) {
       const length = lengths[from + count]!;
       if (length > longest || length === 0) break;
-      const tag = this.#tags.take();
-      const buffer = buffers.take(tag);
-      targets[count] = buffers.offsets[buffer]!;
-      this.#generalContext(0);
-      this.#data(buffers.lows[buffer]!, buffers.highs[buffer]!, length, tag, 0, true);
-      bytes += length;
+      bytes = (bytes + length) | 0;
     }
-    memory.copyEach(targets, frames.bytes, offsets, lengths, from, count);
+    this.#tags.takeEach(this.#batchTags, count);
+    buffers.takeEach(this.#batchTags, this.#batchBuffers, count);
+    this.#describeCopies(lengths, from, count);
+    memory.copyEach(this.#targets, frames.bytes, offsets, lengths, from, count);
     counters.txBounceBytes += bytes;
     if (syncs) counters.txDmaSyncs += count;
     return bytes;
+  }
+
+  /** Writes the descriptors of packets that are copied to a buffer each, and notes where they go. */
+  #describeCopies(lengths: Int32Array, from: number, count: number): void {
+    const { view } = this.#context.memory;
+    const { offsets, lows, highs } = this.#buffers;
+    const batchTags = this.#batchTags;
+    const batchBuffers = this.#batchBuffers;
+    const targets = this.#targets;
+    const mask = this.#mask | 0;
+    const ring = this.#place.ring | 0;
+    let tail = this.#tail | 0;
+    let lastReport = this.#lastReport | 0;
+    for (let i = 0; i < count; i = (i + 1) | 0) {
+      const buffer = batchBuffers[i]!;
+      targets[i] = offsets[buffer]!;
+      let at = (ring + tail * DESC) | 0;
+      view.setFloat64((at + GENERAL_FLEX4) | 0, EIGHT_ZEROS, true);
+      view.setInt32((at + GENERAL_DTYPE) | 0, GENERAL_CONTEXT, true);
+      view.setInt32((at + GENERAL_FLEX0) | 0, 0, true);
+      tail = (tail + 1) & mask;
+      at = (ring + tail * DESC) | 0;
+      let flags = LAST;
+      if (((tail - lastReport) & mask) >= SPACING) {
+        flags = LAST | REPORT_EVENT;
+        lastReport = tail;
+      }
+      view.setInt32((at + BUF_ADDR) | 0, lows[buffer]!, true);
+      view.setInt32((at + BUF_ADDR + 4) | 0, highs[buffer]!, true);
+      view.setInt32((at + DTYPE) | 0, flags, true);
+      const length = lengths[(from + i) | 0]!;
+      view.setInt32((at + COMPL_TAG) | 0, batchTags[i]! | (length << BUF_SIZE_SHIFT), true);
+      tail = (tail + 1) & mask;
+    }
+    this.#tail = tail;
+    this.#lastReport = lastReport;
   }
 
   /** Rings the doorbell if there is something new. */
