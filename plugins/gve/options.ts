@@ -33,7 +33,7 @@ const MAX_PAGES = 262144;
 /** Linux' page lists: 64 pages of FIFO; 512 pages of DQO transmit buffers; two pages per DQO receive buffer. */
 const GQI_TX_PAGES = 64;
 const DQO_TX_PAGES = 512;
-/** A DQO receive queue with fewer buffers than this has none that the device was told of at times. */
+/** A DQO receive queue with fewer pages of the driver than this has none that the device was told of at times. */
 const MIN_DQO_PAGES = 64;
 const HEADER_BUFFER = 128;
 const LINK_SPEED = 100_000_000_000;
@@ -103,7 +103,8 @@ export const optionSpecs: readonly OptionSpec[] = [
     type: "integer",
     min: 2,
     max: 65536,
-    meaning: "4096-byte pages of a transmit page list, and of a DQO receive page list (at least 64); " +
+    meaning:
+      "4096-byte pages of a transmit page list, and of a DQO receive page list (at least 64 driver pages); " +
       "if not given, 64 (GQI) or 512 (DQO) to transmit and two driver pages per receive ring entry",
   },
   {
@@ -344,9 +345,10 @@ function checkSizes(options: OptionValues, format: string, dqo: boolean): void {
       );
     }
   }
-  if (dqo && options.has("qpl-pages") && options.integer("qpl-pages") < MIN_DQO_PAGES) {
+  const leastPages = MIN_DQO_PAGES * pageSize / PAGE;
+  if (format === "dqo-qpl" && options.has("qpl-pages") && options.integer("qpl-pages") < leastPages) {
     throw new OptionError(
-      `option qpl-pages takes at least ${MIN_DQO_PAGES} with ${format}: got "${
+      `option qpl-pages takes at least ${leastPages} with ${format} and pages of ${pageSize} bytes: got "${
         options.integer("qpl-pages")
       }"`,
     );

@@ -237,6 +237,7 @@ Deno.test("settingsFrom() refuses options that do not go together", () => {
     { "rx-buffer": "8192" },
     { "page-size": "5000" },
     { "format": "dqo-qpl", "qpl-pages": "20" },
+    { "format": "dqo-qpl", "qpl-pages": "1023", "page-size": "65536" },
     { "format": "gqi-qpl", "qpl-pages": "4097", "limits": "nic" },
     { "mtu": "20" },
   ];

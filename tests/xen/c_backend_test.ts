@@ -1,24 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
-import { AddressSpace } from "../../core/address_space.ts";
-import { ManualClock } from "../../core/clock.ts";
-import { DmaMemory } from "../../core/dma_memory.ts";
-import { OptionValues } from "../../core/options.ts";
-import plugin, {
-  BACKEND_PATH,
-  createVif,
-  FRONTEND_PATH,
-  frontendOptions,
-  writeBackendFeatures,
-  writeState,
-  XenbusState,
-  XenDriver,
-  XenStore,
-} from "../../plugins/xen/mod.ts";
 import { needPeers } from "../peers.ts";
 import { Random } from "../random.ts";
 import { buildPeer, PacketSource, Peer } from "./c_peer.ts";
+import { FileFrontend } from "./file_frontend.ts";
 import { MappedFile } from "./mapped_file.ts";
-import { grantedFrame, openPair, type RingName, ringRef } from "./pair.ts";
+import { openPair, type RingName } from "./pair.ts";
 
 const PACKETS = 20_000;
 const SIZE = 16 * 1024 * 1024;
@@ -60,55 +46,17 @@ async function lockstep(program: string, isStatic: boolean, table: "v1" | "v2"):
   const rings: RingName[] = isStatic ? ["tx", "rx", "ctrl"] : ["tx", "rx"];
   const file = new MappedFile(SIZE);
   try {
-    const space = new AddressSpace();
-    const dma = new DmaMemory(space, file.memory, 0, SIZE, 0);
-    // Frame numbers are page numbers of the file.
-    dma.allocate(4096, 4096);
-    const store = new XenStore();
-    createVif(store);
-    let port = 1;
-    let events = 0;
-    const driver = new XenDriver({
-      dma,
-      store,
-      path: FRONTEND_PATH,
-      events: {
-        allocate: () => port++,
-        bind: (p) => p,
-        send: () => void events++,
-        take: () => false,
-        close: () => {},
-      },
-      clock: new ManualClock(),
-      options: frontendOptions(new OptionValues(plugin.options, options)),
-    });
-    const features = {
-      maxQueues: 1,
-      sg: true,
-      gso: false,
-      splitEventChannels: true,
-      multicastControl: false,
-    };
-    writeBackendFeatures(store, BACKEND_PATH, { ...features, controlRing: isStatic });
-    writeState(store, BACKEND_PATH, XenbusState.InitWait);
-    assertEquals(driver.connect(), false);
-    const place = (name: RingName) => {
-      if (name === "ctrl" && !isStatic) return 0;
-      const { address, version } = driver.grants;
-      return grantedFrame(file.memory, address, version, ringRef(store, name));
-    };
-    const { address, statusAddress } = driver.grants;
-    const status = table === "v1" ? 0 : statusAddress / 4096;
-    const places = [status, address / 4096, place("tx"), place("rx"), place("ctrl")];
+    const front = new FileFrontend(file, SIZE, options, { maxQueues: 1, controlRing: isStatic });
+    const { driver } = front;
     const same = (step: string) => {
       for (const name of rings) {
-        const theirs = file.memory.bytes.subarray(place(name) * 4096, place(name) * 4096 + 4096);
+        const place = front.page(`${name}-ring-ref`) * 4096;
+        const theirs = file.memory.bytes.subarray(place, place + 4096);
         assertEquals(theirs, pair.ringBytes(name), `${name} ring after ${step}`);
       }
     };
-    const peer = new Peer(program, ["back", file.path, SEED, ...places]);
-    writeState(store, BACKEND_PATH, XenbusState.Connected);
-    while (!driver.connect()) await peer.ask("w");
+    const peer = new Peer(program, ["back", file.path, SEED, ...front.places("", true)]);
+    await front.connect(() => peer.ask("w"));
     same("bring-up");
 
     const source = new PacketSource(SEED);
@@ -139,7 +87,7 @@ async function lockstep(program: string, isStatic: boolean, table: "v1" | "v2"):
       same(`receive ${step}`);
     }
     assertEquals(driver.counters(), pair.driver.counters());
-    assertEquals(events, driver.counters()["events.front.sent"]);
+    assertEquals(front.events, driver.counters()["events.front.sent"]);
     assertEquals(hits > PACKETS, isStatic);
     if (isStatic) {
       const release = driver.releasePool();
