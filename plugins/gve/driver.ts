@@ -58,7 +58,6 @@ export class GveDriver implements DriverHalf {
   /** Whether it may be time for statistics. */
   readonly #gate = new ClockGate();
   #open = true;
-  #resetWanted = false;
 
   /**
    * Brings the device up: reset, admin queue, resources, page lists, queues, first receive buffers.
@@ -109,7 +108,7 @@ export class GveDriver implements DriverHalf {
 
   /** Whether the device asked for a reset. */
   get resetWanted(): boolean {
-    return this.#resetWanted;
+    return this.#up.resetWanted;
   }
 
   /** Puts a linear frame without requests on a transmit ring. */
@@ -178,7 +177,7 @@ export class GveDriver implements DriverHalf {
   interrupt(vector: number): void {
     this.#counters.interrupts++;
     if (vector >= this.#taken.length) {
-      this.#resetWanted = this.#up.readStatus();
+      this.#up.readStatus();
       return;
     }
     this.#taken[vector] = 1;
@@ -206,11 +205,12 @@ export class GveDriver implements DriverHalf {
 
   /** State for a person to look at. */
   inspect(): Record<string, unknown> {
-    const { tx, rx, format, features, skippedOptions, linkSpeed } = this.#up;
+    const { tx, rx, format, features, skippedOptions, linkUp, linkSpeed } = this.#up;
     return {
       format,
       features,
       skipped_options: skippedOptions,
+      link_up: linkUp,
       link_speed: Number(linkSpeed),
       largest_frame: this.#largest,
       tx: Object.fromEntries(tx.map((queue, i) => [i, queue.inspect()])),

@@ -35,6 +35,10 @@ export class Bringup {
   readonly queueCounters: readonly DriverCounters[];
   /** Largest frame that the receive rings hold at all times: a longer one could wait for ever. */
   readonly largestFrame: number;
+  /** Whether the link was up when the device last told. */
+  linkUp = false;
+  /** Whether the device wanted to be reset then. */
+  resetWanted = false;
   readonly #bus: Bus;
   readonly #setup: DriverSetup;
   readonly #pageLists: DriverPageLists;
@@ -52,6 +56,7 @@ export class Bringup {
     this.tx = transmit.create();
     this.rx = receive.create();
     this.largestFrame = largestFrame(setup, receive.buffers, settings.bufferSize);
+    this.readStatus();
   }
 
   /** Queue format. */
@@ -85,16 +90,12 @@ export class Bringup {
     );
   }
 
-  /**
-   * Looks what the device wants, after an interrupt of its own: statistics are written with the next
-   * {@linkcode updateStatistics}.
-   *
-   * @returns Whether it wants to be reset.
-   */
-  readStatus(): boolean {
+  /** Looks what the device has to tell. Statistics that it wants are written by {@linkcode updateStatistics}. */
+  readStatus(): void {
     const status = read32(this.#bus.bar0, layout.gve_registers.offsetOf("device_status"));
     if ((status & DEVICE_STATUS.REPORT_STATS) !== 0) this.#setup.statistics?.ask();
-    return (status & DEVICE_STATUS.RESET_WANTED) !== 0;
+    this.linkUp = (status & DEVICE_STATUS.LINK_UP) !== 0;
+    this.resetWanted = (status & DEVICE_STATUS.RESET_WANTED) !== 0;
   }
 
   /** Resets the device. */

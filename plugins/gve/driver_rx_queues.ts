@@ -136,7 +136,7 @@ export class ReceiveQueues {
 
   /** Takes memory for rings, before pages take the rest. */
   #takeRings(): Rings {
-    const { dqo, rxRing } = this.#setup;
+    const { dqo, rxRing, pageLists } = this.#setup;
     const { headerSize, bufferSize } = this.#settings;
     const size = dqo ? gve_rx_compl_desc_dqo.size : gve_rx_desc.size;
     const dataSize = dqo ? gve_rx_desc_dqo.size : gve_rx_data_slot.size;
@@ -144,7 +144,8 @@ export class ReceiveQueues {
     const data = this.#setup.allocate(rxRing * dataSize, PAGE);
     const resources = this.#setup.allocate(gve_queue_resources.size, CELL);
     const headers = dqo && headerSize > 0 ? this.#headerBuffers(headerSize) : undefined;
-    const buffers = this.#ipxe
+    // iPXE has buffers in a page list whatever the format, and uses them in GQI's.
+    const buffers = this.#settings.kind === "ipxe" && !(dqo && pageLists)
       ? this.#setup.allocate(alignUp(this.#ipxeBuffers * bufferSize, PAGE), PAGE)
       : undefined;
     return { ring, data, resources, headers, buffers };

@@ -169,12 +169,14 @@ export class Migration {
 
   #makeMemory(): ShadowMemory {
     const { own, topology } = this.#options;
-    const areas = this.#queues.slice(0, topology.queues & ~1).map((queue) =>
-      new ShadowArea(own, queue?.size ?? 1)
-    );
+    const data = this.#queues.slice(0, topology.queues & ~1);
     const control = this.#queues[topology.control];
+    let areas: readonly ShadowArea[] | undefined;
     return {
-      areas,
+      // A guest that is never shadowed needs none.
+      get areas() {
+        return areas ??= data.map((queue) => new ShadowArea(own, queue?.size ?? 1));
+      },
       controlArea: control && new ShadowArea(own, control.size),
       pages: control && new CommandPages(own),
     };

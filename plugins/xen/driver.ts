@@ -13,22 +13,18 @@ import { type DriverHalf, type FrameSink, FULL, OVERSIZE } from "../../core/plug
 import { MICROSOFT_RSS_KEY } from "../../core/toeplitz.ts";
 import { ControlClient } from "./control_ring.ts";
 import { driverCounters } from "./driver_counters.ts";
-import { RxFront } from "./driver_rx.ts";
-import { TxFront } from "./driver_tx.ts";
+import { configureQueues, type FrontQueue, makeQueue, newRing } from "./driver_queue.ts";
 import { type EventPorts, EventThrottle } from "./event_channel.ts";
 import { type FrontendOptions, packetPages } from "./frontend_options.ts";
 import { GrantEntries } from "./grant_entries.ts";
-import { HASH_FLAGS, HASH_MAPPING_SIZE, HashConfiguration } from "./hash.ts";
+import { HASH_FLAGS, HashConfiguration } from "./hash.ts";
 import {
   PAGE_SIZE,
   XEN_NETIF_CTRL_HASH_ALGORITHM,
-  XEN_NETIF_CTRL_STATUS,
-  XEN_NETIF_CTRL_TYPE,
   XEN_NETIF_GSO_TYPE,
   XEN_NETIF_MAX_TX_SIZE,
 } from "./layout.ts";
-import { initSharedRing } from "./shared_ring.ts";
-import { addPools, ask, deletePools, MessagePage } from "./static_pool.ts";
+import { deletePools, MessagePage } from "./static_pool.ts";
 import {
   BACKEND_DOMID,
   readBackendFeatures,
@@ -40,8 +36,6 @@ import {
   type XenStore,
 } from "./xenbus.ts";
 
-/** Shortest first slot that Linux takes: an Ethernet header. */
-const ETHERNET_HEADER = 14;
 /** Largest frame of a network whose MTU is 1500; a larger TCP frame is one to be segmented. */
 const LARGEST_SEGMENT = 1514;
 const LARGEST_MTU = 1500;
@@ -65,20 +59,13 @@ export interface FrontendSetup {
   readonly options: FrontendOptions;
 }
 
-interface Queue {
-  readonly tx: TxFront;
-  readonly rx: RxFront;
-  readonly txPort: number;
-  readonly rxPort: number;
-}
-
 /** A Xen network frontend. */
 export class XenDriver implements DriverHalf {
   /** Its grant table. The hypervisor must know where it is. */
   readonly grants: GrantEntries;
   readonly #setup: FrontendSetup;
   readonly #options: FrontendOptions;
-  readonly #queues: Queue[] = [];
+  readonly #queues: FrontQueue[] = [];
   readonly #bringUp: Iterator<void>;
   readonly #flow = new FlowParser();
   /** The frontend hashes with the same function and key as it asks the backend to. */
@@ -182,14 +169,23 @@ export class XenDriver implements DriverHalf {
     const split = options.splitEventChannels && features.splitEventChannels;
     const sg = options.sg && features.sg;
     this.#gso = options.gso && sg && features.gso;
-    const keys = Array.from({ length: count }, (_, number) => this.#makeQueue(number, split));
+    for (let number = 0; number < count; number++) {
+      const queue = makeQueue(this.#setup, this.grants, number, split);
+      this.#queues.push(queue);
+      this.#ports.push(...new Set([queue.txPort, queue.rxPort]));
+    }
     this.#longest = this.#longestFrame(sg);
     const wantsControl = (options.pool > 0 || count > 1) && features.controlRing;
     const control = wantsControl
       ? { ring: this.grants.allocate(1), port: events.allocate(), page: newRing(dma) }
       : undefined;
     if (control) this.grants.grant(control.ring, control.page, false);
-    const told = { queues: keys, sg: options.sg, gso: options.gso && options.sg, multicastControl: false };
+    const told = {
+      queues: this.#queues,
+      sg: options.sg,
+      gso: options.gso && options.sg,
+      multicastControl: false,
+    };
     writeFrontendKeys(store, path, control ? { ...told, control } : told);
     writeState(store, path, XenbusState.Connected);
     while (readState(store, backend) !== XenbusState.Connected) yield;
@@ -197,7 +193,7 @@ export class XenDriver implements DriverHalf {
       const notify = (wanted: boolean) => this.#notify(control.port, wanted);
       this.#control = new ControlClient(dma.memory, control.page, notify);
       this.#page = new MessagePage(dma, this.grants);
-      yield* this.#configure(this.#control, this.#page);
+      yield* configureQueues(this.#control, this.#page, this.#queues, options.pool > 0);
     } else {
       for (const { tx, rx } of this.#queues) [tx.pages, rx.pages].forEach((pages) => pages.limit(0));
     }
@@ -206,40 +202,6 @@ export class XenDriver implements DriverHalf {
       this.#notify(rxPort, rx.ring.push());
     }
     this.#connected = true;
-  }
-
-  #makeQueue(number: number, split: boolean) {
-    const { dma, events } = this.#setup;
-    const options = this.#options;
-    const { txPool, txOrdinary, rxPool, rxOrdinary } = packetPages(options);
-    const txPage = newRing(dma);
-    const rxPage = newRing(dma);
-    const txRing = this.grants.allocate(1);
-    const rxRing = this.grants.allocate(1);
-    this.grants.grant(txRing, txPage, false);
-    this.grants.grant(rxRing, rxPage, false);
-    const cramped = options.linux && PAGE_SIZE - options.txOffset < ETHERNET_HEADER;
-    const tx = new TxFront(`tx${number}`, dma, txPage, this.grants, {
-      poolPages: txPool,
-      ordinaryPages: txOrdinary,
-      copybreak: options.poolUse === "copy" ? options.copybreak : XEN_NETIF_MAX_TX_SIZE,
-      recycle: options.poolUse === "recycle",
-      ownPages: options.poolUse === "copy" && txPool > 0,
-      // Linux's backend drops a packet whose first slot is shorter than an Ethernet header, so netfront
-      // moves it.
-      txOffset: cramped ? 0 : options.txOffset,
-    });
-    const rx = new RxFront(`rx${number}`, dma, rxPage, this.grants, {
-      poolPages: rxPool,
-      ordinaryPages: rxOrdinary,
-      copyOut: options.poolUse === "copy",
-      linux: options.linux,
-    });
-    const txPort = events.allocate();
-    const rxPort = split ? events.allocate() : txPort;
-    this.#queues.push({ tx, rx, txPort, rxPort });
-    this.#ports.push(...new Set([txPort, rxPort]));
-    return { txRing, rxRing, txPort, rxPort };
   }
 
   /**
@@ -255,35 +217,34 @@ export class XenDriver implements DriverHalf {
   }
 
   /**
-   * Control messages at bring-up: static grants for each queue, and with several queues how to spread over
-   * them.
+   * Asks the backend to keep multicast frames away whose address was not let in, or no longer to do so. At first
+   * it is not asked.
+   *
+   * @returns False if the backend cannot.
    */
-  *#configure(client: ControlClient, page: MessagePage): Generator<void> {
-    let supported = this.#options.pool > 0;
-    for (const [number, { tx, rx }] of this.#queues.entries()) {
-      const pools = [tx.pages, rx.pages];
-      if (supported) supported = yield* addPools(client, page, number, pools);
-      else pools.forEach((pool) => pool.limit(0));
-    }
-    if (this.#queues.length > 1) yield* this.#configureHash(client, page);
+  filterMulticast(filter: boolean): boolean {
+    const { store, path } = this.#setup;
+    const backend = store.read(`${path}/backend`) ?? "";
+    if (!readBackendFeatures(store, backend).multicastControl) return false;
+    store.write(`${path}/request-multicast-control`, Number(filter));
+    return true;
   }
 
-  *#configureHash(client: ControlClient, page: MessagePage): Generator<void> {
-    const algorithm = XEN_NETIF_CTRL_HASH_ALGORITHM.TOEPLITZ;
-    const set = yield* ask(client, XEN_NETIF_CTRL_TYPE.SET_HASH_ALGORITHM, [algorithm, 0, 0]);
-    if (set.status !== XEN_NETIF_CTRL_STATUS.SUCCESS) return;
-    yield* ask(client, XEN_NETIF_CTRL_TYPE.SET_HASH_FLAGS, [HASH_FLAGS, 0, 0]);
-    const { memory } = this.#setup.dma;
-    memory.bytes.set(MICROSOFT_RSS_KEY, page.offset);
-    const length = MICROSOFT_RSS_KEY.length;
-    yield* page.ask(client, XEN_NETIF_CTRL_TYPE.SET_HASH_KEY, [page.ref, length, 0], true);
-    const room = yield* ask(client, XEN_NETIF_CTRL_TYPE.GET_HASH_MAPPING_SIZE, [0, 0, 0]);
-    const entries = Math.min(room.data, HASH_MAPPING_SIZE);
-    yield* ask(client, XEN_NETIF_CTRL_TYPE.SET_HASH_MAPPING_SIZE, [entries, 0, 0]);
-    for (let i = 0; i < entries; i++) {
-      page.view.setUint32(page.offset + 4 * i, i % this.#queues.length, true);
+  /**
+   * Lets a multicast address in, or keeps it out again. {@linkcode XenDriver.flush} publishes the message; one
+   * that the backend has no room for is counted in `tx.errors`.
+   *
+   * @param address Its 6 bytes.
+   * @param add Whether to let it in.
+   * @returns False if the ring has no room now.
+   * @throws {RangeError} If it is no multicast address.
+   */
+  changeMulticast(address: Uint8Array, add: boolean): boolean {
+    if (this.#fault) throw this.#fault;
+    if (address.length !== 6 || (address[0]! & 1) === 0) {
+      throw new RangeError(`Cannot filter by ${address.toHex()} as it is no multicast address`);
     }
-    yield* page.ask(client, XEN_NETIF_CTRL_TYPE.SET_HASH_MAPPING, [page.ref, entries, 0], true);
+    return this.#connected && this.#queues[0]!.tx.sendMulticast(address, add) === 0;
   }
 
   /** See {@linkcode DriverHalf.transmit}. Headroom is of no use here. */
@@ -402,11 +363,4 @@ export class XenDriver implements DriverHalf {
       })),
     };
   }
-}
-
-/** A ring page, initialised: where it starts in the driver's memory. */
-function newRing(dma: DmaMemory): number {
-  const { offset } = dma.allocate(PAGE_SIZE, PAGE_SIZE);
-  initSharedRing(dma.memory, offset);
-  return offset;
 }

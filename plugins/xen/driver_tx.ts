@@ -12,6 +12,7 @@ import { FULL } from "../../core/plugin.ts";
 import type { GrantEntries } from "./grant_entries.ts";
 import {
   netif_extra_info_gso,
+  netif_extra_info_mcast_add,
   NETIF_RSP,
   netif_tx_request,
   netif_tx_response,
@@ -34,6 +35,7 @@ const RSP_ID = netif_tx_response.offsetOf("id");
 const RSP_STATUS = netif_tx_response.offsetOf("status");
 const EXTRA_TYPE = netif_extra_info_gso.offsetOf("type");
 const EXTRA_FLAGS = netif_extra_info_gso.offsetOf("flags");
+const MCAST_ADDR = netif_extra_info_mcast_add.offsetOf("addr");
 const GSO_SIZE = netif_extra_info_gso.offsetOf("size");
 const GSO_TYPE = netif_extra_info_gso.offsetOf("gso_type");
 const GSO_PAD = netif_extra_info_gso.offsetOf("pad");
@@ -239,19 +241,39 @@ export class TxFront {
     this.slots++;
   }
 
+  /**
+   * Writes a request without data whose extra info lets a multicast address in or keeps it out.
+   *
+   * @returns 0, or {@linkcode FULL}.
+   */
+  sendMulticast(address: Uint8Array, add: boolean): number {
+    if (this.ring.free < 2 || this.pages.available(true) === 0) return FULL;
+    this.#writeSlot(address, 0, 0, 0, EXTRA_INFO, 0, true);
+    const { MCAST_ADD, MCAST_DEL } = XEN_NETIF_EXTRA_TYPE;
+    const slot = this.#writeExtra(add ? MCAST_ADD : MCAST_DEL);
+    this.ring.memory.bytes.set(address, slot + MCAST_ADDR);
+    return 0;
+  }
+
   #writeGso(type: number, size: number): void {
-    const ring = this.ring;
-    const slot = ring.slot(ring.reqProd);
-    const view = ring.memory.view;
-    view.setUint8(slot + EXTRA_TYPE, XEN_NETIF_EXTRA_TYPE.GSO);
-    view.setUint8(slot + EXTRA_FLAGS, 0);
+    const slot = this.#writeExtra(XEN_NETIF_EXTRA_TYPE.GSO);
+    const view = this.ring.memory.view;
     view.setUint16(slot + GSO_SIZE, size, true);
     view.setUint8(slot + GSO_TYPE, type);
     view.setUint8(slot + GSO_PAD, 0);
     view.setUint16(slot + GSO_FEATURES, 0, true);
+  }
+
+  /** Starts an extra info that no other follows. Where it is. */
+  #writeExtra(type: number): number {
+    const ring = this.ring;
+    const slot = ring.slot(ring.reqProd);
+    ring.memory.view.setUint8(slot + EXTRA_TYPE, type);
+    ring.memory.view.setUint8(slot + EXTRA_FLAGS, 0);
     ring.reqProd = (ring.reqProd + 1) >>> 0;
     this.extras++;
     this.#extrasPending++;
+    return slot;
   }
 
   /**

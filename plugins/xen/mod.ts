@@ -34,6 +34,7 @@ export * from "./device_rx.ts";
 export * from "./device_tx.ts";
 export * from "./device_tx_batch.ts";
 export * from "./driver.ts";
+export * from "./driver_queue.ts";
 export * from "./driver_rx.ts";
 export * from "./driver_tx.ts";
 export * from "./event_channel.ts";
@@ -48,6 +49,7 @@ export * from "./multicast.ts";
 export * from "./page_pool.ts";
 export * from "./shared_ring.ts";
 export * from "./static_grants.ts";
+export * from "./static_pool.ts";
 export * from "./xenbus.ts";
 
 /** Queues at most. */

@@ -150,7 +150,8 @@ export function readBackendFeatures(store: XenStore, directory: string): Backend
     gso: flag("feature-gso-tcpv4") && flag("feature-gso-tcpv6"),
     splitEventChannels: flag("feature-split-event-channels"),
     controlRing: flag("feature-ctrl-ring"),
-    multicastControl: flag("feature-multicast-control"),
+    // The frontend asks when it likes, so it needs the dynamic form.
+    multicastControl: flag("feature-dynamic-multicast-control"),
   };
 }
 

@@ -13,7 +13,8 @@ const NAMES = Object.fromEntries(Object.entries(g.OPCODE).map(([name, opcode]) =
 function bringUp(options: Record<string, string>, limit: (value: number) => number = (value) => value) {
   const host = new LocalHost();
   const settings = g.settingsFrom(new OptionValues(gve.options, { revision: "0", ...options }));
-  const device = new g.GveDevice(host.space, settings.device, () => {});
+  const device = new g.GveDevice(host.space, settings.device, (vector) => vectors.push(vector));
+  const vectors: number[] = [];
   const commands: string[] = [];
   let done = 0;
   const bar0 = {
@@ -44,7 +45,7 @@ function bringUp(options: Record<string, string>, limit: (value: number) => numb
   };
   const bus = { bar0, bar2, bar2Size: device.bar2Size };
   const driver = new g.GveDriver(bus, host.dma, host.space, host.clock, settings.driver);
-  return { driver, device, commands, doorbells };
+  return { driver, device, commands, doorbells, vectors };
 }
 
 Deno.test("Linux registers all page lists, then creates all transmit queues, then all receive queues", () => {
@@ -106,5 +107,22 @@ Deno.test("the driver takes no more queues than the device has", () => {
     const { driver, device } = bringUp({ format: "gqi-qpl", queues: "4" }, () => most);
     assertEquals(Object.keys(device.inspect()["tx"] as object).length, wanted);
     assertEquals(Object.keys(driver.inspect()["rx"] as object).length, wanted);
+  }
+});
+
+Deno.test("the device tells by its own vector that the link went down or up, or that it wants a reset", () => {
+  for (const format of ["gqi-qpl", "dqo-rda"]) {
+    const { driver, device, vectors } = bringUp({ format, queues: "2" });
+    const told = () => {
+      vectors.splice(0).forEach((vector) => driver.interrupt(vector));
+      return [driver.inspect()["link_up"], driver.resetWanted];
+    };
+    assertEquals(told(), [true, false], format);
+    device.setLink(false);
+    assertEquals(vectors, [4], `${format}: behind those of four queues`);
+    assertEquals(told(), [false, false], format);
+    device.setLink(true);
+    device.requestReset();
+    assertEquals(told(), [true, true], format);
   }
 });

@@ -15,6 +15,7 @@ import vdpa from "../../plugins/vdpa/mod.ts";
 import type { Hypervisor } from "../../plugins/vdpa/hypervisor.ts";
 import { Random } from "../random.ts";
 import { Face, MEMORY } from "./face.ts";
+import { Bench, SIZE } from "./hypervisor_bench.ts";
 
 const kinds = Object.keys(MODELS) as (keyof typeof MODELS)[];
 const faults = new Set(VDPA_FAULTS.map(({ half, code }) => `${half} ${code}`));
@@ -103,6 +104,48 @@ Deno.test("a guest that scribbles on its rings gets a fault by name, or its fram
       assert(error instanceof RingFault, String(error));
       assert(faults.has(`${error.half} ${error.code}`), error.message);
       seen.add(error.code);
+    }
+  }
+  assert(seen.size > 8, [...seen].join(" "));
+});
+
+Deno.test("a guest that scribbles on its rings can reset its device at any time, and goes on", () => {
+  const random = new Random(99);
+  const seen = new Set<string>();
+  for (let run = 0; run < 200; run++) {
+    const kind = random.pick(kinds);
+    const queues = kind === "plain" ? 2 : 3;
+    const given = { queues, descGroup: random.chance(0.5), persist: random.chance(0.5) };
+    const bench = new Bench(MODELS[kind], given, random.chance(0.5));
+    const { hypervisor, host, rings } = bench;
+    const reset = () => {
+      host.memory.bytes.fill(0, 0, 0x4000 * queues);
+      bench.start();
+      assertEquals(bench.send(2), 2);
+    };
+    for (let step = 0; step < 20; step++) {
+      try {
+        const index = random.below(queues);
+        const what = random.below(8);
+        if (what === 0) reset();
+        else if (what === 1) hypervisor.migration.toggle();
+        else if (what < 4) bench.send(random.between(1, SIZE));
+        else {
+          // Descriptors and available entries, seldom the index.
+          const length = random.chance(0.1) ? 152 : 128;
+          for (let i = 0; i < 4; i++) {
+            host.memory.bytes[rings[index]!.desc + random.below(length)] = random.below(256);
+          }
+          rings[index]!.offer(random.below(SIZE));
+          hypervisor.kick(index);
+          hypervisor.service({ transmit: () => random.chance(0.5), drop: () => {} });
+        }
+      } catch (error) {
+        assert(error instanceof RingFault, String(error));
+        assert(faults.has(`${error.half} ${error.code}`), error.message);
+        seen.add(error.code);
+        reset();
+      }
     }
   }
   assert(seen.size > 8, [...seen].join(" "));

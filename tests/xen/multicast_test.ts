@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import { Frame } from "../../core/frame.ts";
 import {
   FRONTEND_PATH,
@@ -7,6 +7,7 @@ import {
   NETTXF,
   XEN_NETIF_EXTRA_TYPE,
 } from "../../plugins/xen/mod.ts";
+import { openPair } from "./pair.ts";
 import { FEATURES, RawFrontend } from "./raw_frontend.ts";
 
 Deno.test("multicast messages end their packet, and 64 addresses fit", () => {
@@ -81,4 +82,44 @@ Deno.test("the multicast list is applied from the start if the frontend asked be
     assertEquals(raw.device.deliver(frame), 0);
     assertEquals(raw.word("rx", "rsp_prod"), offered ? 0 : 1, `offered: ${offered}`);
   }
+});
+
+Deno.test("XenDriver has multicast frames kept away, lets addresses in and out, and loses no other frame", () => {
+  const pair = openPair();
+  const added = Uint8Array.of(0x33, 0x33, 0, 0, 0, 1);
+  const change = (add: boolean, address = added) => {
+    assertEquals(pair.driver.changeMulticast(address, add), true);
+    pair.driver.flush();
+    pair.device.service(pair.wire);
+    pair.receive();
+  };
+  /** Which of two multicast frames and one other come back. */
+  const passing = () => {
+    for (const last of [1, 2, 3]) {
+      const frame = new Uint8Array(60);
+      frame.set([last === 3 ? 0x32 : 0x33, 0x33, 0, 0, 0, last]);
+      assertEquals(pair.send(frame), 0);
+    }
+    pair.device.service(pair.wire);
+    return pair.receive().map((frame) => frame[5]);
+  };
+  change(true);
+  assertEquals(passing(), [1, 2, 3]);
+  assertEquals(pair.driver.filterMulticast(true), true);
+  pair.device.connect();
+  assertEquals(passing(), [1, 3]);
+  change(false);
+  assertEquals(passing(), [3]);
+  assertEquals(pair.driver.filterMulticast(false), true);
+  pair.device.connect();
+  assertEquals(passing(), [1, 2, 3]);
+
+  for (let i = 0; i < 65; i++) change(true, Uint8Array.of(1, 0, 0, 0, 0, i));
+  assertEquals(pair.device.multicast.size, 64);
+  const { "tx.errors": errors, "tx.extras": extras, "tx.frames": frames } = pair.driver.counters();
+  assertEquals([errors, extras, frames], [1, 67, 12]);
+  assertEquals(pair.device.counters()["drops.multicast"], 3);
+  assertEquals(passing(), [1, 2, 3]);
+  assertThrows(() => pair.driver.changeMulticast(Uint8Array.of(2, 0, 0, 0, 0, 0), true), RangeError);
+  assertThrows(() => pair.driver.changeMulticast(Uint8Array.of(1, 0), true), RangeError);
 });

@@ -32,8 +32,6 @@ const LAST_SEQUENCE = 7;
 const PAD = GQI_RX_PAD;
 const PAGE_SIZE = PAGE;
 const PAGE_SHIFT = Math.log2(PAGE);
-/** Pieces of a frame that are copied at once. */
-const MOST_PIECES = 4;
 
 /** Where a GQI receive queue lies. */
 export interface GqiRxDeviceOptions {
@@ -71,10 +69,8 @@ export class GqiRxDevice {
   readonly #writer;
   readonly #pad = new Frame();
   readonly #listOffsets: ListOffsets | undefined;
-  /** Where frames go, and for the pieces of one where they lie and how long they are. */
+  /** Where the frames of a batch go. */
   readonly #targets: Int32Array;
-  readonly #sources: Int32Array;
-  readonly #lengths: Int32Array;
   #view!: DataView;
   #ring = 0;
   #slotView!: DataView;
@@ -97,8 +93,6 @@ export class GqiRxDevice {
     this.#attach();
     const { memory } = context.space.find(options.slots, READ)!;
     this.#targets = memory.words(BATCH_SIZE);
-    this.#sources = memory.words(MOST_PIECES);
-    this.#lengths = memory.words(MOST_PIECES);
   }
 
   /** Id of the page list, or -1. */
@@ -261,7 +255,7 @@ export class GqiRxDevice {
     this.#listOffsets?.find(space);
   }
 
-  /** Copies a frame into one buffer. False if that does not lie in memory in one piece, or the frame in more than one. */
+  /** Copies a frame into one buffer. False if that does not lie in memory in one piece. */
   #fillOne(frame: Frame, total: number): boolean {
     const { bufferSize } = this.#options;
     const listOffsets = this.#listOffsets;
@@ -282,17 +276,12 @@ export class GqiRxDevice {
       memory = region.memory;
     }
     memory.view.setUint16(to, 0);
-    const bytes = frame.bytes[0]!;
     to += PAD;
     for (let i = 0; i < frame.pieces; i++) {
-      // Most frames have a piece or two, of one memory.
-      if (i === MOST_PIECES || frame.bytes[i] !== bytes) return false;
-      this.#targets[i] = to;
-      this.#sources[i] = frame.offsets[i]!;
-      this.#lengths[i] = frame.lengths[i]!;
-      to += frame.lengths[i]!;
+      const length = frame.lengths[i]!;
+      memory.copyFrom(to, frame.bytes[i]!, frame.offsets[i]!, length);
+      to += length;
     }
-    memory.copyEach(this.#targets, bytes, this.#sources, this.#lengths, 0, frame.pieces);
     return true;
   }
 
