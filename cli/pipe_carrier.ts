@@ -65,6 +65,7 @@ export class Carrier implements CaptureTarget, PumpSink {
   readonly #most: number;
   readonly #onDrop: DropListener;
   readonly #warn: (message: string) => void;
+  readonly #begin: () => void;
   readonly #notes = new Int32Array(INTAKE_SIZE / SHORTEST_RECORD * NOTES);
   /** Packets that lie ready for the ring, and how many bytes before each of them are free to use. */
   readonly #batch: FrameBatch;
@@ -91,6 +92,7 @@ export class Carrier implements CaptureTarget, PumpSink {
    * @param most How many packets to take.
    * @param onDrop Hears of packets left out.
    * @param warn Hears of what is odd.
+   * @param begin Hears that there will be an output, and more than once.
    */
   constructor(
     memory: Memory,
@@ -98,6 +100,7 @@ export class Carrier implements CaptureTarget, PumpSink {
     most: number,
     onDrop: DropListener,
     warn: (message: string) => void,
+    begin: () => void,
   ) {
     this.#memory = memory;
     this.#pump = new Pump(link, this);
@@ -106,6 +109,7 @@ export class Carrier implements CaptureTarget, PumpSink {
     this.#most = most;
     this.#onDrop = onDrop;
     this.#warn = warn;
+    this.#begin = begin;
   }
 
   /** Where the window starts. */
@@ -215,6 +219,7 @@ export class Carrier implements CaptureTarget, PumpSink {
   }
 
   around(start: number, end: number, kind: number): void {
+    this.#begin();
     if (this.#rewriter !== undefined) {
       this.#out += this.#rewriter.around(this.#out, start, end, kind);
       return;

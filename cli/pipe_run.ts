@@ -38,7 +38,6 @@ async function makeRewriter(
 export class PipeRun {
   readonly #options: PipeOptions;
   readonly #input: Input;
-  readonly #sink: ByteSink;
   readonly #intake: Intake;
   readonly #outlet: Outlet;
   readonly #memory: Memory;
@@ -55,7 +54,6 @@ export class PipeRun {
   constructor(options: PipeOptions, input: Input, sink: ByteSink) {
     this.#options = options;
     this.#input = input;
-    this.#sink = sink;
     const host = new LocalHost({ captureSize: INTAKE_SIZE, privateSize: OUTLET_SIZE });
     this.#memory = host.memory;
     this.#link = openLink(options.plugin, options.options, host);
@@ -67,6 +65,7 @@ export class PipeRun {
       options.count ?? -1,
       (number, reason) => options.onDrop?.(number, reason),
       (message) => options.onWarning?.(message),
+      () => sink.prepare?.(),
     );
     options.interrupts?.onRaise(() => this.#interrupt());
   }
@@ -128,7 +127,6 @@ export class PipeRun {
     const recognised = await recognise(this.#intake, this.#memory, this.#carrier);
     if (!recognised) return;
     const { scanner } = this.#recognised = recognised;
-    this.#sink.prepare?.();
     const rewriter = await makeRewriter(this.#options.format ?? scanner.format, this.#memory, scanner);
     if (rewriter) this.#carrier.convert(rewriter);
   }

@@ -13,14 +13,12 @@ import { virtio_net_ctrl_hdr } from "../virtio/layout.ts";
 import type { VdpaGuestFaultCode } from "./faults.ts";
 import { VHOST_ACCESS } from "./layout.ts";
 import type { OwnMemory, SharedPiece } from "./shadow_area.ts";
-import type { ShadowRing, UsedTaker } from "./shadow_ring.ts";
+import type { ShadowRing } from "./shadow_ring.ts";
 
 /** Longest command that is passed on: a page, as QEMU has it. */
 export const LONGEST_COMMAND: number = 4096;
 
 const VLAN_ADD = 0;
-/** That a command came back is all there is to know: its answer stands in the ack page. */
-const NOBODY: UsedTaker = { push: () => {} };
 
 /** The commands that make up the state of a device, in the order in which they were given. */
 export class CommandRecord {
@@ -154,7 +152,7 @@ export class ShadowControl {
     pages.ack.bytes[0] = VIRTIO_NET_ERR;
     ring.addChain(iovas, [command.length, 1], 2, 1, 0);
     if (ring.publish()) kick(guest.index);
-    if (ring.collect(NOBODY) === 0) this.#fault("control-unanswered", ring.availIndex, {});
+    if (ring.collect() === 0) this.#fault("control-unanswered", ring.availIndex, {});
     return pages.ack.bytes[0]!;
   }
 

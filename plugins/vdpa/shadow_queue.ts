@@ -173,14 +173,18 @@ export class ShadowQueue {
    * @throws {RingFault} If the device broke a rule.
    */
   reclaim(): void {
-    const guest = this.#guest;
-    const ring = this.#ring;
     do {
-      ring.collect(guest);
-      ring.enableInterrupts();
-    } while (ring.collect(guest) > 0);
-    if (guest.publish()) this.#interrupt(guest.index);
+      this.#drain();
+      this.#ring.enableInterrupts();
+    } while (this.#drain() > 0);
+    if (this.#guest.publish()) this.#interrupt(this.#guest.index);
     if (this.#parked) this.forward();
+  }
+
+  #drain(): number {
+    const count = this.#ring.collect();
+    this.#guest.pushAll(this.#ring.usedTags, this.#ring.usedLengths, count);
+    return count;
   }
 
   /**
@@ -191,7 +195,7 @@ export class ShadowQueue {
    */
   stop(): number {
     const guest = this.#guest;
-    this.#ring.collect(guest);
+    this.#drain();
     const rest = this.#ring.outstanding;
     const last = new Set<number>();
     for (let age = 1; age <= rest; age++) last.add(guest.heads[(guest.availIndex - age) & (guest.size - 1)]!);

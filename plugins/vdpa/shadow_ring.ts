@@ -70,12 +70,6 @@ export interface ShadowRingOptions {
   readonly iova: number;
 }
 
-/** Takes chains that the device has used: the guest's ring is one. */
-export interface UsedTaker {
-  /** Takes one, by its tag, with the number of bytes written into it. */
-  push(tag: number, length: number): void;
-}
-
 /** See the module. */
 export class ShadowRing {
   /** Entries. */
@@ -84,6 +78,9 @@ export class ShadowRing {
   readonly areas: RingAddresses;
   /** Descriptors not in use. */
   free: number;
+  /** Tags of the chains that {@linkcode ShadowRing.collect} took, and how many bytes were written into each. */
+  readonly usedTags: Uint16Array;
+  readonly usedLengths: Uint32Array;
   /** Chains shown to the device. */
   chains = 0;
   /** Descriptors written. */
@@ -124,6 +121,8 @@ export class ShadowRing {
     this.#links = Uint16Array.from({ length: size }, (_, i) => (i + 1) & this.#mask);
     this.#out = new Int32Array(size);
     this.#writable = new Uint32Array(size);
+    this.usedTags = new Uint16Array(size);
+    this.usedLengths = new Uint32Array(size);
     // Only the parts themselves: with large pages there is a lot between them.
     memory.bytes.fill(0, 0, this.#avail + availBytes(size));
     memory.bytes.fill(0, used, used + usedBytes(size));
@@ -255,11 +254,10 @@ export class ShadowRing {
   /**
    * Takes all chains that the device has used, and frees their descriptors.
    *
-   * @param taker Gets the tag of each, and how many bytes were written into it.
-   * @returns How many there were.
+   * @returns How many there were: their tags and lengths stand in `usedTags` and `usedLengths` from index 0 on.
    * @throws {RingFault} If the device broke a rule.
    */
-  collect(taker: UsedTaker): number {
+  collect(): number {
     if (this.#broken) throw this.#broken;
     const view = this.#view;
     const idx = view.getUint16(this.#used + USED_IDX, true);
@@ -268,7 +266,7 @@ export class ShadowRing {
     if (count === 0) return 0;
     const outstanding = distance16(this.#published, last);
     if (count > outstanding) this.#fault("used-idx-jump", { idx, outstanding });
-    const { size } = this;
+    const { size, usedTags, usedLengths } = this;
     const ring = this.#used;
     const mask = this.#mask;
     const links = this.#links;
@@ -285,7 +283,8 @@ export class ShadowRing {
       if (chain === 0) this.#fault("used-id-not-outstanding", { id });
       if (length > writable[id]!) this.#fault("used-length", { id, length, writable: writable[id]! });
       out[id] = 0;
-      taker.push(chain & TAG_MASK, length);
+      usedTags[i] = chain;
+      usedLengths[i] = length;
       // The descriptors freed last are taken first, as their lines are warm.
       let tail = id;
       for (let left = (chain >>> COUNT_SHIFT) - 1; left > 0; left--) {

@@ -45,7 +45,7 @@ export class Topology {
     // The ioctl that binds a group first checks its number against the number of queues.
     const reachable = (group: number) => group < this.queues;
     const apart = (some: Set<number>, ...others: Set<number>[]) =>
-      [...some].every(reachable) && others.every((other) => some.isDisjointFrom(other));
+      [...some].every(reachable) && others.every((other) => ![...some].some((group) => other.has(group)));
     this.controlGroups = apart(control, groups, descGroups) ? [...control] : [];
     const alone = this.control < 0 || this.controlGroups.length > 0;
     this.descGroups = alone && apart(descGroups, groups) ? [...descGroups] : [];

@@ -456,7 +456,8 @@ export class DeviceQueue {
     const table = this.#desc;
     const mask = this.#mask;
     const ringsFirst = this.#ringsFirst;
-    const ringsLast = this.#ringsLast;
+    // Offsets in another memory than the rings' say nothing of them.
+    const ringsLast = this.region.memory.view === view ? this.#ringsLast : 0;
     const heads = this.heads;
     const offsets = this.offsets;
     const sizes = this.sizes;
@@ -827,6 +828,30 @@ export class DeviceQueue {
     }
     this.#usedView.setUint32(element + USED_ID, head, true);
     this.#usedView.setUint32(element + USED_LEN, length, true);
+  }
+
+  /** Gives `count` chains back, by their heads, with the number of bytes written into each. They show with {@linkcode publish}. */
+  pushAll(heads: Uint16Array, lengths: Uint32Array, count: number): void {
+    if (this.#coalesce) {
+      for (let i = 0; i < count; i++) this.push(heads[i]!, lengths[i]!);
+      return;
+    }
+    const mask = this.#mask;
+    const states = this.#states;
+    const round = this.#round;
+    const view = this.#usedView;
+    const ring = this.#used;
+    let used = this.#usedIndex;
+    for (let i = 0; i < count; i++) {
+      const head = heads[i]!;
+      if (states[head] === LINKED_HEAD) this.#unmark(head);
+      states[head] = round;
+      const element = (ring + (used & mask) * USED_STRIDE) | 0;
+      view.setInt32((element + USED_ID) | 0, head, true);
+      view.setUint32((element + USED_LEN) | 0, lengths[i]!, true);
+      used = (used + 1) & 0xffff;
+    }
+    this.#usedIndex = used;
   }
 
   /**
