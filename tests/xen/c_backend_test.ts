@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { needPeers } from "../peers.ts";
 import { Random } from "../random.ts";
-import { buildPeer, PacketSource, Peer } from "./c_peer.ts";
+import { buildPeer, PacketSource, Peer, sendAsBatch } from "./c_peer.ts";
 import { FileFrontend } from "./file_frontend.ts";
 import { MappedFile } from "./mapped_file.ts";
 import { openPair, type RingName } from "./pair.ts";
@@ -68,7 +68,7 @@ async function lockstep(program: string, isStatic: boolean, table: "v1" | "v2"):
     for (let step = 0; ours.received < PACKETS; step++) {
       for (let batch = Math.min(random.between(0, 40), PACKETS - sent.length); batch > 0; batch--) {
         if (!waiting) source.advance();
-        waiting = driver.transmit(source.block, source.offset, source.length, 0) < 0;
+        waiting = !sendAsBatch(driver, source);
         assertEquals(pair.driver.transmit(source.block, source.offset, source.length, 0) < 0, waiting);
         if (waiting) break;
         sent.push({ length: source.length, offset: source.offset });

@@ -1,6 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
 import { AddressSpace, READ_WRITE } from "../../core/address_space.ts";
-import { FrameBatch } from "../../core/frame_batch.ts";
 import { Memory } from "../../core/memory.ts";
 import type { Wire } from "../../core/plugin.ts";
 import {
@@ -14,7 +13,7 @@ import {
 import { writeFrontendKeys, writeState, XenbusState } from "../../plugins/xen/mod.ts";
 import { needPeers } from "../peers.ts";
 import { Random } from "../random.ts";
-import { buildPeer, PacketSource, Peer } from "./c_peer.ts";
+import { buildPeer, PacketSource, Peer, sendAsBatch } from "./c_peer.ts";
 import { MappedFile } from "./mapped_file.ts";
 import { openPair, type RingName, ringRef, type TestPair } from "./pair.ts";
 
@@ -87,21 +86,6 @@ function attachDevice(memory: Memory, pair: TestPair, { isStatic, table }: Kind)
   return { device, grants, store };
 }
 
-const one = new FrameBatch();
-
-/**
- * Sends a packet from our own frontend: as a batch if it can, so that the ways for batches and those for
- * single frames,
- * which the device over the C program's memory goes, must come to the same bytes.
- */
-function sendOwn({ driver }: TestPair, { block, offset, length }: PacketSource): boolean {
-  one.bytes = block;
-  one.offsets[0] = offset;
-  one.lengths[0] = length;
-  one.count = 1;
-  return driver.transmitBatch(one, 0, 0) === 1 || driver.transmit(block, offset, length, 0) === 0;
-}
-
 async function lockstep(program: string, kind: Kind): Promise<void> {
   const { isStatic } = kind;
   const pair = openPair({ "static-grants": isStatic, "grant-table": kind.table });
@@ -172,7 +156,7 @@ async function lockstep(program: string, kind: Kind): Promise<void> {
       let count = 0;
       for (; count < batch; count++) {
         if (!waiting) source.advance();
-        waiting = !sendOwn(pair, source);
+        waiting = !sendAsBatch(pair.driver, source);
         if (waiting) break;
         queue.push({ length: source.length, offset: source.offset });
       }

@@ -1,5 +1,8 @@
 /** The C peer, built and run, and the packets that it and the tests make alike. */
 
+import { FrameBatch } from "../../core/frame_batch.ts";
+import type { XenDriver } from "../../plugins/xen/mod.ts";
+
 const SOURCE = new URL("./c/peer.c", import.meta.url).pathname;
 
 /** Compiles the peer against libxen-dev's headers. */
@@ -98,6 +101,20 @@ export class PacketSource {
   matches(bytes: Uint8Array, at: number, length: number, offset: number): boolean {
     return indexedEquals(this.block, offset, bytes, at, length);
   }
+}
+
+const one = new FrameBatch();
+
+/**
+ * Has a frontend send a packet as a batch if it can, so that the ways for batches and those for single frames,
+ * which the other side of a comparison goes, must come to the same bytes. Whether it took it.
+ */
+export function sendAsBatch(driver: XenDriver, { block, offset, length }: PacketSource): boolean {
+  one.bytes = block;
+  one.offsets[0] = offset;
+  one.lengths[0] = length;
+  one.count = 1;
+  return driver.transmitBatch(one, 0, 0) === 1 || driver.transmit(block, offset, length, 0) === 0;
 }
 
 function indexedEquals(a: Uint8Array, i: number, b: Uint8Array, j: number, length: number): boolean {

@@ -153,7 +153,7 @@ for (const type of [ADD, DEL]) {
   });
 }
 
-Deno.test("ADD takes a full list page of 512 entries", () => {
+Deno.test("ADD judges a full list page of 512 entries to its end", () => {
   const raw = start();
   for (let ref = 4; ref < 512; ref++) raw.grant(ref, 5);
   raw.grant(LIST, LIST);
