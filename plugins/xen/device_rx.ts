@@ -159,10 +159,10 @@ export class RxBack {
   #fillStatic(frames: FrameBatch, from: number, end: number): number {
     const ring = this.ring;
     const view = ring.memory.view;
-    const { common, writeable } = this.#statics;
+    const { common, writePlaces } = this.#statics;
     const { bytes, offsets, lengths } = frames;
     const { slots, mask } = ring;
-    const refs = writeable.length;
+    const refs = writePlaces.length;
     const targets = this.#targetsIn(common);
     let position = ring.reqCons & mask;
     let copied = 0;
@@ -171,7 +171,7 @@ export class RxBack {
       const length = lengths[i]!;
       const slot = (slots + position * SLOT) | 0;
       const ref = view.getInt32(slot + REQ_GREF, true);
-      const page = ref >= 0 && ref < refs ? writeable[ref]! : -1;
+      const page = ref >= 0 && ref < refs ? writePlaces[ref]! : -1;
       if (page < 0 || length > PAGE) break;
       targets[i - from] = page;
       copied = (copied + length) | 0;

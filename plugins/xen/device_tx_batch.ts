@@ -62,11 +62,11 @@ export class TxBatch {
    */
   gatherStatic(statics: StaticGrants, most: number): void {
     const { memory: { view }, mask, slots, reqCons } = this.#ring;
-    const { common, readable } = statics;
+    const { common, readPlaces } = statics;
     const { offsets, lengths } = this.#framesIn(common);
     const ids = this.#ids;
     const shortest = this.#shortest;
-    const refs = readable.length;
+    const refs = readPlaces.length;
     const end = Math.min(most, BATCH_SIZE);
     let position = reqCons & mask;
     let count = 0;
@@ -78,7 +78,7 @@ export class TxBatch {
       const offset = start & LOWER_MASK;
       const size = extent >>> SIZE_SHIFT;
       if ((start & GOES_ON) !== 0 || size < shortest || offset + size > PAGE) break;
-      const page = ref >= 0 && ref < refs ? readable[ref]! : -1;
+      const page = ref >= 0 && ref < refs ? readPlaces[ref]! : -1;
       if (page < 0) break;
       offsets[count] = page + offset;
       lengths[count] = size;

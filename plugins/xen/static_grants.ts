@@ -38,9 +38,9 @@ export class StaticGrants {
    */
   common: Memory = NOWHERE;
   /** Starts of pages that may be read, by reference. */
-  readable: Int32Array = new Int32Array(0);
+  readPlaces: Int32Array = new Int32Array(0);
   /** Starts of pages that may be written, by reference. */
-  writeable: Int32Array = this.readable;
+  writePlaces: Int32Array = this.readPlaces;
   /** Mappings made and ended so far: the device's `grant.setup` counters. */
   maps = 0;
   /** Mappings ended so far. */
@@ -120,8 +120,8 @@ export class StaticGrants {
     this.writable[entry] = readonly ? 0 : 1;
     this.uses[entry] = 0;
     if (grants.memory !== this.common) return true;
-    this.readable[ref] = grants.offset;
-    if (!readonly) this.writeable[ref] = grants.offset;
+    this.readPlaces[ref] = grants.offset;
+    if (!readonly) this.writePlaces[ref] = grants.offset;
     return true;
   }
 
@@ -129,8 +129,8 @@ export class StaticGrants {
   #makeTables(): void {
     const { entries } = this.#grants;
     this.#byRef = new Int32Array(entries);
-    this.readable = new Int32Array(entries).fill(NOT_HERE);
-    this.writeable = new Int32Array(entries).fill(NOT_HERE);
+    this.readPlaces = new Int32Array(entries).fill(NOT_HERE);
+    this.writePlaces = new Int32Array(entries).fill(NOT_HERE);
   }
 
   /**
@@ -168,7 +168,7 @@ export class StaticGrants {
     this.unmaps++;
     const ref = this.#refs[entry]!;
     this.#byRef[ref] = 0;
-    this.readable[ref] = this.writeable[ref] = NOT_HERE;
+    this.readPlaces[ref] = this.writePlaces[ref] = NOT_HERE;
     this.memory[entry] = NOWHERE;
     this.#free[this.#freeCount++] = entry;
   }
