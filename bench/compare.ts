@@ -21,6 +21,8 @@ const USAGE = `usage: deno task compare [OPTIONS] [CAPTURE...]
       --json FILE         all figures as JSON, - for standard output instead of the table
 `;
 const RSS_POLL_MS = 5;
+/** As `deno task start` runs it, and an installed command may: modules of other backends are not looked at. */
+const START_FLAGS = "--unstable-lazy-dynamic-imports --v8-flags=--no-lazy";
 
 /** A command that turns one capture into another. */
 interface Tool {
@@ -209,7 +211,7 @@ function ringpipe(backend: string, options: readonly string[]): Tool {
   return {
     name: ["ringpipe", backend, ...options].join(" "),
     // Less would do, but Deno refuses everything under /dev, and so /dev/shm, to whoever may not do all.
-    command: `${quote(Deno.execPath())} run -A ${quote(main)} ` +
+    command: `${quote(Deno.execPath())} run -A ${START_FLAGS} ${quote(main)} ` +
       `run -q -b ${backend}${settings} {in} -w {out}`,
     exact: true,
   };

@@ -34,7 +34,7 @@ class Mover implements Wire, FrameSink {
   readonly #size: number;
   readonly #batch: number;
   readonly #headroom: number;
-  readonly #frames = new FrameBatch();
+  readonly #frames = new FrameBatch(this.#host.memory);
   #slot = 0;
   #bytes = 0;
 
