@@ -8,24 +8,19 @@ import type { FrameSink } from "../../../core/plugin.ts";
 import { DQO_POST_STEP } from "../constants.ts";
 import { driverFault } from "../faults.ts";
 import { FrameBuilder, LONGEST_FRAME } from "../frame_builder.ts";
-import { gve_rx_compl_desc_dqo, gve_rx_desc_dqo } from "../layout_dqo.ts";
+import { gve_rx_compl_desc_dqo } from "../layout_dqo.ts";
 import { gve_ptype_entry } from "../layout_records.ts";
 import type { PageHolder, PagePool } from "../pages.ts";
 import type { DriverContext, RxQueuePlace } from "../queue_context.ts";
 import type { BufferStates } from "./buffer_states.ts";
+import { type HeaderBuffers, RxRings } from "./rx_rings.ts";
 
-const DESC = gve_rx_desc_dqo.size;
-const DESC_BUF_ID = gve_rx_desc_dqo.offsetOf("buf_id");
-const DESC_ADDR = gve_rx_desc_dqo.offsetOf("buf_addr");
-const DESC_HEADER = gve_rx_desc_dqo.offsetOf("header_buf_addr");
-const COMPLETION = gve_rx_compl_desc_dqo.size;
 const ERROR = gve_rx_compl_desc_dqo.offsetOf("rx_error");
 const RX_ERROR = gve_rx_compl_desc_dqo.maskOf("rx_error");
 const TYPE = gve_rx_compl_desc_dqo.offsetOf("packet_type");
 const PACKET_TYPE = gve_rx_compl_desc_dqo.maskOf("packet_type");
 const LENGTH = gve_rx_compl_desc_dqo.offsetOf("packet_len");
 const PACKET_LEN = gve_rx_compl_desc_dqo.maskOf("packet_len");
-const GENERATION = gve_rx_compl_desc_dqo.maskOf("generation") | 0;
 const HEADER_SHIFT = (gve_rx_compl_desc_dqo.offsetOf("header_len") - LENGTH) * 8;
 const HEADER_LEN = gve_rx_compl_desc_dqo.maskOf("header_len");
 const RSC = gve_rx_compl_desc_dqo.maskOf("rsc");
@@ -33,7 +28,6 @@ const SPLIT_HEADER = gve_rx_compl_desc_dqo.maskOf("split_header");
 const STATUS = gve_rx_compl_desc_dqo.offsetOf("end_of_packet");
 const END_OF_PACKET = gve_rx_compl_desc_dqo.maskOf("end_of_packet");
 const OVERFLOW = gve_rx_compl_desc_dqo.maskOf("header_buffer_overflow");
-const ENDED = END_OF_PACKET | OVERFLOW;
 const BUF_ID = gve_rx_compl_desc_dqo.offsetOf("buf_id");
 const NONE = -1;
 const RAW_CS = gve_rx_compl_desc_dqo.offsetOf("raw_cs");
@@ -42,23 +36,10 @@ const L4_TYPE = gve_ptype_entry.offsetOf("l4_type");
 const PTYPE_TCP = gve_ptype_entry.field("l4_type").values!["TCP"]!;
 
 // Bindings of this module, unlike imported ones, are constants for the engine.
-const POST_STEP = DQO_POST_STEP;
 /** With fewer buffers posted than this the device may know of none. */
 const FEW = 2 * DQO_POST_STEP;
 const LONGEST = LONGEST_FRAME;
 const BATCH = BATCH_SIZE;
-
-/** Header buffers: one for each buffer state. */
-export interface HeaderBuffers {
-  /** Offset of the first in the driver's memory. */
-  readonly offset: number;
-  /** Address of the first. */
-  readonly address: number;
-  /** Bytes of each. */
-  readonly size: number;
-  /** Offset of a place as large, where the header of the frame under construction is kept. */
-  readonly scratch: number;
-}
 
 /** What a DQO receive queue needs beside its place. */
 export interface DqoRxOptions {
@@ -90,21 +71,7 @@ export class DqoRxDriver {
   readonly #name: string;
   readonly #frame: FrameBuilder;
   readonly #batch: FrameBatch;
-  /** Bytes of the batch, and how many of its frames are to be copied. */
-  #bytes = 0;
-  #copied = 0;
-  /** Per slot of the buffer ring: the state posted there last. */
-  readonly #posted: Int32Array;
-  /** Whether all buffers so far came back in the order in which they were posted. */
-  #ordered = true;
-  /** Buffer ring: behind the last buffer posted. */
-  #tail = 0;
-  /** Buffer ring: buffers before this were read, as far as completions prove it. */
-  #bufferHead = 0;
-  #freeSlots: number;
-  #completionHead = 0;
-  /** Generation bit of the present lap. */
-  #generation = GENERATION;
+  readonly #rings: RxRings;
   /** The rest of a bad frame is thrown away (strict). */
   #dropping = false;
 
@@ -120,8 +87,7 @@ export class DqoRxDriver {
     this.#packetTypes = options.packetTypes;
     this.#mask = place.size - 1;
     this.#name = `rx${place.queue}`;
-    this.#freeSlots = place.size;
-    this.#posted = new Int32Array(place.size);
+    this.#rings = new RxRings(context, place, options.states, options.headers);
     this.#batch = new FrameBatch(context.memory);
     this.#frame = new FrameBuilder(context.memory.bytes);
   }
@@ -136,9 +102,9 @@ export class DqoRxDriver {
     usedHead: number;
   } {
     return {
-      tail: this.#tail,
-      head: this.#bufferHead,
-      freeSlots: this.#freeSlots,
+      tail: this.#rings.tail,
+      head: this.#rings.head,
+      freeSlots: this.#rings.freeSlots,
       used: this.#states.usedCount,
       recycledHead: this.#states.recycledHead,
       usedHead: this.#states.usedHead,
@@ -153,22 +119,18 @@ export class DqoRxDriver {
    */
   receive(sink: FrameSink): number {
     const { memory: { view }, counters } = this.#context;
-    const { ring } = this.#place;
-    const mask = this.#mask;
+    const rings = this.#rings;
     const before = counters.rxPosted;
     let moved = 0;
     if (sink.batch !== undefined && this.#headers === undefined) {
       for (let count = BATCH; count === BATCH; moved += count) count = this.#receivePlain(sink);
     }
-    while (moved <= mask) {
-      const at = (ring + this.#completionHead * COMPLETION) | 0;
-      const word = view.getInt32((at + LENGTH) | 0, true);
-      if ((word & GENERATION) !== this.#generation) break;
+    while (moved <= this.#mask) {
+      const at = rings.next;
+      const word = view.getInt32(at + LENGTH, true);
+      if (!rings.isValid(word)) break;
       this.#completion(sink, at, word);
-      this.#completionHead = (this.#completionHead + 1) & mask;
-      if (this.#completionHead === 0) this.#generation ^= GENERATION;
-      this.#freeSlots++;
-      this.#bufferHead = (this.#bufferHead + 1) & mask;
+      rings.advance(1);
       moved++;
     }
     if (moved > 0) counters.rxDescriptors += moved;
@@ -177,116 +139,72 @@ export class DqoRxDriver {
   }
 
   /**
-   * Takes completions whose frame lies in its one buffer and of which nothing is to be said, in loops over many, as long
-   * as buffers come back in the order in which they were posted and the ring is full of them: then buffers that are free
-   * go to the next slots at once. They are announced after the frames were handed over, so these stay as they are until
-   * then. Whatever else comes, and whatever breaks a rule, is left to {@linkcode #completion}.
+   * Takes completions of which nothing is to be said in loops over many, as long as buffers come back in the order in
+   * which they were posted and the ring is full of them: then buffers that are free go to the next slots at once. They
+   * are announced after the frames were handed over, so these stay as they are until then. Whatever else comes, and
+   * whatever breaks a rule, is left to {@linkcode #completion}.
    *
    * @returns How many, at most a batch.
    */
   #receivePlain(sink: FrameSink): number {
     const mask = this.#mask;
+    const rings = this.#rings;
     if (
-      !this.#ordered || ((this.#tail - this.#bufferHead) & mask) !== mask || this.#frame.pieces > 0 ||
-      this.#states.recycledHead !== NONE || this.#dropping
+      !rings.ordered || rings.full !== mask || this.#frame.pieces > 0 || this.#states.recycledHead !== NONE ||
+      this.#dropping
     ) return 0;
     const batch = this.#batch;
     const most = Math.min(mask, BATCH);
-    this.#gather(most);
-    if (this.#copied < batch.count) this.#giveAway();
+    let copied = rings.gather(batch, most, this.#copybreak);
+    let { bytes } = rings;
+    if (copied < batch.count) {
+      for (const end = this.#giveAway(); end < batch.count; batch.count--) {
+        const length = batch.lengths[batch.count - 1]!;
+        bytes -= length;
+        if (length <= this.#copybreak) copied--;
+      }
+    }
     const { count } = batch;
     if (count === 0) return 0;
     const { counters, syncs } = this.#context;
     counters.rxPackets += count;
-    counters.rxBytes += this.#bytes;
-    counters.rxCopybreak += this.#copied;
+    counters.rxBytes += bytes;
+    counters.rxCopybreak += copied;
     if (syncs) counters.rxDmaSyncs += count;
-    const first = this.#bufferHead;
-    const before = this.#tail;
-    this.#bufferHead = (first + count) & mask;
-    this.#freeSlots += count;
-    this.#completionHead += count;
-    if (this.#completionHead > mask) {
-      this.#completionHead -= mask + 1;
-      this.#generation ^= GENERATION;
-    }
+    const first = rings.head;
+    const before = rings.tail;
+    rings.advance(count);
     // If something else comes now, the buffers must not be posted yet.
-    if ((count < most || most === mask) && this.#pending) this.#recycle(first, count);
-    else this.#repost(first, count);
+    if ((count < most || most === mask) && rings.pending) this.#recycle(first, count);
+    else {
+      const reposted = rings.repost(first, count);
+      counters.rxRecycled += reposted;
+      counters.rxPosted += reposted;
+    }
     sink.batch!(this.#place.queue, batch);
-    const reposted = (this.#tail - before) & mask;
-    for (let at = (before | (POST_STEP - 1)) + 1; at <= before + reposted; at += POST_STEP) {
-      this.#ring(at & mask);
-    }
+    rings.announce(before);
     return count;
-  }
-
-  /** Whether there is a completion. */
-  get #pending(): boolean {
-    const at = this.#place.ring + this.#completionHead * COMPLETION + LENGTH;
-    return (this.#context.memory.view.getInt32(at, true) & GENERATION) === this.#generation;
-  }
-
-  /** Gathers the frames of plain completions, at most so many. */
-  #gather(most: number): void {
-    const { view } = this.#context.memory;
-    const ring = this.#place.ring | 0;
-    const bufferSize = this.#place.bufferSize | 0;
-    const mask = this.#mask | 0;
-    const { starts } = this.#states;
-    const posted = this.#posted;
-    const batch = this.#batch;
-    const { offsets, lengths } = batch;
-    let head = this.#bufferHead | 0;
-    let index = this.#completionHead | 0;
-    let generation = this.#generation | 0;
-    const copybreak = this.#copybreak | 0;
-    let copied = 0;
-    let bytes = 0;
-    let count = 0;
-    for (; count < most; count = (count + 1) | 0) {
-      const at = (ring + index * COMPLETION) | 0;
-      const word = view.getInt32((at + LENGTH) | 0, true);
-      const length = word & PACKET_LEN;
-      if ((word & ~PACKET_LEN) !== generation || length === 0 || length > bufferSize) break;
-      const id = view.getUint16((at + BUF_ID) | 0, true);
-      if (id !== posted[head] || (view.getUint8((at + STATUS) | 0) & ENDED) !== END_OF_PACKET) break;
-      if ((view.getUint8((at + ERROR) | 0) & RX_ERROR) !== 0) break;
-      offsets[count] = starts[id]!;
-      lengths[count] = length;
-      if (length <= copybreak) copied = (copied + 1) | 0;
-      bytes = (bytes + length) | 0;
-      head = (head + 1) & mask;
-      index = (index + 1) & mask;
-      if (index === 0) generation ^= GENERATION;
-    }
-    batch.count = count;
-    this.#bytes = bytes;
-    this.#copied = copied;
   }
 
   /**
    * Gives the buffers of frames that are not to be copied away. Those that cannot be posted again at once are noted by
-   * the complement of their state. Ends the batch at a frame that can be neither copied nor given away.
+   * the complement of their state.
+   *
+   * @returns The index of the first frame that can be neither copied nor given away, or behind the last.
    */
-  #giveAway(): void {
+  #giveAway(): number {
     const states = this.#states;
-    const posted = this.#posted;
-    const batch = this.#batch;
+    const { posted, head } = this.#rings;
     const stack = this.#stack;
     const copybreak = this.#copybreak;
-    const head = this.#bufferHead;
-    const { lengths, count } = batch;
+    const { lengths, count } = this.#batch;
     for (let i = 0; i < count; i++) {
       if (stack.passes && !states.copyOnDemand) {
         i = states.moveOnEach(posted, head, lengths, i, count, copybreak);
-        if (i === count) return;
+        if (i === count) break;
       }
       if (lengths[i]! <= copybreak) continue;
-      if (states.copyOnDemand) {
-        this.#endBatch(i);
-        return;
-      }
+      if (states.copyOnDemand) return i;
       const slot = (head + i) & this.#mask;
       const id = posted[slot]!;
       stack.fragment(states.pages[id]!);
@@ -296,50 +214,13 @@ export class DqoRxDriver {
       }
       stack.complete();
     }
-  }
-
-  /** Leaves frames out of the batch, from one on. */
-  #endBatch(count: number): void {
-    const { lengths } = this.#batch;
-    for (let i = count; i < this.#batch.count; i++) {
-      this.#bytes -= lengths[i]!;
-      if (lengths[i]! <= this.#copybreak) this.#copied--;
-    }
-    this.#batch.count = count;
-  }
-
-  /** Posts the buffers again that came from these slots, as far as they are free. */
-  #repost(from: number, count: number): void {
-    const { memory: { view }, counters } = this.#context;
-    const data = this.#place.data | 0;
-    const mask = this.#mask | 0;
-    const { lows, highs } = this.#states;
-    const posted = this.#posted;
-    const before = this.#tail;
-    let head = from | 0;
-    let tail = before | 0;
-    for (let i = 0; i < count; i = (i + 1) | 0) {
-      const id = posted[head]!;
-      head = (head + 1) & mask;
-      if (id < 0) continue;
-      const at = (data + tail * DESC) | 0;
-      view.setInt32((at + DESC_BUF_ID) | 0, id, true);
-      view.setInt32((at + DESC_ADDR) | 0, lows[id]!, true);
-      view.setInt32((at + DESC_ADDR + 4) | 0, highs[id]!, true);
-      posted[tail] = id;
-      tail = (tail + 1) & mask;
-    }
-    const reposted = (tail - before) & mask;
-    this.#tail = tail;
-    this.#freeSlots -= reposted;
-    counters.rxRecycled += reposted;
-    counters.rxPosted += reposted;
+    return count;
   }
 
   /** Keeps the buffers that came from these slots for {@linkcode post}, as far as they are free. */
   #recycle(from: number, count: number): void {
     for (let i = 0; i < count; i++) {
-      const id = this.#posted[(from + i) & this.#mask]!;
+      const id = this.#rings.posted[(from + i) & this.#mask]!;
       if (id >= 0) this.#states.recycle(id);
     }
   }
@@ -350,12 +231,10 @@ export class DqoRxDriver {
    * @returns How many.
    */
   post(): number {
-    const { counters, memory: { view } } = this.#context;
-    const { data } = this.#place;
     const states = this.#states;
-    const full = (this.#tail - this.#bufferHead) & this.#mask;
-    const room = Math.min(this.#mask - full, this.#freeSlots);
-    const headers = this.#headers;
+    const rings = this.#rings;
+    const { full, tail } = rings;
+    const room = Math.min(this.#mask - full, rings.freeSlots);
     let posted = 0;
     for (; posted < room; posted++) {
       let state = states.take();
@@ -365,17 +244,10 @@ export class DqoRxDriver {
         state = states.take();
       }
       if (state < 0) break;
-      const at = data + this.#tail * DESC;
-      view.setInt32(at + DESC_BUF_ID, state, true);
-      view.setInt32(at + DESC_ADDR, states.lows[state]!, true);
-      view.setInt32(at + DESC_ADDR + 4, states.highs[state]!, true);
-      this.#posted[this.#tail] = state;
-      if (headers !== undefined) setAddress(view, at + DESC_HEADER, headers.address + state * headers.size);
-      this.#tail = (this.#tail + 1) & this.#mask;
-      this.#freeSlots--;
-      if (this.#tail % POST_STEP === 0) this.#ring(this.#tail);
+      rings.post(state);
     }
-    counters.rxPosted += posted;
+    rings.announce(tail);
+    this.#context.counters.rxPosted += posted;
     return posted;
   }
 
@@ -383,15 +255,10 @@ export class DqoRxDriver {
   inspect(): Record<string, unknown> {
     return {
       ...this.state,
-      completionHead: this.#completionHead,
-      generation: this.#generation === 0 ? 0 : 1,
+      completionHead: this.#rings.index,
+      generation: this.#rings.generation,
       states: this.#states.census(),
     };
-  }
-
-  #ring(tail: number): void {
-    this.#context.counters.rxDoorbells++;
-    this.#context.bar2.write(this.#place.doorbell, 4, tail);
   }
 
   /** Handles one completion: every field is read once. `word` has length and header fields. */
@@ -403,7 +270,7 @@ export class DqoRxDriver {
     const id = view.getUint16(at + BUF_ID, true);
     const length = word & PACKET_LEN;
     const status = view.getUint8(at + STATUS);
-    if (id !== this.#posted[this.#bufferHead]) this.#ordered = false;
+    if (id !== this.#rings.posted[this.#rings.head]) this.#rings.ordered = false;
     if (id >= states.size) return this.#unknown("buffer-id", `Invalid RX buffer_id=${id}`, id);
     if (!states.isPosted(id)) {
       return this.#unknown("buffer-not-posted", `RX buffer_id is not allocated: ${id}`, id);
@@ -540,12 +407,6 @@ export class DqoRxDriver {
   }
 
   #fault(code: Parameters<typeof driverFault>[1], values: Record<string, number | string>): Error {
-    return driverFault(this.#name, code, this.#completionHead, values);
+    return driverFault(this.#name, code, this.#rings.index, values);
   }
-}
-
-function setAddress(view: DataView, at: number, address: number): void {
-  const high = Math.floor(address / 4294967296);
-  view.setUint32(at, address - high * 4294967296, true);
-  view.setUint32(at + 4, high, true);
 }
