@@ -22,6 +22,7 @@ const PAGE = PAGE_SIZE;
 const RSP_ID = netif_tx_response.offsetOf("id");
 const RSP_STATUS = netif_tx_response.offsetOf("status");
 const { OKAY, ERROR, NULL } = NETIF_RSP;
+const GRANTED = GNTST.okay;
 const MAP_READONLY = GNTMAP.host_map | GNTMAP.readonly;
 
 /** Bytes that Linux copies from the head of a packet, mapping the rest. `XEN_NETBACK_TX_COPY_LEN`. */
@@ -294,13 +295,13 @@ export class TxBack {
       this.copies++;
       this.#batchCopies = true;
       const own = this.#ownOffset + target;
-      if (grants.copyFrom(ref, offset, part, this.#own, own) !== GNTST.okay) return false;
+      if (grants.copyFrom(ref, offset, part, this.#own, own) !== GRANTED) return false;
       frame.push(this.#own.bytes, own, part);
     }
     if (part < size) {
       this.maps++;
       this.#batchMaps = true;
-      if (grants.map(ref, MAP_READONLY) !== GNTST.okay) return false;
+      if (grants.map(ref, MAP_READONLY) !== GRANTED) return false;
       this.#handle[i] = grants.handle + 1;
       frame.push(grants.memory.bytes, grants.offset + offset + part, size - part);
     }
