@@ -18,7 +18,7 @@ import { deviceFault } from "./faults.ts";
 import { FORMAT_OPTIONS, isDqo } from "./formats.ts";
 import * as layout from "./layout_admin.ts";
 import { gve_driver_info, gve_event_counter, gve_irq_db_index, gve_link_speed } from "./layout_records.ts";
-import { longestFrame, MTU_HEADERS } from "./mtu.ts";
+import { longestFrame, longestUntagged, MTU_HEADERS } from "./mtu.ts";
 import type { PageList } from "./page_list.ts";
 import { PageListCommands } from "./page_list_commands.ts";
 import { FIRST_IRQ_WORD, MAX_IRQS, QueueCommands, type RxQueue, type TxQueue } from "./queue_commands.ts";
@@ -50,6 +50,8 @@ export class AdminDevice {
   readonly rxCounters: readonly DeviceCounters[];
   /** Whether the device has to look into frames before it delivers them. */
   steers = false;
+  /** Longest frame that the MTU allows whatever is in it. The driver has to set an MTU for there to be one. */
+  longestPlain = Infinity;
   /** Page lists by id. */
   readonly lists: ReadonlyMap<number, PageList>;
   /** Receive side scaling. */
@@ -66,8 +68,6 @@ export class AdminDevice {
   #address = -1;
   #done = 0;
   #mtu: number;
-  /** Whether the driver has set it: only then is it policed. */
-  #policed = false;
   readonly #head = new Memory(MTU_HEADERS);
 
   /** Starts without a queue. */
@@ -147,7 +147,7 @@ export class AdminDevice {
     this.#done = 0;
     this.#statistics.detach();
     this.#mtu = this.#settings.mtu;
-    this.#policed = false;
+    this.longestPlain = Infinity;
     this.steers = false;
     this.#queues.reset();
     this.#pageLists.lists.clear();
@@ -197,9 +197,10 @@ export class AdminDevice {
 
   /** Whether a frame is longer than the MTU allows that the driver has set. If it has set none, no frame is. */
   overMtu(frame: Frame): boolean {
-    if (!this.#policed || frame.length <= longestFrame(this.#mtu, this.#head.bytes, 0, 0)) return false;
-    frame.copyTo(this.#head, 0, 0, Math.min(frame.length, MTU_HEADERS));
-    return frame.length > longestFrame(this.#mtu, this.#head.bytes, 0, Math.min(frame.length, MTU_HEADERS));
+    if (frame.length <= this.longestPlain) return false;
+    const looked = Math.min(frame.length, MTU_HEADERS);
+    frame.copyTo(this.#head, 0, 0, looked);
+    return frame.length > longestFrame(this.#mtu, this.#head.bytes, 0, looked);
   }
 
   #execute(slot: Uint8Array): number {
@@ -208,7 +209,7 @@ export class AdminDevice {
     counters.command(opcode);
     const known = this.#handlers.get(opcode);
     const status = known ? this.#run(known[0].decode(slot), known[1]) : STATUS.UNIMPLEMENTED;
-    this.steers = this.#policed || this.#queues.looks;
+    this.steers = this.#queues.looks;
     if (status !== STATUS.PASSED) counters.failed++;
     return status;
   }
@@ -288,7 +289,7 @@ export class AdminDevice {
     const mtu = Number(values["parameter_value"]);
     if (mtu < MIN_MTU || mtu > this.#settings.maxMtu) return STATUS.OUT_OF_RANGE;
     this.#mtu = mtu;
-    this.#policed = true;
+    this.longestPlain = longestUntagged(mtu);
     return STATUS.PASSED;
   }
 

@@ -21,7 +21,7 @@ import type { DriverSettings } from "./driver_settings.ts";
 import { GQI_NIC_DESCRIPTORS, LARGEST_FRAME, NIC_LIMITS } from "./constants.ts";
 import { gve_dqo_irq_doorbell } from "./layout_dqo.ts";
 import { gve_gqi_irq_doorbell } from "./layout_gqi.ts";
-import { longestFrame } from "./mtu.ts";
+import { longestFrame, longestUntagged } from "./mtu.ts";
 import type { DriverContext } from "./queue_context.ts";
 import { type Bus, swap32 } from "./registers.ts";
 import { TransmitRequest, UNMAPPED } from "./transmit_request.ts";
@@ -50,6 +50,8 @@ export class GveDriver implements DriverHalf {
   readonly #flow = new FlowParser();
   readonly #toeplitz = new ToeplitzKey(MICROSOFT_RSS_KEY);
   readonly #largest: number;
+  /** Longest frame that MTU and rings allow whatever is in it. */
+  readonly #longestPlain: number;
   /** Most pieces of a packet, GQI's metadata among them, unless the device is to segment it. */
   readonly #mostPieces: number;
   /** Notify blocks whose interrupt was taken and not yet rearmed. */
@@ -88,6 +90,9 @@ export class GveDriver implements DriverHalf {
     this.#dqo = isDqo(this.#up.format);
     this.#taken = new Uint8Array(this.#up.irqDoorbells.length);
     this.#largest = this.#up.largestFrame;
+    this.#longestPlain = settings.mtu > 0
+      ? Math.min(this.#largest, longestUntagged(settings.mtu))
+      : this.#largest;
     this.#mostPieces = this.#limitOfPieces();
     this.flush();
     for (let block = 0; block < this.#taken.length; block++) {
@@ -132,8 +137,7 @@ export class GveDriver implements DriverHalf {
   /** Puts linear frames without requests on a transmit ring in one loop, as far as that is possible. */
   transmitBatch(frames: FrameBatch, from: number, _headroom: number): number {
     const { tx } = this.#up;
-    if (tx.length > 1 || this.#settings.mtu > 0) return from;
-    return tx[0]!.transmitBatch(frames, from, this.#largest);
+    return tx.length > 1 ? from : tx[0]!.transmitBatch(frames, from, this.#longestPlain);
   }
 
   /**

@@ -13,6 +13,11 @@ const MOST_TAGS = 2;
 /** Bytes of a frame that {@linkcode longestFrame} looks at. */
 export const MTU_HEADERS: number = ETHERNET_HEADER + MOST_TAGS * VLAN_TAG;
 
+/** Bytes of the longest frame without VLAN tags that an MTU allows. */
+export function longestUntagged(mtu: number): number {
+  return mtu + ETHERNET_HEADER;
+}
+
 /**
  * Bytes of the longest frame that an MTU allows: the Ethernet header and up to two VLAN tags come on top.
  *

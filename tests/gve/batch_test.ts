@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { equals } from "@std/bytes/equals";
 import { FrameBatch } from "../../core/frame_batch.ts";
-import type { Frame } from "../../core/frame.ts";
+import { Frame } from "../../core/frame.ts";
 import { LocalHost } from "../../core/host.ts";
 import { OptionValues } from "../../core/options.ts";
 import type { FrameSink, Wire } from "../../core/plugin.ts";
@@ -95,6 +95,8 @@ for (
     { "profile": "linux", "copybreak": "2000" },
     { "miss-rate": "40", "out-of-order": "on" },
     { "queues": "2" },
+    { "mtu": "3000" },
+    { "format": "gqi-qpl", "mtu": "3000" },
     { "format": "dqo-qpl" },
     { "format": "gqi-rda" },
     { "format": "gqi-rda", "hold": "40", "copybreak": "100", "rx-ring": "64", "tx-ring": "256" },
@@ -128,3 +130,31 @@ for (
     assertEquals(many.device.counters(), one.device.counters());
   });
 }
+
+Deno.test("a batch ends before a frame that may be longer than the MTU allows, on either side", () => {
+  const lengths = [100, 1514, 1515, 1518, 1519, 100];
+  for (const format of ["gqi-qpl", "gqi-rda", "dqo-qpl", "dqo-rda"]) {
+    const { host, driver, device } = new Link({ format, "mtu": "1500" }, true);
+    const batch = new FrameBatch();
+    batch.bytes = host.memory.bytes;
+    batch.count = lengths.length;
+    lengths.forEach((length, i) => {
+      batch.offsets[i] = host.captureOffset + i * SLOT;
+      batch.lengths[i] = length;
+    });
+    // A tag, which comes on top of the MTU.
+    for (const i of [3, 4]) host.memory.bytes.set([0x81, 0], host.captureOffset + i * SLOT + 12);
+    const single = new Frame();
+    const ends = [
+      (from: number) => driver.transmitBatch(batch, from, 0),
+      (from: number) => device.deliverBatch(batch, from),
+    ]
+      .map((take) => [0, 2, 3, 4, 5].map((from) => take(from)));
+    const results = lengths.map((length, i) => {
+      single.set(batch.bytes, batch.offsets[i]!, length);
+      return [driver.transmit(batch.bytes, batch.offsets[i]!, length, 0), device.deliver(single)];
+    });
+    assertEquals(ends, [[2, 2, 3, 4, 6], [2, 2, 3, 4, 6]], format);
+    assertEquals(results, [[0, 0], [0, 0], [-2, -2], [0, 0], [-2, -2], [0, 0]], format);
+  }
+});
