@@ -167,17 +167,17 @@ export class RxBack {
     let position = ring.reqCons & mask;
     let copied = 0;
     let i = from;
-    for (; i < end; i++) {
+    for (; i < end; i = (i + 1) | 0) {
       const length = lengths[i]!;
       const slot = (slots + position * SLOT) | 0;
-      const ref = view.getInt32(slot + REQ_GREF, true);
+      const ref = view.getInt32((slot + REQ_GREF) | 0, true);
       const page = ref >= 0 && ref < refs ? writePlaces[ref]! : -1;
       if (page < 0 || length > PAGE) break;
-      targets[i - from] = page;
+      targets[(i - from) | 0] = page;
       copied = (copied + length) | 0;
       // Offset and flags are 0.
-      view.setInt32(slot + ID, view.getInt32(slot + REQ_ID, true) & ID_MASK, true);
-      view.setInt32(slot + FLAGS, length << STATUS_SHIFT, true);
+      view.setInt32((slot + ID) | 0, view.getInt32((slot + REQ_ID) | 0, true) & ID_MASK, true);
+      view.setInt32((slot + FLAGS) | 0, length << STATUS_SHIFT, true);
       position = (position + 1) & mask;
     }
     const filled = i - from;
@@ -211,22 +211,22 @@ export class RxBack {
     let targets = this.#targets;
     let position = ring.reqCons & mask;
     let i = from;
-    for (; i < end; i++) {
+    for (; i < end; i = (i + 1) | 0) {
       const length = lengths[i]!;
       if (length === 0 || length > PAGE) break;
       const slot = (slots + position * SLOT) | 0;
-      const id = view.getInt32(slot + REQ_ID, true) & ID_MASK;
-      const page = grants.findForCopy(view.getUint32(slot + REQ_GREF, true), 0, length, true);
+      const id = view.getInt32((slot + REQ_ID) | 0, true) & ID_MASK;
+      const page = grants.findForCopy(view.getUint32((slot + REQ_GREF) | 0, true), 0, length, true);
       if (page < 0) break;
       if (memory !== grants.copyMemory) {
         if (memory !== undefined) break;
         memory = grants.copyMemory;
         targets = this.#targetsIn(memory);
       }
-      targets[i - from] = page;
+      targets[(i - from) | 0] = page;
       // Offset and flags are 0.
-      view.setInt32(slot + ID, id, true);
-      view.setInt32(slot + FLAGS, length << STATUS_SHIFT, true);
+      view.setInt32((slot + ID) | 0, id, true);
+      view.setInt32((slot + FLAGS) | 0, length << STATUS_SHIFT, true);
       position = (position + 1) & mask;
     }
     const filled = i - from;

@@ -70,11 +70,11 @@ export class TxBatch {
     const end = Math.min(most, BATCH_SIZE);
     let position = reqCons & mask;
     let count = 0;
-    for (; count < end; count++) {
+    for (; count < end; count = (count + 1) | 0) {
       const slot = (slots + position * SLOT) | 0;
-      const ref = view.getInt32(slot + GREF, true);
-      const start = view.getInt32(slot + OFFSET, true);
-      const extent = view.getInt32(slot + ID, true);
+      const ref = view.getInt32((slot + GREF) | 0, true);
+      const start = view.getInt32((slot + OFFSET) | 0, true);
+      const extent = view.getInt32((slot + ID) | 0, true);
       const offset = start & LOWER_MASK;
       const size = extent >>> SIZE_SHIFT;
       if ((start & GOES_ON) !== 0 || size < shortest || offset + size > PAGE) break;
@@ -107,11 +107,11 @@ export class TxBatch {
     let position = reqCons & mask;
     let target = ownOffset;
     let count = 0;
-    for (; count < most; count++) {
+    for (; count < most; count = (count + 1) | 0) {
       const slot = (slots + position * SLOT) | 0;
-      const ref = view.getUint32(slot + GREF, true);
-      const start = view.getInt32(slot + OFFSET, true);
-      const extent = view.getInt32(slot + ID, true);
+      const ref = view.getUint32((slot + GREF) | 0, true);
+      const start = view.getInt32((slot + OFFSET) | 0, true);
+      const extent = view.getInt32((slot + ID) | 0, true);
       const offset = start & LOWER_MASK;
       const size = extent >>> SIZE_SHIFT;
       if ((start & GOES_ON) !== 0 || size < shortest || size > longest) break;

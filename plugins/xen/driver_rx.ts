@@ -205,10 +205,10 @@ export class RxFront {
     let position = ring.rspCons & mask;
     let next = ring.reqProd & mask;
     let count = 0;
-    for (; count < end; count++) {
+    for (; count < end; count = (count + 1) | 0) {
       const slot = (slots + position * SLOT) | 0;
-      const place = view.getInt32(slot + ID, true);
-      const extent = view.getInt32(slot + FLAGS, true);
+      const place = view.getInt32((slot + ID) | 0, true);
+      const extent = view.getInt32((slot + FLAGS) | 0, true);
       const offset = place >>> OFFSET_SHIFT;
       const length = extent >> STATUS_SHIFT;
       if ((extent & (MORE_DATA | EXTRA_INFO)) !== 0 || ((place ^ position) & judgedId) !== 0) break;
@@ -221,8 +221,8 @@ export class RxFront {
       offsets[count] = start + offset;
       lengths[count] = length;
       const request = (slots + next * SLOT) | 0;
-      view.setInt32(request + REQ_ID, next, true);
-      view.setInt32(request + REQ_GREF, ref, true);
+      view.setInt32((request + REQ_ID) | 0, next, true);
+      view.setInt32((request + REQ_GREF) | 0, ref, true);
       pageOf[next] = page;
       position = (position + 1) & mask;
       next = (next + 1) & mask;

@@ -183,13 +183,14 @@ export class TxFront {
     let total = 0;
     let laid = 0;
     let i = from;
-    for (; i < end; i++) {
+    for (; i < end; i = (i + 1) | 0) {
       const length = lengths[i]!;
       if (length > limit) break;
-      const page = free[--left]!;
+      left = (left - 1) | 0;
+      const page = free[left]!;
       const ref = (firstRef + page) | 0;
       const target = (base + page * PAGE) | 0;
-      targets[i - from] = target + txOffset;
+      targets[(i - from) | 0] = (target + txOffset) | 0;
       total = (total + length) | 0;
       if (page >= granted) {
         grants.grant(ref, target, true);
@@ -197,9 +198,9 @@ export class TxFront {
       }
       pending[page] = 1;
       const slot = (slots + position * SLOT) | 0;
-      view.setInt32(slot + GREF, ref, true);
-      view.setInt32(slot + OFFSET, txOffset, true);
-      view.setInt32(slot + ID, page | (length << SIZE_SHIFT), true);
+      view.setInt32((slot + GREF) | 0, ref, true);
+      view.setInt32((slot + OFFSET) | 0, txOffset, true);
+      view.setInt32((slot + ID) | 0, page | (length << SIZE_SHIFT), true);
       position = (position + 1) & mask;
     }
     const taken = i - from;
@@ -314,7 +315,7 @@ export class TxFront {
     let ordinaryCount = ordinary.count;
     let position = ring.rspCons & mask;
     let count = 0;
-    for (; count < most; count++) {
+    for (; count < most; count = (count + 1) | 0) {
       const word = view.getInt32((slots + position * SLOT + RSP_ID) | 0, true);
       const page = word & ID_MASK;
       if (word >> STATUS_SHIFT !== OKAY || page >= pending.length || pending[page] === 0) break;
