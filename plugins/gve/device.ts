@@ -24,7 +24,7 @@ import { DeviceCounters, deviceReadings } from "./counters.ts";
 import type { DeviceContext, NotifyBlock } from "./device_context.ts";
 import type { DeviceSettings } from "./device_settings.ts";
 import { isDqo } from "./formats.ts";
-import { DqoRxDevice } from "./dqo/rx_device.ts";
+import type { DqoRxDevice } from "./dqo/rx_device.ts";
 import { gve_dqo_irq_doorbell } from "./layout_dqo.ts";
 import { gve_gqi_irq_doorbell } from "./layout_gqi.ts";
 import { Offload } from "./offload.ts";
@@ -118,9 +118,8 @@ export class GveDevice implements DeviceHalf {
     const { tx, rx } = this.#admin;
     let moved = 0;
     for (let i = 0; i < tx.length; i++) moved += tx[i]!.service(wire);
-    for (let i = 0; i < rx.length; i++) {
-      const queue = rx[i]!;
-      if (queue instanceof DqoRxDevice) moved += queue.flush();
+    if (isDqo(this.#admin.format)) {
+      for (let i = 0; i < rx.length; i++) moved += (rx[i] as DqoRxDevice).flush();
     }
     this.#raise();
     if (this.#gate.opens(moved)) this.#admin.updateStatistics();
@@ -147,17 +146,10 @@ export class GveDevice implements DeviceHalf {
 
   /** Puts frames into receive buffers in one loop, as far as that is possible. */
   deliverBatch(frames: FrameBatch, from: number): number {
-    const { rx, steers, longestPlain } = this.#admin;
+    const { rx, steers } = this.#admin;
     const [queue] = rx;
     if (steers || queue === undefined || queue.queue !== 0) return from;
-    if (longestPlain === Infinity) return queue.deliverBatch(frames, from);
-    const { count, lengths } = frames;
-    let end = from;
-    while (end < count && lengths[end]! <= longestPlain) end++;
-    frames.count = end;
-    const taken = queue.deliverBatch(frames, from);
-    frames.count = count;
-    return taken;
+    return queue.deliverBatch(frames, from);
   }
 
   /** Readings. */
@@ -211,13 +203,16 @@ export class GveDevice implements DeviceHalf {
       this.#counters.interruptsSuppressed++;
       return;
     }
-    // Completions that were held back come with the interrupt.
-    for (const queue of this.#admin.rx) {
-      if (queue instanceof DqoRxDevice && queue.block === block) queue.publish();
-    }
     block.pending = false;
-    // DQO interrupts are one-shot; GQI drivers mask theirs in the handler.
-    if (isDqo(this.#admin.format)) block.armed = false;
+    if (isDqo(this.#admin.format)) {
+      // Completions that were held back come with the interrupt.
+      const { rx } = this.#admin;
+      for (let i = 0; i < rx.length; i++) {
+        if (rx[i]!.block === block) (rx[i] as DqoRxDevice).publish();
+      }
+      // DQO interrupts are one-shot; GQI drivers mask theirs in the handler.
+      block.armed = false;
+    }
     this.#counters.interrupts++;
     this.#interrupt(block.vector);
   }
