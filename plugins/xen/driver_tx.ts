@@ -300,9 +300,7 @@ export class TxFront {
     return moved;
   }
 
-  /**
-   * Takes back what was sent and is plainly pending, in one loop: up to `most` slots. How many it were.
-   */
+  /** Takes back pages whose requests went well, in one loop of up to `most` responses. How many there were. */
   #completeOkay(most: number): number {
     const { ring, pages } = this;
     const view = ring.memory.view;
