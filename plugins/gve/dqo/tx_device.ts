@@ -5,7 +5,6 @@
  */
 import { READ, WRITE } from "../../../core/address_space.ts";
 import { Frame } from "../../../core/frame.ts";
-import { BATCH_SIZE, FrameBatch } from "../../../core/frame_batch.ts";
 import type { Memory } from "../../../core/memory.ts";
 import type { Wire } from "../../../core/plugin.ts";
 import { DQO_ALT_MISS, DQO_DTYPE, DQO_MAX_BUFFER, DQO_REPORT_SPACING, NIC_LIMITS } from "../constants.ts";
@@ -17,6 +16,7 @@ import { reader } from "../space_access.ts";
 import { BufferWindow } from "./buffer_window.ts";
 import { type CompletionPlay, CompletionWriter } from "./completion_writer.ts";
 import { widestSegment } from "./segment_span.ts";
+import { TxPlainPackets } from "./tx_plain_packets.ts";
 
 const DESC = gve_tx_pkt_desc_dqo.size;
 const BUF_ADDR = gve_tx_pkt_desc_dqo.offsetOf("buf_addr");
@@ -39,21 +39,13 @@ const TSO_HEADER = gve_tx_tso_context_desc_dqo.offsetOf("header_len");
 const TSO_FLAG = gve_tx_tso_context_desc_dqo.maskOf("tso");
 const COMPLETION = gve_tx_compl_desc.size;
 const { GENERAL_CONTEXT, TSO_CONTEXT, PACKET } = DQO_DTYPE;
-const PLAIN = PACKET | END_OF_PACKET;
 /** Room for every tag. */
 const TAGS = DQO_ALT_MISS;
 /** A tag whose completion is still to come. */
 const OUTSTANDING = Infinity;
 
-/** Above a tag: how many descriptors its packet has. */
-const COUNT_SHIFT = 16;
-const ONE = 1 << COUNT_SHIFT;
-const TWO = 2 << COUNT_SHIFT;
-
 // Bindings of this module, unlike imported ones, are constants for the engine.
 const ALT_MISS = DQO_ALT_MISS;
-const BATCH = BATCH_SIZE;
-const SPACING = DQO_REPORT_SPACING;
 
 /** Where a DQO transmit queue lies. */
 export interface DqoTxDeviceOptions {
@@ -88,22 +80,13 @@ export class DqoTxDevice implements TxQueueDevice {
   readonly #mask: number;
   readonly #frame = new Frame();
   readonly #reader;
-  readonly #window: BufferWindow;
   readonly #writer: CompletionWriter;
   /** Per tag: whatever was announced up to this position cannot use the tag: its completion was not out yet. */
   readonly #tags = new Float64Array(TAGS);
   readonly #tagDone: (tag: number) => void;
-  readonly #frames: FrameBatch;
+  readonly #plain: TxPlainPackets;
   /** Whether batches are worth trying in the present round. */
   #batches = false;
-  /** Tag of each packet of a batch, and above it the number of its descriptors. */
-  readonly #entries = new Int32Array(BATCH);
-  /** Packets of a batch that ask for a report, and the last descriptor of each. */
-  readonly #reports = new Int32Array(BATCH);
-  readonly #reportEnds = new Int32Array(BATCH);
-  #reportCount = 0;
-  /** Bytes of the batch. */
-  #bytes = 0;
   #view!: DataView;
   #ring = 0;
   #head = 0;
@@ -123,10 +106,10 @@ export class DqoTxDevice implements TxQueueDevice {
     this.word = options.word;
     this.#mask = options.size - 1;
     this.#reader = reader(context.space);
-    this.#window = new BufferWindow(this.#reader, context.strict ? options.list : undefined);
-    const { queue, completionSize, play } = options;
+    const { queue, completionSize, play, list } = options;
+    const window = new BufferWindow(this.#reader, context.strict ? list : undefined);
+    this.#plain = new TxPlainPackets(this.#mask, this.#tags, window);
     const { memory, offset } = this.#attach();
-    this.#frames = new FrameBatch(memory);
     this.#writer = new CompletionWriter(queue, completionSize, memory.view, offset, play, context.counters);
     this.#tagDone = (tag: number) => {
       this.#tags[tag] = this.#announced;
@@ -147,7 +130,6 @@ export class DqoTxDevice implements TxQueueDevice {
   service(wire: Wire): number {
     if (this.stopped) return 0;
     if (this.#reader.refresh()) {
-      this.#window.close();
       const { memory, offset } = this.#attach();
       this.#writer.attach(memory.view, offset);
     }
@@ -189,6 +171,7 @@ export class DqoTxDevice implements TxQueueDevice {
     if (!descriptors || !written) throw this.#fault("memory-gone", { ring, completions });
     this.#view = descriptors.memory.view;
     this.#ring = descriptors.offsetOf(ring);
+    this.#plain.attach(descriptors.memory, this.#ring);
     return { memory: written.memory, offset: written.offsetOf(completions) };
   }
 
@@ -202,129 +185,22 @@ export class DqoTxDevice implements TxQueueDevice {
    * comes, and whatever breaks a rule, is left to {@linkcode #packet}. Returns the descriptors of what the wire took.
    */
   #batch(wire: Wire, tail: number): number {
-    const batch = this.#frames;
-    const window = this.#window;
-    batch.count = 0;
-    let end = this.#gather(tail);
-    if (batch.count === 0 && this.#lookAhead(tail)) end = this.#gather(tail);
-    const { count } = batch;
-    if (count === 0) return 0;
-    batch.bytes = window.memory.bytes;
+    const plain = this.#plain;
+    const { batch } = plain;
+    let end = plain.gather(this.#head, tail, this.#position, this.#announced, this.#lastReport);
+    if (batch.count === 0) return 0;
     const taken = wire.transmitBatch!(batch, this.queue);
     // A wire that takes no batch now will hardly take the next one.
     if (taken === 0) this.#batches = false;
-    if (taken < count) end = this.#putBack(taken, count);
-    this.#completeBatch(taken);
+    if (taken < batch.count) end = plain.putBack(this.#head, taken);
+    this.#lastReport = plain.complete(this.#writer, taken, this.#lastReport);
     // A batch is shorter than the ring: its end is never its start.
     const descriptors = (end - this.#head) & this.#mask;
     const { counters } = this.#context;
     counters.txPackets += taken;
-    counters.txBytes += this.#bytes;
+    counters.txBytes += plain.bytes;
     counters.txDescriptors += descriptors;
     return descriptors;
-  }
-
-  /** Gathers plain packets from the head on whose buffers lie in the window. Returns the index behind the last one. */
-  #gather(tail: number): number {
-    const view = this.#view;
-    const mask = this.#mask | 0;
-    const ring = this.#ring | 0;
-    const batch = this.#frames;
-    const { offsets, lengths } = batch;
-    const entries = this.#entries;
-    const tags = this.#tags;
-    const announced = this.#announced;
-    // Packets that were announced at other times than the first one make a batch of their own.
-    const position = this.#position;
-    const high = this.#window.high | 0;
-    const shift = this.#window.shift | 0;
-    const first = this.#window.first | 0;
-    const last = this.#window.last | 0;
-    let lastReport = this.#lastReport | 0;
-    let end = this.#head | 0;
-    let bytes = 0;
-    let count = 0;
-    this.#reportCount = 0;
-    while (end !== tail && count < BATCH) {
-      let index = end;
-      let at = (ring + index * DESC) | 0;
-      let word = view.getInt32((at + DTYPE) | 0, true);
-      let entry = ONE;
-      if ((word & DTYPE_MASK) === GENERAL_CONTEXT) {
-        index = (index + 1) & mask;
-        if (index === tail) break;
-        at = (ring + index * DESC) | 0;
-        word = view.getInt32((at + DTYPE) | 0, true);
-        entry = TWO;
-      }
-      if ((word & ~REPORT_EVENT) !== PLAIN) break;
-      const tagAndSize = view.getInt32((at + COMPL_TAG) | 0, true);
-      const tag = tagAndSize & TAG_MASK;
-      const size = tagAndSize >>> BUF_SIZE_SHIFT;
-      if (size === 0 || size > BUF_SIZE_MASK || tag >= ALT_MISS || tags[tag]! > position) break;
-      const offset = (view.getInt32((at + BUF_ADDR) | 0, true) + shift) | 0;
-      if (view.getInt32((at + BUF_ADDR + 4) | 0, true) !== high || offset < first) break;
-      if (size > ((last - offset) | 0)) break;
-      if (word !== PLAIN) {
-        if (((index - lastReport) & mask) < SPACING) break;
-        lastReport = index;
-        this.#noteReport(count, index);
-      }
-      tags[tag] = announced;
-      offsets[count] = offset;
-      lengths[count] = size;
-      entries[count] = tag | entry;
-      bytes = (bytes + size) | 0;
-      count = (count + 1) | 0;
-      end = (index + 1) & mask;
-    }
-    batch.count = count;
-    this.#bytes = bytes;
-    return end;
-  }
-
-  /** The packet at place `packet` of a batch asks for a report of the descriptors up to `index`. */
-  #noteReport(packet: number, index: number): void {
-    this.#reports[this.#reportCount] = packet;
-    this.#reportEnds[this.#reportCount++] = index;
-  }
-
-  /** Moves the window to where the buffer of the packet at the head lies. Returns whether that is another place. */
-  #lookAhead(tail: number): boolean {
-    const view = this.#view;
-    let at = this.#ring + this.#head * DESC;
-    if ((view.getInt32(at + DTYPE, true) & DTYPE_MASK) === GENERAL_CONTEXT) {
-      const index = (this.#head + 1) & this.#mask;
-      if (index === tail) return false;
-      at = this.#ring + index * DESC;
-    }
-    const low = view.getInt32(at + BUF_ADDR, true);
-    const high = view.getInt32(at + BUF_ADDR + 4, true);
-    return !this.#window.holds(high, low, 1) && this.#window.moveTo(high, low);
-  }
-
-  /** What was not taken of a batch has not been looked at. Returns the end of what was. */
-  #putBack(taken: number, count: number): number {
-    let end = this.#head;
-    for (let i = 0; i < taken; i++) end += this.#entries[i]! >>> COUNT_SHIFT;
-    for (let i = taken; i < count; i++) {
-      this.#tags[this.#entries[i]! & TAG_MASK] = 0;
-      this.#bytes -= this.#frames.lengths[i]!;
-    }
-    return end & this.#mask;
-  }
-
-  /** Completes the first packets of a batch. */
-  #completeBatch(taken: number): void {
-    const writer = this.#writer;
-    let done = 0;
-    for (let i = 0; i < this.#reportCount && this.#reports[i]! < taken; i++) {
-      writer.packets(this.#entries, done, this.#reports[i]!);
-      done = this.#reports[i]!;
-      this.#lastReport = this.#reportEnds[i]!;
-      writer.descriptors((this.#lastReport + 1) & this.#mask);
-    }
-    writer.packets(this.#entries, done, taken);
   }
 
   /** Takes the packet at the head. Returns its descriptors, or 0 if the wire does not take it now. */
