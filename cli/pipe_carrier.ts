@@ -185,10 +185,12 @@ export class Carrier implements CaptureTarget, PumpSink {
     this.#push(this.#headroom);
     const targets = this.#targets;
     const notes = this.#notes;
-    let at = this.#next;
-    let record = this.#out;
+    // So the engine knows before the loop that these are small integers.
+    let at = this.#next | 0;
+    let record = this.#out | 0;
+    const most = count | 0;
     let bytes = 0;
-    for (let i = 0; i < count; i++) {
+    for (let i = 0; i < most; i = (i + 1) | 0) {
       const length = lengths[i]!;
       targets[i] = record;
       const hole = (record + USUAL_HEAD) | 0;
@@ -250,10 +252,11 @@ export class Carrier implements CaptureTarget, PumpSink {
   batch(number: number, frames: FrameBatch): void {
     const notes = this.#notes;
     const targets = this.#targets;
-    const { bytes, offsets, lengths, count } = frames;
-    let at = (number - this.#first) * NOTES;
+    const { bytes, offsets, lengths } = frames;
+    const count = frames.count | 0;
+    let at = ((number - this.#first) * NOTES) | 0;
     let fit = 0;
-    for (; fit < count; fit++) {
+    for (; fit < count; fit = (fit + 1) | 0) {
       const hole = notes[at + HOLE]!;
       const length = lengths[fit]!;
       if (((notes[at + HOLE_END]! - hole) | 0) !== length) break;

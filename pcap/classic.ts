@@ -55,6 +55,11 @@ const INTERCHANGED = 1;
 /** They are interchanged where else the captured one would be the longer. */
 const INTERCHANGED_IF_LONGER = 2;
 
+/** The same four bytes in the other order. */
+function swap32(word: number): number {
+  return (word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24);
+}
+
 /** Reads a classic capture. */
 export class ClassicScanner implements Scanner {
   readonly format = "pcap";
@@ -126,19 +131,21 @@ export class ClassicScanner implements Scanner {
 
   /** Gathers packets up to the first record that is odd or not whole. Returns whether there are any. */
   #gather(position: number, end: number): boolean {
-    const view = this.#memory.view;
-    const little = this.#little;
-    const recordSize = this.#recordSize;
-    const longest = this.#longest;
+    const { view } = this.#memory;
+    const big = !this.#little;
+    // So the engine knows before the loop that these are small integers, and need not look again for each packet.
+    const recordSize = this.#recordSize | 0;
+    const longest = this.#longest | 0;
+    const last = end | 0;
+    const most = this.#lengths === IN_ORDER ? BATCH_SIZE | 0 : 0;
     const frames = this.#frames;
     const { offsets, lengths } = frames;
-    const most = this.#lengths === IN_ORDER ? BATCH_SIZE : 0;
     let payload = (position + recordSize) | 0;
     let count = 0;
-    for (; count < most && payload <= end; count++) {
-      const at = (payload - recordSize + CAPLEN) | 0;
-      const captured = little === true ? view.getInt32(at, true) : view.getInt32(at, false);
-      if (captured < 0 || captured > longest || captured > end - payload) break;
+    for (; count < most && payload <= last; count = (count + 1) | 0) {
+      let captured = view.getInt32((payload - recordSize + CAPLEN) | 0, true);
+      if (big === true) captured = swap32(captured);
+      if (captured < 0 || captured > longest || captured > ((last - payload) | 0)) break;
       offsets[count] = payload;
       lengths[count] = captured;
       payload = (payload + captured + recordSize) | 0;
