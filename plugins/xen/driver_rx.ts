@@ -100,8 +100,9 @@ export class RxFront {
   readonly #settings: RxSettings;
   /** The page posted in each slot. */
   readonly #pageOf: Uint16Array;
-  /** Where `copyOut` puts bytes. */
-  readonly #copy: number;
+  /** Where `copyOut` puts bytes, and where the frames of a batch. */
+  readonly #copy: number = 0;
+  readonly #copyPlaces: Int32Array;
   /** Frames of one slot each, to be handed over in one go. */
   readonly #batch: FrameBatch;
   /** The pieces of the packet being received. */
@@ -119,7 +120,10 @@ export class RxFront {
     this.#grants = grants;
     this.#settings = settings;
     this.#pageOf = new Uint16Array(this.ring.size);
-    this.#copy = settings.copyOut ? dma.allocate(PAGE, PAGE).offset : 0;
+    this.#copyPlaces = dma.memory.words(settings.copyOut ? BATCH_SIZE : 0);
+    if (!settings.copyOut) return;
+    this.#copy = dma.allocate(BATCH_SIZE * PAGE, PAGE).offset;
+    for (let i = 0; i < BATCH_SIZE; i++) this.#copyPlaces[i] = this.#copy + i * PAGE;
   }
 
   /** Posts all pages for the first time. */
@@ -200,10 +204,11 @@ export class RxFront {
     const { offset: base, firstRef, granted } = pages;
     const shortest = linux ? ETHERNET_HEADER : 0;
     const judgedId = linux ? 0 : ID_MASK;
-    const firstBatched = copyOut ? granted : 0;
+    const copies = copyOut && granted > 0;
     const end = Math.min(most, BATCH_SIZE);
     let position = ring.rspCons & mask;
     let next = ring.reqProd & mask;
+    let total = 0;
     let count = 0;
     for (; count < end; count = (count + 1) | 0) {
       const slot = (slots + position * SLOT) | 0;
@@ -214,12 +219,13 @@ export class RxFront {
       if ((extent & (MORE_DATA | EXTRA_INFO)) !== 0 || ((place ^ position) & judgedId) !== 0) break;
       if (length < shortest || offset + length > PAGE) break;
       const page = pageOf[position]!;
-      if (page < firstBatched) break;
+      if (copies === true && page >= granted) break;
       const ref = (firstRef + page) | 0;
       const start = (base + page * PAGE) | 0;
       if (page >= granted && !grants.renew(ref, start, false)) break;
       offsets[count] = start + offset;
       lengths[count] = length;
+      total = (total + length) | 0;
       const request = (slots + next * SLOT) | 0;
       view.setInt32((request + REQ_ID) | 0, next, true);
       view.setInt32((request + REQ_GREF) | 0, ref, true);
@@ -228,6 +234,12 @@ export class RxFront {
       next = (next + 1) & mask;
     }
     this.#batch.count = count;
+    if (copies) {
+      const places = this.#copyPlaces;
+      this.#memory.copyEach(places, this.#memory.bytes, offsets, lengths, 0, count);
+      offsets.set(places);
+      this.memcpyBytes += total;
+    }
     ring.rspCons = (ring.rspCons + count) >>> 0;
     ring.reqProd = (ring.reqProd + count) >>> 0;
     this.frames += count;

@@ -46,8 +46,8 @@ const EXTRA_INFO = NETTXF.extra_info;
 const OKAY = NETIF_RSP.OKAY;
 const NULL = NETIF_RSP.NULL;
 
-/** Pages that the longest packet can touch, wherever it starts. */
-const MOST_PAGES = Math.ceil((PAGE - 1 + XEN_NETIF_MAX_TX_SIZE) / PAGE);
+/** Pages for the longest packet, wherever it starts, or for the frames of a batch. */
+const MOST_OWN_PAGES = Math.max(Math.ceil((PAGE - 1 + XEN_NETIF_MAX_TX_SIZE) / PAGE), BATCH_SIZE);
 /** A slot in words of 32 bits: two fields each, the second one in the upper bits. */
 const FLAGS_SHIFT = 8 * (FLAGS - OFFSET);
 const SIZE_SHIFT = 8 * (SIZE - ID);
@@ -102,8 +102,9 @@ export class TxFront {
   #extrasPending = 0;
   /** Where the frames of a batch go. */
   readonly #targets: Int32Array;
-  /** Where the guest's own pages start, for `ownPages`. */
-  readonly #own: number;
+  /** Where the guest's own pages start, for `ownPages`, and the frames of a batch in them. */
+  readonly #own: number = 0;
+  readonly #ownPlaces: Int32Array;
 
   /** Makes the ring and its pages. */
   constructor(name: string, dma: DmaMemory, page: number, grants: GrantEntries, settings: TxSettings) {
@@ -112,10 +113,13 @@ export class TxFront {
     this.#name = name;
     this.#memory = dma.memory;
     this.#targets = dma.memory.words(BATCH_SIZE);
+    this.#ownPlaces = dma.memory.words(settings.ownPages ? BATCH_SIZE : 0);
     this.#grants = grants;
     this.#settings = settings;
     this.#pending = new Uint8Array(settings.poolPages + settings.ordinaryPages);
-    this.#own = settings.ownPages ? dma.allocate(MOST_PAGES * PAGE, PAGE).offset : 0;
+    if (!settings.ownPages) return;
+    this.#own = dma.allocate(MOST_OWN_PAGES * PAGE, PAGE).offset;
+    for (let i = 0; i < BATCH_SIZE; i++) this.#ownPlaces[i] = this.#own + i * PAGE + settings.txOffset;
   }
 
   /**
@@ -164,10 +168,9 @@ export class TxFront {
    */
   sendBatch(frames: FrameBatch, from: number, longest: number): number {
     const { ring, pages } = this;
-    const { txOffset, ownPages, recycle } = this.#settings;
+    const { txOffset, ownPages, recycle, copybreak } = this.#settings;
     const stack = pages.source(true);
-    if (ownPages) return from;
-    const limit = Math.min(longest, PAGE - txOffset) | 0;
+    const limit = Math.min(longest, PAGE - txOffset, copybreak) | 0;
     const end = Math.min(frames.count, from + Math.min(ring.free, stack.count)) | 0;
     const { bytes, offsets, lengths } = frames;
     const memory = this.#memory;
@@ -204,7 +207,14 @@ export class TxFront {
       position = (position + 1) & mask;
     }
     const taken = i - from;
-    memory.copyEach(targets, bytes, offsets, lengths, from, taken);
+    if (ownPages) {
+      const places = this.#ownPlaces;
+      memory.copyEach(places.subarray(from), bytes, offsets, lengths, from, taken);
+      memory.copyEach(targets, memory.bytes, places, lengths, from, taken);
+      this.layoutBytes += total;
+    } else {
+      memory.copyEach(targets, bytes, offsets, lengths, from, taken);
+    }
     stack.count -= taken;
     ring.reqProd = (ring.reqProd + taken) >>> 0;
     if (recycle) laid = total;
