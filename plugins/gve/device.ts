@@ -146,10 +146,17 @@ export class GveDevice implements DeviceHalf {
 
   /** Puts frames into receive buffers in one loop, as far as that is possible. */
   deliverBatch(frames: FrameBatch, from: number): number {
-    const { rx, steers } = this.#admin;
+    const { rx, steers, longestPlain } = this.#admin;
     const [queue] = rx;
     if (steers || queue === undefined || queue.queue !== 0) return from;
-    return queue.deliverBatch(frames, from);
+    if (longestPlain === Infinity) return queue.deliverBatch(frames, from);
+    const { count, lengths } = frames;
+    let end = from;
+    while (end < count && lengths[end]! <= longestPlain) end++;
+    frames.count = end;
+    const taken = queue.deliverBatch(frames, from);
+    frames.count = count;
+    return taken;
   }
 
   /** Readings. */
