@@ -182,54 +182,38 @@ export class BufferStates {
   }
 
   /**
-   * Does what {@linkcode moveOn} does for fragments that the stack has given back at once, as long as their buffers can
-   * be posted again.
+   * Does what {@linkcode moveOn} does for fragments that the stack has given back at once, if it never holds any: the
+   * driver's references and all references then go down by one each, and what counts is their difference, so neither is
+   * touched. The buffers can be posted again.
    *
    * @param ring The states, in a ring of posted ones.
    * @param head Where the first stands.
    * @param lengths Length of each fragment.
-   * @param from Index of the first.
-   * @param count Index behind the last.
+   * @param count How many there are.
    * @param copybreak Fragments of so many bytes are passed over: they are copied.
-   * @returns The index of the first that is to be looked at by itself.
    */
-  moveOnEach(
-    ring: Int32Array,
-    head: number,
-    lengths: Int32Array,
-    from: number,
-    count: number,
-    copybreak: number,
-  ): number {
+  moveOnEach(ring: Int32Array, head: number, lengths: Int32Array, count: number, copybreak: number): void {
     const mask = ring.length - 1;
-    const { pages, offsets, starts, lows } = this;
-    const { counts } = this.#pool;
-    const biases = this.#biases;
+    const { offsets, starts, lows } = this;
     const lastSingle = this.#lastSingle;
     const size = this.#bufferSize | 0;
     const last = (this.#pageSize - size) | 0;
-    if (size > last) return from;
-    let i = from | 0;
-    for (; i < count; i = (i + 1) | 0) {
+    for (let i = 0; i < count; i = (i + 1) | 0) {
       if (lengths[i]! <= copybreak) continue;
       const state = ring[(head + i) & mask]!;
-      const page = pages[state]!;
-      const bias = (biases[state]! - 1) | 0;
-      const references = counts[page]!;
       const offset = offsets[state]!;
-      let next = (offset + size) | 0;
-      if (next > last) next = 0;
-      const single = ((references - bias) | 0) === 1;
-      if (bias === 0 || next === (single ? offset : lastSingle[state]!)) break;
-      if (single) lastSingle[state] = offset;
-      biases[state] = bias;
-      counts[page] = (references - 1) | 0;
-      offsets[state] = next;
-      const moved = (next - offset) | 0;
+      const next = (offset + size) | 0;
+      const moved = next > last ? -offset | 0 : size;
+      lastSingle[state] = offset;
+      offsets[state] = (offset + moved) | 0;
       starts[state] = (starts[state]! + moved) | 0;
       lows[state] = (lows[state]! + moved) | 0;
     }
-    return i;
+  }
+
+  /** Whether a page has room for several buffers. */
+  get sections(): boolean {
+    return this.#bufferSize * 2 <= this.#pageSize;
   }
 
   /** The stack may still hold the buffer. */

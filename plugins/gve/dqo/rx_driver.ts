@@ -198,11 +198,11 @@ export class DqoRxDriver {
     const stack = this.#stack;
     const copybreak = this.#copybreak;
     const { lengths, count } = this.#batch;
+    if (stack.passes && states.sections && !states.copyOnDemand) {
+      states.moveOnEach(posted, head, lengths, count, copybreak);
+      return count;
+    }
     for (let i = 0; i < count; i++) {
-      if (stack.passes && !states.copyOnDemand) {
-        i = states.moveOnEach(posted, head, lengths, i, count, copybreak);
-        if (i === count) break;
-      }
       if (lengths[i]! <= copybreak) continue;
       if (states.copyOnDemand) return i;
       const slot = (head + i) & this.#mask;

@@ -166,6 +166,7 @@ export class RxRings {
     let head = this.head | 0;
     let index = this.index | 0;
     let generation = this.#generation | 0;
+    const above = (limit + 1) | 0;
     let short = 0;
     let bytes = 0;
     let count = 0;
@@ -179,7 +180,8 @@ export class RxRings {
       if ((view.getUint8((at + ERROR) | 0) & RX_ERROR) !== 0) break;
       offsets[count] = starts[id]!;
       lengths[count] = length;
-      if (length <= limit) short = (short + 1) | 0;
+      // Without a branch, which frames of mixed sizes would take at random.
+      short = (short + ((length - above) >>> 31)) | 0;
       bytes = (bytes + length) | 0;
       head = (head + 1) & mask;
       index = (index + 1) & mask;
