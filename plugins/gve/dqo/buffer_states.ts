@@ -184,7 +184,8 @@ export class BufferStates {
   /**
    * Does what {@linkcode moveOn} does for fragments that the stack has given back at once, if it never holds any: the
    * driver's references and all references then go down by one each, and what counts is their difference, so neither is
-   * touched. The buffers can be posted again.
+   * touched; and the last offset with a single reference is always that of the fragment itself. The buffers can be
+   * posted again.
    *
    * @param ring The states, in a ring of posted ones.
    * @param head Where the first stands.
@@ -195,16 +196,16 @@ export class BufferStates {
   moveOnEach(ring: Int32Array, head: number, lengths: Int32Array, count: number, copybreak: number): void {
     const mask = ring.length - 1;
     const { offsets, starts, lows } = this;
-    const lastSingle = this.#lastSingle;
     const size = this.#bufferSize | 0;
-    const last = (this.#pageSize - size) | 0;
+    /** Behind this there is no further section. */
+    const last = (this.#pageSize - 2 * size) | 0;
     for (let i = 0; i < count; i = (i + 1) | 0) {
-      if (lengths[i]! <= copybreak) continue;
       const state = ring[(head + i) & mask]!;
       const offset = offsets[state]!;
-      const next = (offset + size) | 0;
-      const moved = next > last ? -offset | 0 : size;
-      lastSingle[state] = offset;
+      // All ones or all zeros instead of branches, which frames of mixed sizes would take at random.
+      const given = (copybreak - lengths[i]!) >> 31;
+      const back = (last - offset) >> 31;
+      const moved = ((size & ~back) | (-offset & back)) & given;
       offsets[state] = (offset + moved) | 0;
       starts[state] = (starts[state]! + moved) | 0;
       lows[state] = (lows[state]! + moved) | 0;
