@@ -6,6 +6,7 @@
 import type { DmaMemory } from "../../core/dma_memory.ts";
 import { BATCH_SIZE, FrameBatch } from "../../core/frame_batch.ts";
 import { RingFault } from "../../core/fault.ts";
+import { alignUp } from "../../core/index.ts";
 import type { Memory } from "../../core/memory.ts";
 import type { FrameSink } from "../../core/plugin.ts";
 import type { DriverQueue } from "./driver_queue.ts";
@@ -71,25 +72,35 @@ export class ReceiveQueue {
     this.#batch = new FrameBatch(dma.memory);
     this.#offsets = new Int32Array(queue.size);
     const chain = receiveChain(shape.bytes, shape.mergeable);
+    const most = Math.floor(MOST_POSTED / (shape.bytes * shape.queues));
+    this.posted = chain === 1 ? this.#post(dma, most) : this.#postChains(dma, chain, most);
+  }
+
+  /** Posts up to `most` buffers of one descriptor each. Returns how many. */
+  #post(dma: DmaMemory, most: number): number {
+    const { bytes } = this.#shape;
+    const count = Math.min(this.queue.free, most);
+    const stride = alignUp(bytes, BUFFER_ALIGN);
+    const area = dma.allocate(stride * count, BUFFER_ALIGN);
+    this.queue.addBuffers(area, bytes, stride, count, this.#offsets);
+    return count;
+  }
+
+  /** The same, of chains of pages. */
+  #postChains(dma: DmaMemory, chain: number, most: number): number {
+    const { bytes } = this.#shape;
     const addresses: number[] = [];
     const lengths: number[] = [];
     let posted = 0;
-    while (queue.fits(chain) && (posted + 1) * shape.bytes * shape.queues <= MOST_POSTED) {
-      const { offset, address } = dma.allocate(shape.bytes, BUFFER_ALIGN);
-      let head: number;
-      if (chain === 1) {
-        head = queue.add(address, shape.bytes, true);
-      } else {
-        for (let i = 0; i < chain; i++) {
-          addresses[i] = address + i * PAGE;
-          lengths[i] = Math.min(PAGE, shape.bytes - i * PAGE);
-        }
-        head = queue.addChain(addresses, lengths, chain, 0);
+    for (; this.queue.fits(chain) && posted < most; posted++) {
+      const { offset, address } = dma.allocate(bytes, BUFFER_ALIGN);
+      for (let i = 0; i < chain; i++) {
+        addresses[i] = address + i * PAGE;
+        lengths[i] = Math.min(PAGE, bytes - i * PAGE);
       }
-      this.#offsets[head] = offset;
-      posted++;
+      this.#offsets[this.queue.addChain(addresses, lengths, chain, 0)] = offset;
     }
-    this.posted = posted;
+    return posted;
   }
 
   /** Longest frame that the posted buffers can hold. */
