@@ -38,6 +38,7 @@ export class DeviceAvailable {
   counted = 0;
   readonly #ring: DeviceRing;
   readonly #states: DescriptorStates;
+  #mask = 0;
 
   /** Takes over a ring, not yet started, and what is known of its descriptors. */
   constructor(ring: DeviceRing, states: DescriptorStates) {
@@ -47,7 +48,8 @@ export class DeviceAvailable {
 
   /** Begins at this index. */
   start(index: number): void {
-    const { size } = this.#ring;
+    const { size, mask } = this.#ring;
+    this.#mask = mask;
     this.heads = new Uint16Array(size);
     this.offsets = new Int32Array(size);
     this.sizes = new Int32Array(size);
@@ -152,6 +154,15 @@ export class DeviceAvailable {
     return distance16(this.ahead, this.next);
   }
 
+  /** Takes the next chain if it is one of those. Returns its slot; or -1. */
+  takePlain(kind: number, region: Region): number {
+    const { next } = this;
+    if (next === this.ahead && !this.#lookAhead(kind, region)) return -1;
+    this.next = (next + 1) & 0xffff;
+    this.taken++;
+    return next & this.#mask;
+  }
+
   /** Takes the next chains, which are known to be plain. */
   take(count: number): void {
     this.next = add16(this.next, count);
@@ -175,6 +186,6 @@ export class DeviceAvailable {
   /** What was seen ahead does not hold any more. */
   forgetAhead(): void {
     this.ahead = this.next;
-    this.#states.expected = this.heads[this.next & this.#ring.mask]!;
+    this.#states.expected = this.heads[this.next & this.#mask]!;
   }
 }

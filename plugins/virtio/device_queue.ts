@@ -48,7 +48,7 @@ export interface DeviceQueueOptions {
   readonly coalesce?: boolean;
 }
 
-/** See the module. The chain that {@linkcode DeviceQueue.pop} took stands in the properties from `head` to `lengths`. */
+/** See the module. The chain that {@linkcode DeviceQueue.pop} took stands in `head`, `count` and what follows it. */
 export class DeviceQueue {
   /** For fault messages: `rx0`, `tx0`, `ctrl`. */
   readonly name: string;
@@ -60,6 +60,16 @@ export class DeviceQueue {
   rings: AddressSpace;
   /** Where buffers and indirect tables are looked up. Replace it only while the queue is stopped. */
   buffers: AddressSpace;
+  /** Address of each buffer of the chain popped last. */
+  readonly addresses: readonly number[];
+  /** Length of each of them. */
+  readonly lengths: readonly number[];
+  /** Heads fetched from the available ring, by slot. */
+  heads: Uint16Array;
+  /** Where the buffers of chains that {@linkcode popPlain} takes lie in the region's memory, by slot. */
+  offsets: Int32Array;
+  /** How long they are, by slot. */
+  sizes: Int32Array;
   /** Where a buffer was found last: the user of the queue keeps it here. */
   region: Region = NO_REGION;
   /** And where the one before it was found: header and frame often lie in two regions. */
@@ -96,6 +106,8 @@ export class DeviceQueue {
     this.#chain = new DeviceChain(this.#ring, this.#states);
     this.#used = new DeviceUsed(this.#ring, this.#states);
     this.#fill = new DeviceFill(this.#ring, this.#states, this.#available, this.#used);
+    ({ addresses: this.addresses, lengths: this.lengths } = this.#chain);
+    ({ heads: this.heads, offsets: this.offsets, sizes: this.sizes } = this.#available);
   }
 
   /** What it has done so far. */
@@ -170,31 +182,6 @@ export class DeviceQueue {
     return this.#chain.writableBytes;
   }
 
-  /** Address of each buffer. */
-  get addresses(): readonly number[] {
-    return this.#chain.addresses;
-  }
-
-  /** Length of each buffer. */
-  get lengths(): readonly number[] {
-    return this.#chain.lengths;
-  }
-
-  /** Heads fetched from the available ring, by slot. */
-  get heads(): Uint16Array {
-    return this.#available.heads;
-  }
-
-  /** Where the buffers of chains that {@linkcode popPlain} takes lie in the region's memory, by slot. */
-  get offsets(): Int32Array {
-    return this.#available.offsets;
-  }
-
-  /** How long they are, by slot. */
-  get sizes(): Int32Array {
-    return this.#available.sizes;
-  }
-
   /** Bytes that {@linkcode fillFrames} has written, the last time. */
   get filledBytes(): number {
     return this.#fill.filledBytes;
@@ -222,6 +209,7 @@ export class DeviceQueue {
     // A ring that goes on somewhere tells its place in the table with its first chain.
     this.#states.start(inOrder && this.#ring.strict, availIndex === 0 ? 0 : -1);
     this.#available.start(availIndex);
+    ({ heads: this.heads, offsets: this.offsets, sizes: this.sizes } = this.#available);
     this.#chain.start(hasFeature(features, "INDIRECT_DESC"));
     this.#used.start(usedIndex, inOrder && this.#mayCoalesce);
     this.#buffersGeneration = -1;
@@ -288,11 +276,7 @@ export class DeviceQueue {
    * @throws {RingFault} If the driver broke a rule.
    */
   popPlain(kind: number): number {
-    const available = this.#available;
-    if (available.plainAhead(kind, this.region) === 0) return -1;
-    const slot = available.next & this.#ring.mask;
-    available.take(1);
-    return slot;
+    return this.#available.takePlain(kind, this.region);
   }
 
   /** How many chains, from the next one on, {@linkcode popPlain} would take one after the other; see there. */

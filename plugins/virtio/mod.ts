@@ -2,9 +2,10 @@
  * virtio-net over split virtqueues: a driver half and a device half that meet at virtio-pci registers and rings.
  *
  * Structure and data path: `layout.ts` (all structures), `driver_queue.ts` and `device_queue.ts` (the two sides of one
- * ring), `driver.ts` and `device.ts` (the two halves; each with its transmit and its receive side in files of their
- * own), `pci_driver.ts`, `pci_device.ts` and `pci_legacy.ts` (the two sides of the bus, the latter for legacy
- * registers), with configuration space, its window onto the registers and MSI-X in files of their own.
+ * ring; each with the ring's memory, its descriptors, and what it writes and reads there in files of their own),
+ * `driver.ts` and `device.ts` (the two halves; each with its transmit and its receive side in files of their own),
+ * `pci_driver.ts`, `pci_device.ts` and `pci_legacy.ts` (the two sides of the bus, the latter for legacy registers), with
+ * configuration space, its window onto the registers and MSI-X in files of their own.
  *
  * @module
  */
