@@ -86,12 +86,20 @@ export class DeviceUsed {
 
   /** Gives `count` chains of one buffer back, of which nothing was written: those at index `first` of `heads` and on. */
   pushUnwritten(heads: Uint16Array, first: number, count: number): void {
+    if (count === 0) return;
     const { mask, usedView: view, used: ring } = this.#ring;
+    const { states, round } = this.#states;
     if (this.#coalesce) {
-      for (let i = 0; i < count; i++) this.push(heads[(first + i) & mask]!, 0);
+      let head = heads[first & mask]!;
+      this.push(head, 0);
+      for (let i = 1; i < count; i++) {
+        head = heads[(first + i) & mask]!;
+        states[head] = round;
+      }
+      view.setInt32(this.#run + USED_ID, head, true);
+      this.index = add16(this.index, count - 1);
       return;
     }
-    const { states, round } = this.#states;
     const { index } = this;
     for (let i = 0; i < count; i++) {
       const head = heads[(first + i) & mask]!;
