@@ -9,7 +9,7 @@ import { LONGEST_PACKET } from "../pcap/link_types.ts";
 import { LONGEST_BLOCK } from "../pcap/scanner.ts";
 
 /** Bytes read at a time: docs/speed.md has what other sizes cost. */
-const CHUNK_SIZE = 1024 * 1024;
+const CHUNK_SIZE = 1536 * 1024;
 /** Room before a chunk for what the chunk before it left over: any usual record that is not whole. */
 const GAP_SIZE = LONGEST_PACKET + 64 * 1024;
 /** Room for what is left over when that is more. */
