@@ -74,6 +74,7 @@ export class DeviceAvailable {
    */
   fetch(): boolean {
     const idx = this.#readIdx();
+    if (idx === this.fetched) return idx !== this.next;
     const states = this.#states;
     const view = this.#ring.availView;
     const ring = this.#ring.avail + AVAIL_RING;

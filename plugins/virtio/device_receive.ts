@@ -113,16 +113,17 @@ export class DeviceReceive {
       if (queue.readable > 0) {
         queue.fault("readable-on-receive", queue.availIndex, { readable: queue.readable });
       }
-      if (queue.writableBytes < this.#headerLength) {
-        queue.fault("short-chain", queue.availIndex, { bytes: queue.writableBytes });
+      const { count, addresses, lengths, writableBytes } = queue;
+      if (writableBytes < this.#headerLength) {
+        queue.fault("short-chain", queue.availIndex, { bytes: writableBytes });
       }
-      for (let i = 0; i < queue.count; i++) {
-        this.#addresses[buffers] = queue.addresses[i]!;
-        this.#lengths[buffers++] = queue.lengths[i]!;
+      for (let i = 0; i < count; i++) {
+        this.#addresses[buffers] = addresses[i]!;
+        this.#lengths[buffers++] = lengths[i]!;
       }
       this.#heads[chains] = queue.head;
       this.#chainEnds[chains++] = buffers;
-      capacity += queue.writableBytes;
+      capacity += writableBytes;
       if (capacity >= total) break;
       if (!this.#mergeable || (!queue.pop() && !this.#waitForBuffers(queue))) {
         queue.unpop(chains);

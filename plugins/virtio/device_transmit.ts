@@ -129,9 +129,10 @@ export class DeviceTransmit {
     if (queue.readableBytes < length) {
       queue.fault("short-chain", queue.availIndex, { bytes: queue.readableBytes });
     }
-    if (queue.count === 2 && queue.lengths[0] === length && this.#collectPair(queue)) return;
+    const { count, addresses, lengths } = queue;
+    if (count === 2 && lengths[0] === length && this.#collectPair(queue)) return;
     frame.clear();
-    for (let i = 0; i < queue.count; i++) this.#append(queue, frame, queue.addresses[i]!, queue.lengths[i]!);
+    for (let i = 0; i < count; i++) this.#append(queue, frame, addresses[i]!, lengths[i]!);
     const first = frame.lengths[0]!;
     if (first >= length) {
       this.#checkHeader(queue, frame.bytes[0]!, frame.offsets[0]!);
