@@ -107,7 +107,7 @@ export async function openInput(path: string): Promise<Input> {
   return new Input(path, file, inputStatus(status));
 }
 
-/** An opened output. Nothing is cut off or created for good before the first byte is written. */
+/** An opened output. Nothing is cut off or created for good before it is known that bytes will come. */
 export class Output implements ByteSink {
   /** Its name for a person. */
   readonly name: string;
@@ -148,7 +148,7 @@ export class Output implements ByteSink {
     }
   }
 
-  /** Closes it; a file that was created and never written to is removed. */
+  /** Closes it; a file that was created and that nothing came for is removed. */
   async close(): Promise<void> {
     if (this.name === "standard output") return;
     this.#file.close?.();

@@ -299,3 +299,8 @@ export const NIC_LIMITS: Readonly<
   maximumHeader: 255,
   maximumTso: 262143,
 };
+
+/** Entries of the RSS table. */
+export const RSS_LUT_SIZE: number = 128;
+/** Packet types that GET_PTYPE_MAP tells of. This device puts L3 and L4 together to number them; 0 is unknown. */
+export const PACKET_TYPES: number = 1024;

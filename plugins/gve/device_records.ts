@@ -4,11 +4,11 @@
  * @module
  */
 import { concat } from "@std/bytes/concat";
-import { FEATURE, OPTION } from "./constants.ts";
+import { FEATURE, OPTION, RSS_LUT_SIZE } from "./constants.ts";
 import type { DeviceSettings, OfferedOption } from "./device_settings.ts";
 import { FORMAT_OPTIONS } from "./formats.ts";
 import * as layout from "./layout_records.ts";
-import { RSS_KEY_SIZE, RSS_LUT_SIZE } from "./rss.ts";
+import { RSS_KEY_SIZE } from "./rss.ts";
 
 /** The device descriptor with its options. */
 export function describe(settings: DeviceSettings): Uint8Array {

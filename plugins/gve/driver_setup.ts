@@ -6,7 +6,16 @@
 import type { Allocation, DmaMemory } from "../../core/dma_memory.ts";
 import { MICROSOFT_RSS_KEY } from "../../core/toeplitz.ts";
 import { AdminQueue } from "./admin_queue.ts";
-import { CAPABILITY, FEATURE, MTU_PARAMETER, OPCODE, PAGE, STATUS } from "./constants.ts";
+import {
+  CAPABILITY,
+  FEATURE,
+  MTU_PARAMETER,
+  OPCODE,
+  PACKET_TYPES,
+  PAGE,
+  RSS_LUT_SIZE,
+  STATUS,
+} from "./constants.ts";
 import type { DriverSettings } from "./driver_settings.ts";
 import { DriverStatistics, statisticsLength } from "./driver_statistics.ts";
 import { driverFault } from "./faults.ts";
@@ -26,10 +35,8 @@ import { type Bus, read32 } from "./registers.ts";
 
 const VERSION = "GVE-ringpipe\n";
 const OS_LINUX = gve_driver_info.field("os_type").values!["LINUX"]!;
-const PTYPES = 1024;
 /** Milliseconds between two reports of statistics. */
 const STATS_INTERVAL = 20000;
-const RSS_LUT_SIZE = 128;
 const LARGEST_PTYPE = { l3_type: 3, l4_type: 5 };
 
 /** Cells of memory that driver and device share, and records in them, start at a multiple of this. */
@@ -185,7 +192,7 @@ export class DriverSetup {
   }
 
   #fetchPacketTypes(): Uint8Array {
-    const length = PTYPES * gve_ptype_entry.size;
+    const length = PACKET_TYPES * gve_ptype_entry.size;
     const map = this.allocate(length, PAGE);
     const status = this.admin.execute(OPCODE.GET_PTYPE_MAP, layout.get_ptype_map, {
       ptype_map_len: length,
@@ -195,7 +202,7 @@ export class DriverSetup {
     const bytes = this.get(map);
     if (!this.#settings.strict) return bytes;
     const { l3_type, l4_type } = LARGEST_PTYPE;
-    for (let i = 0; i < PTYPES; i++) {
+    for (let i = 0; i < PACKET_TYPES; i++) {
       const l3 = bytes[i * gve_ptype_entry.size + gve_ptype_entry.offsetOf("l3_type")]!;
       const l4 = bytes[i * gve_ptype_entry.size + gve_ptype_entry.offsetOf("l4_type")]!;
       if (l3 > l3_type || l4 > l4_type) {

@@ -27,12 +27,11 @@ import type { Frame } from "../../core/frame.ts";
 import { Memory } from "../../core/memory.ts";
 import { MICROSOFT_RSS_KEY, ToeplitzKey } from "../../core/toeplitz.ts";
 import { gve_rx_flags_seq } from "./layout_gqi.ts";
+import { PACKET_TYPES, RSS_LUT_SIZE } from "./constants.ts";
 import { configure_rss } from "./layout_admin.ts";
 
 /** Bytes of the key. */
 export const RSS_KEY_SIZE = 40;
-/** Entries of the table. */
-export const RSS_LUT_SIZE = 128;
 /** Headers that the device looks at: Ethernet, tags, IPv6 with extensions, TCP with options. */
 const LOOKED_AT = 512;
 
@@ -59,9 +58,6 @@ const BITS = configure_rss.field("hash_types").flags!;
 export const ALL_HASH_TYPES: number = Object.values(BITS).reduce((all, bit) => all | bit, 0);
 /** What a device hashes until it is told: addresses, and TCP and UDP ports. */
 const DEFAULT_TYPES = ALL_HASH_TYPES;
-
-/** Packet types as this device numbers them: 0 is unknown; else L3 and L4 as {@linkcode packetType} puts them together. */
-export const PACKET_TYPES = 1024;
 
 /** Number of the packet type of a frame: the map entry says what it means. */
 function packetType(l3: number, l4: number): number {

@@ -5,9 +5,9 @@
  */
 import type { AddressSpace } from "../../core/address_space.ts";
 import type { Values } from "../../core/layout.ts";
-import { STATUS } from "./constants.ts";
+import { RSS_LUT_SIZE, STATUS } from "./constants.ts";
 import { gve_query_rss_descriptor, gve_rss_lut_entry } from "./layout_records.ts";
-import { ALL_HASH_TYPES, type FlowSteering, RSS_KEY_SIZE, RSS_LUT_SIZE } from "./rss.ts";
+import { ALL_HASH_TYPES, type FlowSteering, RSS_KEY_SIZE } from "./rss.ts";
 
 const TOEPLITZ = 1;
 

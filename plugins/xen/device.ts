@@ -288,7 +288,7 @@ export class XenDevice implements DeviceHalf {
     const frontend = this.#frontend;
     if (!frontend) return NO_BUFFERS;
     if (frame.length > PAGE_SIZE && !frontend.sg) return OVERSIZE;
-    if (this.#multicast.applied && this.#multicast.rejects(frame)) {
+    if (this.#multicast.rejects(frame)) {
       this.#filtered++;
       return 0;
     }

@@ -13,6 +13,7 @@ import { packetPages } from "./frontend_options.ts";
 import type { GrantEntries } from "./grant_entries.ts";
 import { HASH_FLAGS, HASH_MAPPING_SIZE } from "./hash.ts";
 import {
+  ETHERNET_HEADER,
   PAGE_SIZE,
   XEN_NETIF_CTRL_HASH_ALGORITHM,
   XEN_NETIF_CTRL_STATUS,
@@ -23,8 +24,6 @@ import { initSharedRing } from "./shared_ring.ts";
 import { addPools, ask, type MessagePage } from "./static_pool.ts";
 import type { QueueKeys } from "./xenbus.ts";
 
-/** Shortest first slot that Linux takes: an Ethernet header. */
-const ETHERNET_HEADER = 14;
 const MAPPING_ENTRY = 4;
 
 /** Both sides of a queue, and the keys by which the backend finds it. */

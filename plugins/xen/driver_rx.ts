@@ -11,6 +11,7 @@ import type { Memory } from "../../core/memory.ts";
 import type { FrameSink } from "../../core/plugin.ts";
 import type { GrantEntries } from "./grant_entries.ts";
 import {
+  ETHERNET_HEADER,
   netif_extra_info_gso,
   netif_rx_request,
   netif_rx_response,
@@ -48,8 +49,6 @@ const ID_MASK = 2 ** OFFSET_SHIFT - 1;
 
 /** A packet whose first slot holds no more than this may have one slot more. `RX_COPY_THRESHOLD` in Linux. */
 const SMALL_FIRST_SLOT = 256;
-/** Shorter than an Ethernet header: Linux drops it. */
-const ETHERNET_HEADER = 14;
 
 /** How a frontend receives. */
 export interface RxSettings {

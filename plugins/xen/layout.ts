@@ -22,6 +22,8 @@ import { hypervisorStructures } from "./hypervisor_layout.ts";
 
 /** Bytes in a page: rings, packet pages, list pages and grant table frames are each one such page. */
 export const PAGE_SIZE: number = 4096;
+/** Bytes of an Ethernet header: Linux drops frames that are shorter, and packets whose first slot is. */
+export const ETHERNET_HEADER: number = 14;
 /** A frame number is an address shifted right by this. */
 export const PAGE_SHIFT: number = 12;
 

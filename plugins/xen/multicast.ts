@@ -53,6 +53,7 @@ export class MulticastFilter {
     else this.#addresses.add(address);
     return true;
   }
+
   /** Whether a frame is to be kept away. Broadcasts are let in, and frames too short to have a destination. */
   rejects(frame: Frame): boolean {
     if (!this.applied || frame.length < ADDRESS_BYTES) return false;

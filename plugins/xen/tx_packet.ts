@@ -6,6 +6,7 @@
  */
 import { RingFault } from "../../core/fault.ts";
 import {
+  ETHERNET_HEADER,
   netif_extra_info_gso,
   netif_extra_info_mcast_add,
   NETIF_RSP,
@@ -46,8 +47,6 @@ const MOST_MORE_SLOTS = XEN_NETIF_NR_SLOTS_MIN;
  * 1.
  */
 export const MOST_SLOTS: number = 21;
-/** Shorter first slots are dropped by Linux. */
-export const ETHERNET_HEADER: number = 14;
 
 /**
  * Why a packet goes no further: the reason for which it is dropped, or that it was a message for the

@@ -301,23 +301,10 @@ export class DqoTxDriver {
     const { memory, counters, syncs } = this.#context;
     const buffers = this.#buffers;
     const checksum = request.checksum || request.segmentSize > 0;
-    let piece = 0;
-    let position = 0;
     for (let left = request.length; left > 0;) {
       const size = Math.min(left, COPY_BUFFER);
       const buffer = buffers.take(tag);
-      let target = buffers.offsets[buffer]!;
-      for (let rest = size; rest > 0;) {
-        const part = Math.min(rest, request.lengths[piece]! - position);
-        memory.copyFrom(target, request.bytes[piece]!, request.offsets[piece]! + position, part);
-        target += part;
-        rest -= part;
-        position += part;
-        if (position === request.lengths[piece]!) {
-          piece++;
-          position = 0;
-        }
-      }
+      request.copyTo(memory, buffers.offsets[buffer]!, request.length - left, size);
       this.#ring.data(buffers.lows[buffer]!, buffers.highs[buffer]!, size, tag, checksum, size === left);
       if (syncs) counters.txDmaSyncs++;
       left -= size;
