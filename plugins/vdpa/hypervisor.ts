@@ -41,7 +41,7 @@ export interface HypervisorOptions {
   readonly batch: boolean;
   /** Whether the data queues are shadowed from the start. */
   readonly shadow: boolean;
-  /** Numbers of the frames before which to switch, ascending. */
+  /** After how many frames to switch, ascending. */
   readonly switches: readonly number[];
 }
 

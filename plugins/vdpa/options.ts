@@ -30,7 +30,7 @@ export const options: readonly OptionSpec[] = [
     form: "passthrough|shadow|switch@N[,M...]",
     default: "passthrough",
     meaning:
-      "how data queues are driven; switch@N: shadow queues are slipped in before packet N, taken out before M",
+      "how data queues are driven; switch@N: shadow queues are slipped in after N packets, taken out after M",
   },
   {
     name: "desc-group",
@@ -120,7 +120,7 @@ export const options: readonly OptionSpec[] = [
 export interface Mode {
   /** Whether data queues are shadowed from the start. */
   readonly shadow: boolean;
-  /** Before which packets to switch. */
+  /** After how many packets to switch. */
   readonly switches: readonly number[];
 }
 

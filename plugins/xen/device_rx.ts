@@ -172,7 +172,7 @@ export class RxBack {
       const slot = (slots + position * SLOT) | 0;
       const ref = view.getInt32((slot + REQ_GREF) | 0, true);
       const page = ref >= 0 && ref < refs ? writePlaces[ref]! : -1;
-      if (page < 0 || length > PAGE) break;
+      if (page < 0 || length > PAGE || length === 0) break;
       targets[(i - from) | 0] = page;
       copied = (copied + length) | 0;
       // Offset and flags are 0.
@@ -270,7 +270,8 @@ export class RxBack {
     const entry = statics.size > 0 ? statics.find(ref) : -1;
     if (entry >= 0 && statics.writable[entry] !== 0) {
       this.hits++;
-      this.saved++;
+      // Of an empty frame nothing would have been copied.
+      if (length > 0) this.saved++;
       this.memcpyBytes += length;
       frame.copyTo(statics.memory[entry]!, statics.offset[entry]!, position, length);
     } else {

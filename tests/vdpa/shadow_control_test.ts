@@ -259,3 +259,17 @@ Deno.test("a driver with several queue pairs keeps them through switches", () =>
   assertEquals(device.counters()["switch.count"], 3);
   assertEquals(device.counters()["control.replayed"], 3);
 });
+
+Deno.test("a device that leaves a control command unanswered stops the control queue", () => {
+  const guest = new Guest();
+  guest.device.kick_vq = () => {};
+  const fault = assertThrows(() => guest.command(COMMANDS[0]!), RingFault);
+  assertEquals([fault.ring, fault.code], ["ctrl", "control-unanswered"]);
+});
+
+Deno.test("a command that the device refuses when it is said again after a switch is a fault", () => {
+  const guest = new Guest();
+  guest.hypervisor.migration.record.add(Uint8Array.of(9, 9, 9));
+  const fault = assertThrows(() => guest.hypervisor.migration.toggle(), RingFault);
+  assertEquals([fault.ring, fault.code], ["ctrl", "control-replay"]);
+});

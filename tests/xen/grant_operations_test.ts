@@ -205,5 +205,6 @@ Deno.test("an empty frame takes one slot each way, with status 0", () => {
     const counters = cost(pair, 0);
     assertEquals([counters["tx.slots"], counters["rx.slots"]], [1, 1]);
     assertEquals(operations(counters), [0, 0, 0, 0]);
+    assertEquals(counters["grant.saved"], 0);
   }
 });
