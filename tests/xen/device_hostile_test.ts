@@ -11,6 +11,7 @@ import {
   readState,
   XenbusState,
 } from "../../plugins/xen/mod.ts";
+import { GNTST } from "../../plugins/xen/hypervisor_layout.ts";
 import { RawFrontend, type RawSettings } from "./raw_frontend.ts";
 
 const MORE = NETTXF.more_data;
@@ -369,4 +370,15 @@ Deno.test("XenDevice asks for one more receive page when there are too few", () 
   raw.post(REF, 1);
   raw.device.service(wire);
   assertEquals([frames, raw.responses("rx").map((one) => one.flags)], [[12288], [4, 4, 0]]);
+});
+
+Deno.test("a posted page that is not granted is answered with the raw status of the copy, as Linux does", () => {
+  const raw = new RawFrontend().connect();
+  raw.grant(REF, REF);
+  raw.post(REF + 500, 1);
+  raw.tx({ gref: REF, id: 1, size: 60 });
+  raw.publish("tx");
+  raw.device.service({ transmit: (frame) => raw.device.deliver(frame) >= 0, drop: () => {} });
+  assertEquals(raw.responses("rx").map(({ id, status }) => [id, status]), [[0, GNTST.bad_gntref]]);
+  assertEquals(raw.device.counters()["rx.failures"], 1);
 });

@@ -218,6 +218,33 @@ Deno.test("the list page is read once: what the frontend changes later does not 
   assert(raw.inUse(REF + 1));
 });
 
+Deno.test("DEL reads the list page once, too", () => {
+  const raw = start();
+  add(raw, [REF, REF + 1]);
+  raw.list(LIST, [REF, REF + 1]);
+  // The first unmapping lets the frontend strike.
+  const unmap = raw.grants.unmap.bind(raw.grants);
+  raw.grants.unmap = (...args) => {
+    raw.list(LIST, [REF + 40, REF + 41]);
+    return unmap(...args);
+  };
+  assertEquals(raw.ask(DEL, 0, LIST, 2), [SUCCESS, 2]);
+  assertEquals(mapped(raw), 0);
+  assert(!raw.inUse(REF) && !raw.inUse(REF + 1));
+});
+
+Deno.test("a hit before a slot whose grant is bad is given back: no panic on a failed copy, no use left over", () => {
+  const raw = start();
+  add(raw, [REF]);
+  raw.tx({ gref: REF, id: 1, size: 300, flags: NETTXF.more_data });
+  raw.tx({ gref: REF + 200, id: 2, size: 100 });
+  raw.publish("tx");
+  raw.service();
+  assertEquals(raw.frames, []);
+  assertEquals(raw.responses("tx").map(({ id, status }) => [id, status]), [[1, 0], [2, -1]]);
+  assertEquals(del(raw, [REF]), [SUCCESS, 1, [SUCCESS]]);
+});
+
 Deno.test("a mapped page stays what it was when its entry is rewritten, and cannot be ended", () => {
   const raw = start();
   add(raw, [REF]);
