@@ -5,11 +5,29 @@
  *
  * @module
  */
-import { array, bytes, nested, type Struct, struct, swapped, u16, u32, u64, u8 } from "../../core/layout.ts";
+import {
+  array,
+  bytes,
+  type Member,
+  nested,
+  type Struct,
+  struct,
+  swapped,
+  u16,
+  u32,
+  u64,
+  u8,
+  union,
+} from "../../core/layout.ts";
+import { controlStructures } from "./control_layout.ts";
 import { pci_config_header, pci_msix_cap, pci_msix_entry } from "./pci_layout.ts";
+
+export * from "./control_layout.ts";
 
 const RING = "virtio 1.4, 2.7; linux/virtio_ring.h";
 const NET = "virtio 1.4, 5.1; linux/virtio_net.h";
+/** What stands in the specification only. */
+const SPEC = "virtio 1.4, 5.1";
 const PCI = "virtio 1.4, 4.1.4; linux/virtio_pci.h";
 
 /** The chain goes on at `next`. */
@@ -76,15 +94,55 @@ export const vring_used: Struct = struct("vring_used", {
   ],
 });
 
-const gsoTypes = { NONE: 0, TCPV4: 1, UDP: 3, TCPV6: 4, UDP_L4: 5, ECN: 0x80 };
-const netHeaderFields = [
-  u8("flags", "Checksum state", { flags: { NEEDS_CSUM: 1, DATA_VALID: 2, RSC_INFO: 4 } }),
+const vring_packed_desc: Struct = struct("vring_packed_desc", {
+  summary: "Descriptor of a packed ring, which this plugin shows but does not offer",
+  source: "virtio 1.4, 2.8; linux/virtio_ring.h",
+  size: 16,
+  fields: [
+    u64("addr", "Address of the buffer in the device's view"),
+    u32("len", "Length of the buffer in bytes"),
+    u16("id", "Buffer ID"),
+    u16("flags", "What the buffer is, and whose", {
+      flags: { NEXT: 1, WRITE: 2, INDIRECT: 4, AVAIL: 1 << 7, USED: 1 << 15 },
+    }),
+  ],
+});
+const vring_packed_desc_event: Struct = struct("vring_packed_desc_event", {
+  summary: "Event suppression of a packed ring, either side's",
+  source: "virtio 1.4, 2.8; linux/virtio_ring.h",
+  size: 4,
+  fields: [
+    u16("off_wrap", "Descriptor that is to notify; bit 15: its wrap counter"),
+    u16("flags", "What notifies", { values: { ENABLE: 0, DISABLE: 1, DESC: 2 } }),
+  ],
+});
+
+const gsoTypes = {
+  NONE: 0,
+  TCPV4: 1,
+  UDP: 3,
+  TCPV6: 4,
+  UDP_L4: 5,
+  UDP_TUNNEL_IPV4: 0x20,
+  UDP_TUNNEL_IPV6: 0x40,
+  ECN: 0x80,
+};
+const headerFlags = { NEEDS_CSUM: 1, DATA_VALID: 2, RSC_INFO: 4, UDP_TUNNEL_CSUM: 8 };
+const offloadFields = [
+  u8("flags", "Checksum state", { flags: headerFlags }),
   u8("gso_type", "Segmentation type", { values: gsoTypes }),
   u16("hdr_len", "Hint: length of the headers in bytes"),
   u16("gso_size", "Payload bytes per segment"),
+];
+const checksumFields = [
   u16("csum_start", "Where checksumming starts, from the frame's first byte"),
   u16("csum_offset", "Where the sum goes, from csum_start"),
 ];
+const netHeaderFields = [...offloadFields, ...checksumFields];
+
+function group(name: string, ...members: readonly Member[]): Member {
+  return { kind: "struct", name, members };
+}
 
 /** Legacy net header. */
 export const virtio_net_hdr: Struct = struct("virtio_net_hdr", {
@@ -105,7 +163,19 @@ export const virtio_net_hdr_v1: Struct = struct("virtio_net_hdr_v1", {
   summary: "Before each frame, virtio 1.0 and later",
   source: NET,
   size: 12,
-  fields: [...netHeaderFields, u16("num_buffers", "Buffers that the frame fills; 0 on transmit")],
+  fields: [
+    ...offloadFields,
+    union("", [
+      group("", ...checksumFields),
+      group("csum", u16("start", "csum_start by its other name"), u16("offset", "csum_offset likewise")),
+      group(
+        "rsc",
+        u16("segments", "Segments that the device put together (flags has RSC_INFO)"),
+        u16("dup_acks", "Duplicated acknowledgements among them"),
+      ),
+    ]),
+    u16("num_buffers", "Buffers that the frame fills; 0 on transmit"),
+  ],
 });
 const hashReports = {
   NONE: 0,
@@ -126,20 +196,11 @@ export const virtio_net_hdr_v1_hash: Struct = struct("virtio_net_hdr_v1_hash", {
   size: 20,
   fields: [
     nested("hdr", virtio_net_hdr_v1),
-    u32("hash_value", "Toeplitz hash of the flow"),
-    u16("hash_report", "What was hashed", { values: hashReports }),
-    u16("padding", "Zero"),
-  ],
-});
-const virtio_net_hdr_v1_hash_halves: Struct = struct("virtio_net_hdr_v1_hash@halves", {
-  summary:
-    "virtio_net_hdr_v1_hash as newer headers spell it: the hash in two halves, so that 2 bytes align it",
-  source: `${NET} since Linux 7.x`,
-  size: 20,
-  fields: [
-    nested("hdr", virtio_net_hdr_v1),
-    u16("hash_value_lo", "Low half of the hash"),
-    u16("hash_value_hi", "High half of the hash"),
+    union("", [
+      u32("hash_value", "Toeplitz hash of the flow"),
+      // Newer headers spell it so, that 2 bytes align the structure.
+      group("", u16("hash_value_lo", "Its low half"), u16("hash_value_hi", "Its high half")),
+    ]),
     u16("hash_report", "What was hashed", { values: hashReports }),
     u16("padding", "Zero"),
   ],
@@ -150,119 +211,54 @@ export const virtio_net_hdr_v1_hash_tunnel: Struct = struct("virtio_net_hdr_v1_h
   source: NET,
   size: 24,
   fields: [
-    nested("hash_hdr", virtio_net_hdr_v1_hash_halves),
+    nested("hash_hdr", virtio_net_hdr_v1_hash),
     u16("outer_th_offset", "Offset of the outer transport header"),
     u16("inner_nh_offset", "Offset of the inner network header"),
   ],
 });
+const virtio_net_hdr_spec: Struct = struct("virtio_net_hdr@1.4", {
+  summary: "Before each frame, with OUT_NET_HEADER or IPSEC: the longest form there is",
+  source: SPEC,
+  size: 32,
+  fields: [
+    ...netHeaderFields,
+    u16("num_buffers", "Buffers that the frame fills; 0 on transmit"),
+    u32("hash_value", "Toeplitz hash of the flow"),
+    u16("hash_report", "What was hashed", { values: hashReports }),
+    u16("padding_reserved", "Zero"),
+    u16("outer_th_offset", "Offset of the outer transport header"),
+    u16("inner_nh_offset", "Offset of the inner network header"),
+    u16("outer_nh_offset", "Offset of the outer network header"),
+    union("", [
+      bytes("padding_reserved_2", 6, "Zero"),
+      group("ipsec_resource_hdr", u32("resource_id", "Resource"), u16("resource_type", "Its type")),
+    ]),
+  ],
+});
 
+const configFields = [
+  bytes("mac", 6, "Address (MAC)"),
+  u16("status", "Link state (STATUS)", { flags: { LINK_UP: 1, ANNOUNCE: 2 } }),
+  u16("max_virtqueue_pairs", "Queue pairs that the device can have, 1..32768 (MQ)"),
+  u16("mtu", "Largest packet behind the link header, 68..65535 (MTU)"),
+  u32("speed", "Mbit/s, 0xffffffff unknown (SPEED_DUPLEX)"),
+  u8("duplex", "1 full, 0 half, 0xff unknown (SPEED_DUPLEX)"),
+  u8("rss_max_key_size", "Longest hash key in bytes (RSS, HASH_REPORT)"),
+  u16("rss_max_indirection_table_length", "Most entries of the table (RSS)"),
+  u32("supported_hash_types", "Bit mask (RSS, HASH_REPORT)"),
+];
 /** virtio-net configuration space. */
 export const virtio_net_config: Struct = struct("virtio_net_config", {
   summary: "virtio-net configuration space; a field counts if its feature is offered",
   source: NET,
   size: 24,
-  fields: [
-    bytes("mac", 6, "Address (MAC)"),
-    u16("status", "Link state (STATUS)", { flags: { LINK_UP: 1, ANNOUNCE: 2 } }),
-    u16("max_virtqueue_pairs", "Queue pairs that the device can have, 1..32768 (MQ)"),
-    u16("mtu", "Largest packet behind the link header, 68..65535 (MTU)"),
-    u32("speed", "Mbit/s, 0xffffffff unknown (SPEED_DUPLEX)"),
-    u8("duplex", "1 full, 0 half, 0xff unknown (SPEED_DUPLEX)"),
-    u8("rss_max_key_size", "Longest hash key in bytes (RSS, HASH_REPORT)"),
-    u16("rss_max_indirection_table_length", "Most entries of the table (RSS)"),
-    u32("supported_hash_types", "Bit mask (RSS, HASH_REPORT)"),
-  ],
+  fields: configFields,
 });
-
-/** Control queue: command header. */
-export const virtio_net_ctrl_hdr: Struct = struct("virtio_net_ctrl_hdr", {
-  summary: "Start of a control command; a 1-byte ack is the end of its writable part",
-  source: NET,
-  size: 2,
-  fields: [u8("class", "Class of the command"), u8("cmd", "Command within the class")],
-});
-/** Control queue: number of queue pairs. */
-export const virtio_net_ctrl_mq: Struct = struct("virtio_net_ctrl_mq", {
-  summary: "Class MQ, VQ_PAIRS_SET",
-  source: NET,
-  size: 2,
-  fields: [u16("virtqueue_pairs", "Pairs to use, 1..max_virtqueue_pairs")],
-});
-/** Control queue: MAC table. */
-export const virtio_net_ctrl_mac: Struct = struct("virtio_net_ctrl_mac", {
-  summary: "Class MAC, TABLE_SET: once for unicast, once for multicast addresses",
-  source: NET,
-  fields: [u32("entries", "How many addresses follow"), array("macs", "rest", bytes("", 6, "Address"))],
-});
-/** Control queue: hash configuration. */
-export const virtio_net_hash_config: Struct = struct("virtio_net_hash_config", {
-  summary: "Class MQ, HASH_CONFIG as on the wire: C's sizeof has 3 bytes of padding that are not sent",
-  source: NET,
-  fields: [
-    u32("hash_types", "What to hash"),
-    array("reserved", 4, u16("", "Zero")),
-    u8("hash_key_length", "Bytes of key that follow"),
-    bytes("hash_key_data", "rest", "Toeplitz key"),
-  ],
-});
-/**
- * Control queue: RSS configuration as on the wire, where the table has as many entries as its mask and one.
- *
- * @param entries Entries of the table: a power of two.
- */
-export function rssConfig(entries: number): Struct {
-  return struct("virtio_net_rss_config", {
-    summary: "Class MQ, RSS_CONFIG with one table entry; the table has indirection_table_mask + 1 of them",
-    source: NET,
-    fields: [
-      u32("hash_types", "What to hash"),
-      u16("indirection_table_mask", "Entries less one"),
-      u16("unclassified_queue", "Receive queue for what is not hashed, queue index / 2"),
-      array("indirection_table", entries, u16("", "Receive queue, queue index / 2")),
-      u16("max_tx_vq", "Transmit queues in use"),
-      u8("hash_key_length", "Bytes of key that follow"),
-      bytes("hash_key_data", "rest", "Toeplitz key"),
-    ],
-  });
-}
-/** Control queue: RSS configuration with a table of one entry. */
-export const virtio_net_rss_config: Struct = rssConfig(1);
-/** Coalescing, either direction. */
-const virtio_net_ctrl_coal: Struct = struct("virtio_net_ctrl_coal", {
-  summary: "Interrupt coalescing",
-  source: NET,
-  size: 8,
-  fields: [u32("max_packets", "Packets to wait for"), u32("max_usecs", "Microseconds to wait")],
-});
-const virtio_net_ctrl_coal_tx: Struct = struct("virtio_net_ctrl_coal_tx", {
-  summary: "Class NOTF_COAL, TX_SET",
-  source: NET,
-  size: 8,
-  fields: [u32("tx_max_packets", "Packets to wait for"), u32("tx_usecs", "Microseconds to wait")],
-});
-const virtio_net_ctrl_coal_rx: Struct = struct("virtio_net_ctrl_coal_rx", {
-  summary: "Class NOTF_COAL, RX_SET",
-  source: NET,
-  size: 8,
-  fields: [u32("rx_max_packets", "Packets to wait for"), u32("rx_usecs", "Microseconds to wait")],
-});
-const virtio_net_ctrl_coal_vq: Struct = struct("virtio_net_ctrl_coal_vq", {
-  summary: "Class NOTF_COAL, VQ_SET and VQ_GET",
-  source: NET,
-  size: 12,
-  fields: [u16("vqn", "Queue index"), u16("reserved", "Zero"), nested("coal", virtio_net_ctrl_coal)],
-});
-const virtio_net_stats_reply_hdr: Struct = struct("virtio_net_stats_reply_hdr", {
-  summary: "Class STATS, GET: before each block of the reply",
-  source: NET,
-  size: 8,
-  fields: [
-    u8("type", "Kind of statistics"),
-    u8("reserved", "Zero"),
-    u16("vq_index", "Queue"),
-    u16("reserved1", "Zero"),
-    u16("size", "Bytes of this block, header included"),
-  ],
+const virtio_net_config_spec: Struct = struct("virtio_net_config@1.4", {
+  summary: "virtio-net configuration space as the specification goes on",
+  source: SPEC,
+  size: 28,
+  fields: [...configFields, u32("supported_tunnel_types", "Bit mask (HASH_TUNNEL)")],
 });
 
 /** PCI capability. */
@@ -399,22 +395,17 @@ export const structures: readonly Struct[] = [
   vring_avail,
   vring_used_elem,
   vring_used,
+  vring_packed_desc,
+  vring_packed_desc_event,
   virtio_net_hdr,
   virtio_net_hdr_mrg_rxbuf,
   virtio_net_hdr_v1,
   virtio_net_hdr_v1_hash,
   virtio_net_hdr_v1_hash_tunnel,
+  virtio_net_hdr_spec,
   virtio_net_config,
-  virtio_net_ctrl_hdr,
-  virtio_net_ctrl_mq,
-  virtio_net_ctrl_mac,
-  virtio_net_ctrl_coal,
-  virtio_net_ctrl_coal_tx,
-  virtio_net_ctrl_coal_rx,
-  virtio_net_ctrl_coal_vq,
-  virtio_net_hash_config,
-  virtio_net_rss_config,
-  virtio_net_stats_reply_hdr,
+  virtio_net_config_spec,
+  ...controlStructures,
   virtio_pci_cap,
   virtio_pci_notify_cap,
   virtio_pci_cap64,
