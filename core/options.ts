@@ -165,7 +165,7 @@ function parseOption(spec: OptionSpec, given: OptionValue): OptionValue {
 export class OptionValues {
   #values = new Map<string, OptionValue>();
   #given = new Set<string>();
-  readonly #order: readonly string[];
+  readonly #specs: ReadonlyMap<string, OptionSpec>;
 
   /**
    * Checks what was given against the definitions.
@@ -175,61 +175,98 @@ export class OptionValues {
    * @throws {OptionError} If a name is unknown or a value does not fit.
    */
   constructor(specs: readonly OptionSpec[], given: Readonly<Record<string, OptionValue>> = {}) {
-    const byName = new Map(specs.map((spec) => [spec.name, spec]));
-    this.#order = [...byName.keys()];
+    this.#specs = new Map(specs.map((spec) => [spec.name, spec]));
     for (const spec of specs) if (spec.default !== undefined) this.#values.set(spec.name, spec.default);
     for (const [name, value] of Object.entries(given)) {
-      const spec = byName.get(name);
-      if (!spec) throw new OptionError(`unknown option "${name}"${didYouMean(name, byName.keys())}`);
+      const spec = this.#specs.get(name);
+      if (!spec) throw new OptionError(`unknown option "${name}"${didYouMean(name, this.#specs.keys())}`);
       this.#values.set(name, parseOption(spec, value));
       this.#given.add(name);
     }
   }
 
-  /** Whether the user chose the value. */
+  /**
+   * Whether the user chose the value.
+   *
+   * @throws {TypeError} If there is no such option.
+   */
   given(name: string): boolean {
-    return this.#given.has(name);
+    return this.#given.has(this.#spec(name).name);
   }
 
-  /** Replaces a value: a plugin notes here what it derived, so that the statistics show it. */
+  /**
+   * Replaces a value: a plugin notes here what it derived, so that the statistics show it.
+   *
+   * @throws {TypeError} If there is no such option.
+   */
   resolve(name: string, value: OptionValue): void {
-    this.#values.set(name, value);
+    this.#values.set(this.#spec(name).name, value);
   }
 
-  /** Whether there is a value; if not, the plugin derives one and notes it with {@linkcode resolve}. */
+  /**
+   * Whether there is a value; if not, the plugin derives one and notes it with {@linkcode resolve}.
+   *
+   * @throws {TypeError} If there is no such option.
+   */
   has(name: string): boolean {
-    return this.#values.has(name);
+    return this.#values.has(this.#spec(name).name);
   }
 
-  /** The value of an `integer` or `size` option. */
+  /**
+   * The value of an `integer` or `size` option.
+   *
+   * @throws {TypeError} If there is no such option, or it has no value.
+   */
   integer(name: string): number {
-    return this.#get(name) as number;
+    return this.#get(name, "integer", "size") as number;
   }
 
-  /** The value of a `flag` option. */
+  /**
+   * The value of a `flag` option.
+   *
+   * @throws {TypeError} If there is no such option, or it has no value.
+   */
   flag(name: string): boolean {
-    return this.#get(name) as boolean;
+    return this.#get(name, "flag") as boolean;
   }
 
-  /** The value of a `choice` or `text` option. */
+  /**
+   * The value of a `choice` or `text` option.
+   *
+   * @throws {TypeError} If there is no such option, or it has no value.
+   */
   text(name: string): string {
-    return this.#get(name) as string;
+    return this.#get(name, "choice", "text") as string;
   }
 
-  /** The value of a `mask` option. */
+  /**
+   * The value of a `mask` option.
+   *
+   * @throws {TypeError} If there is no such option, or it has no value.
+   */
   mask(name: string): bigint {
-    return this.#get(name) as bigint;
+    return this.#get(name, "mask") as bigint;
   }
 
-  #get(name: string): OptionValue {
+  #get(name: string, ...types: readonly OptionSpec["type"][]): OptionValue {
+    const { type } = this.#spec(name);
+    if (!types.includes(type)) {
+      throw new TypeError(`Option "${name}" is no ${types.join(" or ")}: it is ${type}`);
+    }
     const value = this.#values.get(name);
     if (value === undefined) throw new TypeError(`Option "${name}" has no value: derive one first`);
     return value;
   }
 
+  #spec(name: string): OptionSpec {
+    const spec = this.#specs.get(name);
+    if (!spec) throw new TypeError(`There is no option "${name}"${didYouMean(name, this.#specs.keys())}`);
+    return spec;
+  }
+
   /** All values that there are, defaults and derived ones included, in the order of the definitions. */
   *#entries(): Generator<[string, OptionValue]> {
-    for (const name of this.#order) {
+    for (const name of this.#specs.keys()) {
       const value = this.#values.get(name);
       if (value !== undefined) yield [name, value];
     }

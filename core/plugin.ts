@@ -15,6 +15,7 @@ import type { Frame } from "./frame.ts";
 import type { FrameBatch } from "./frame_batch.ts";
 import type { Struct } from "./layout.ts";
 import type { OptionSpec, OptionValues } from "./options.ts";
+import { wrongWithPlugin } from "./plugin_check.ts";
 
 /** `transmit`: the ring has no room now; let the device work, receive, and try again. */
 export const FULL: number = -1;
@@ -180,31 +181,14 @@ export interface Plugin {
   open(options: OptionValues, host: Host): Link;
 }
 
-/** What a plugin must have, and of which type. */
-const SHAPE: readonly (readonly [keyof Plugin, (value: unknown) => boolean, string])[] = [
-  ["api", (value) => value === 1, "the number 1"],
-  ["name", (value) => typeof value === "string" && /^[a-z][a-z0-9-]*$/.test(value), "a name in kebab-case"],
-  ["summary", (value) => typeof value === "string", "a string"],
-  ["options", Array.isArray, "an array"],
-  ["counters", Array.isArray, "an array"],
-  ["structures", Array.isArray, "an array"],
-  ["open", (value) => typeof value === "function", "a function"],
-];
-
 /**
- * Checks that a loaded value is a plugin.
+ * Checks that a loaded value is a plugin: modules are loaded without a look at their types.
  *
- * @throws {TypeError} If it is not; the message says what is missing.
+ * @throws {TypeError} If it is not; the message says what is missing or wrong.
  */
 export function validatePlugin(value: unknown): Plugin {
-  if (typeof value !== "object" || value === null) {
-    throw new TypeError("its default export is not a plugin: expected an object");
-  }
-  for (const [key, fits, wanted] of SHAPE) {
-    if (!fits((value as Record<string, unknown>)[key])) {
-      throw new TypeError(`its default export is not a plugin: "${key}" must be ${wanted}`);
-    }
-  }
+  const wrong = wrongWithPlugin(value);
+  if (wrong) throw new TypeError(`its default export is not a plugin: ${wrong}`);
   return value as Plugin;
 }
 

@@ -68,6 +68,12 @@ class NumberQueue {
   }
 }
 
+/** The numbers of a queue that a half has named for the first time. */
+function newQueue(queue: number): NumberQueue {
+  if (Number.isSafeInteger(queue)) return new NumberQueue();
+  throw new TypeError(`Cannot follow a frame as a half gave ${queue} for its queue: expected a whole number`);
+}
+
 /**
  * The pipe's engine. Rings carry no frame numbers, so the pump follows each frame by its place: transmit queues
  * are first-in first-out, and the loopback sees which receive queue took what came from which transmit queue.
@@ -143,7 +149,7 @@ export class Pump implements Wire, FrameSink {
       return;
     }
     if (!this.#straight) {
-      (this.#sent[queue] ??= new NumberQueue()).push(number);
+      (this.#sent[queue] ??= newQueue(queue)).push(number);
       this.#pending++;
     }
     if (++this.#unflushed >= this.#batch) this.#round();
@@ -227,7 +233,7 @@ export class Pump implements Wire, FrameSink {
     if (this.#straight && into !== NO_BUFFERS) this.#branch();
     if (into === OVERSIZE) this.drop(queue, REFUSALS[OVERSIZE]!);
     else if (into < 0) return false;
-    else (this.#returning[into] ??= new NumberQueue()).push(this.#take(queue));
+    else (this.#returning[into] ??= newQueue(into)).push(this.#take(queue));
     return true;
   }
 

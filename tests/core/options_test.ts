@@ -192,3 +192,19 @@ Deno.test("optionForm and formatOption write for people", () => {
   ]);
   assertEquals([true, false, 12, 12n, "a"].map(formatOption), ["on", "off", "12", "0xc", "a"]);
 });
+
+Deno.test("OptionValues tells a plugin which option it has wrong", () => {
+  const values = new OptionValues(SPECS);
+  const wrong: readonly (readonly [() => unknown, string])[] = [
+    [() => values.integer("bach"), 'There is no option "bach" (did you mean "batch"?)'],
+    [() => values.given("splits"), 'There is no option "splits"'],
+    [() => values.has("splits"), 'There is no option "splits"'],
+    [() => values.resolve("splits", 1), 'There is no option "splits"'],
+    [() => values.integer("indirect"), 'Option "indirect" is no integer or size: it is flag'],
+    [() => values.flag("layout"), 'Option "layout" is no flag: it is choice'],
+    [() => values.text("features"), 'Option "features" is no choice or text: it is mask'],
+    [() => values.mask("batch"), 'Option "batch" is no mask: it is integer'],
+    [() => values.mask("features"), 'Option "features" has no value: derive one first'],
+  ];
+  for (const [read, message] of wrong) assertThrows(read, TypeError, message);
+});

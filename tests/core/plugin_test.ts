@@ -1,5 +1,14 @@
 import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
-import { LocalHost, openLink, OptionValues, type Plugin, validatePlugin } from "../../mod.ts";
+import {
+  builtInNames,
+  loadBackend,
+  LocalHost,
+  openLink,
+  OptionValues,
+  type Plugin,
+  struct,
+  validatePlugin,
+} from "../../mod.ts";
 import { fakeLink } from "./fake_link.ts";
 
 const plugin: Plugin = {
@@ -37,6 +46,57 @@ Deno.test("validatePlugin says what is missing or wrong", () => {
     assertThrows(() => validatePlugin({ ...plugin, [key]: value }), TypeError, message);
     const missing = Object.fromEntries(Object.entries(plugin).filter(([name]) => name !== key));
     assertThrows(() => validatePlugin(missing), TypeError, `"${key}" must be`);
+  }
+});
+
+Deno.test("validatePlugin takes every built-in backend", async () => {
+  for (const name of builtInNames) {
+    const backend = await loadBackend(name);
+    assertStrictEquals(validatePlugin(backend), backend);
+  }
+});
+
+Deno.test("validatePlugin says which option, counter, structure or fault is wrong", () => {
+  const integer = { name: "slots", meaning: "", type: "integer", min: 1, max: 64 };
+  const choice = { name: "mode", meaning: "", type: "choice", choices: ["a", "b"] };
+  const wrong: readonly (readonly [key: string, item: unknown, message: string])[] = [
+    ["options", "slots", '"options[1]" must be an object'],
+    ["options", { ...integer, name: "Slots" }, '"options[1].name" must be a name in kebab-case'],
+    ["options", { ...integer, meaning: 1 }, '"options[1].meaning" must be a string'],
+    ["options", { ...integer, type: "number" }, '"options[1].type" must be one of integer, size, flag'],
+    ["options", { ...integer, type: "toString" }, '"options[1].type" must be one of integer, size, flag'],
+    ["options", { ...integer, max: undefined }, '"options[1].max" must be a whole number'],
+    ["options", { ...integer, default: 65 }, '"options[1].default" does not fit: option slots takes 1..64'],
+    ["options", { ...integer, default: "2" }, '"options[1].default" must be a whole number, or left out'],
+    ["options", { ...integer, type: "flag", default: "off" }, '"options[1].default" must be true or false'],
+    ["options", { ...integer, type: "mask", default: 1 }, '"options[1].default" must be a bigint'],
+    ["options", { ...choice, choices: undefined }, '"options[1].choices" must be an array of names'],
+    ["options", { ...choice, choices: [] }, '"options[1].choices" must be an array of names'],
+    ["options", { ...choice, choices: ["a", "b c"] }, '"options[1].choices" must be an array of names'],
+    ["options", { ...choice, default: "c" }, '"options[1].default" does not fit: option mode takes a|b'],
+    ["options", { ...choice, type: "text" }, '"options[1].form" must be a string'],
+    ["options", { ...integer, name: "first" }, '"options[1].name" is there twice: first'],
+    ["counters", "tx.kicks", '"counters[1]" must be an object'],
+    ["counters", { name: "tx kicks", meaning: "" }, '"counters[1].name" must be a name without spaces'],
+    ["counters", { name: "first" }, '"counters[1].meaning" must be a string'],
+    ["counters", { name: "first", meaning: "" }, '"counters[1].name" is there twice: first'],
+    ["structures", { name: "slot", summary: "", source: "", fields: [] }, '"structures[1].decode" must be a'],
+    ["faults", { code: "bad-address" }, '"faults[1].meaning" must be a string'],
+    [
+      "faults",
+      { code: "bad-address", half: "both", meaning: "" },
+      '"faults[1].half" must be "driver" or "dev',
+    ],
+  ];
+  const right: Readonly<Record<string, unknown>> = {
+    options: { name: "first", meaning: "", type: "text", form: "WORD" },
+    counters: { name: "first", meaning: "" },
+    structures: struct("first", { summary: "", source: "", fields: [] }),
+    faults: { code: "first", meaning: "" },
+  };
+  for (const [key, item, message] of wrong) {
+    assertStrictEquals(validatePlugin({ ...plugin, [key]: [right[key]] }).name, plugin.name);
+    assertThrows(() => validatePlugin({ ...plugin, [key]: [right[key], item] }), TypeError, message);
   }
 });
 

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { concat } from "@std/bytes/concat";
 import { FrameBatch, FULL, type Link, OVERSIZE, Pump, StallError } from "../../mod.ts";
 import { Random } from "../random.ts";
-import { fakeLink, type FakeOptions } from "./fake_link.ts";
+import { type FakeLink, fakeLink, type FakeOptions } from "./fake_link.ts";
 
 /** What came out of a pump: bytes or the reason of a drop, by frame number. */
 class Outcome {
@@ -216,6 +216,24 @@ Deno.test("Pump throws StallError when a half brings a frame that was never sent
       return 1;
     };
   }, "receive queue 9 brought a frame that was never sent");
+});
+
+Deno.test("Pump throws TypeError when a half forgets to say which queue took a frame", () => {
+  const careless: readonly ((link: FakeLink) => void)[] = [
+    ({ driver }) => {
+      const { transmit } = driver;
+      driver.transmit = (...frame) => void transmit(...frame) as unknown as number;
+    },
+    ({ device }) => {
+      const { deliver } = device;
+      device.deliver = (frame) => void deliver(frame) as unknown as number;
+    },
+  ];
+  for (const spoil of careless) {
+    const link = fakeLink();
+    spoil(link);
+    assertThrows(() => pump(link, randomFrames(30, 2)), TypeError, "a half gave undefined for its queue");
+  }
 });
 
 Deno.test("Pump moves batches as it moves frames one by one, whichever half can do which", () => {
