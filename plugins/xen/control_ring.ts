@@ -77,8 +77,7 @@ export class ControlClient {
    * The answer to the last message, if it has come.
    *
    * @throws {RingFault} `ctrl-response-overrun` if there are more answers than messages,
-   * `ctrl-response-mismatch` if
-   * the answer's id or type are not the message's.
+   * `ctrl-response-mismatch` if the answer's id or type are not the message's.
    */
   poll(): ControlAnswer | undefined {
     const ring = this.#ring;

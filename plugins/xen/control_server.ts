@@ -62,8 +62,7 @@ export class ControlServer {
   readonly #target: ControlTarget;
   readonly #notify: (wanted: boolean) => void;
   /**
-   * A private copy of the page under judgement: it is read once, whatever the frontend does to it
-   * meanwhile.
+   * A private copy of the page under judgement: it is read once, whatever the frontend does to it meanwhile.
    */
   readonly #page = new Memory(PAGE_SIZE);
   #data = 0;

@@ -14,7 +14,7 @@ import { ControlServer } from "./control_server.ts";
 import { addCounters, deviceCounters } from "./device_counters.ts";
 import { RxBack } from "./device_rx.ts";
 import { TxBack, type TxBackSettings, XenFrame } from "./device_tx.ts";
-import type { EventPorts } from "./event_channel.ts";
+import { type EventPorts, Notifier } from "./event_channel.ts";
 import type { GrantTable } from "./grant_table.ts";
 import { HashConfiguration } from "./hash.ts";
 import { GNTMAP, GNTST } from "./hypervisor_layout.ts";
@@ -73,6 +73,7 @@ interface Queue {
 export class XenDevice implements DeviceHalf {
   readonly #setup: BackendSetup;
   readonly #flow = new FlowParser();
+  readonly #notifier: Notifier;
   readonly #queues: Queue[] = [];
   readonly #handles: number[] = [];
   #hash = new HashConfiguration(1);
@@ -83,8 +84,6 @@ export class XenDevice implements DeviceHalf {
   #inService = false;
   #ringMaps = 0;
   #ringUnmaps = 0;
-  #eventsSent = 0;
-  #eventsSaved = 0;
   #filtered = 0;
   /** Counters of earlier connections. */
   #past: Counters = {};
@@ -93,6 +92,7 @@ export class XenDevice implements DeviceHalf {
   /** Waits for a frontend; {@linkcode XenDevice.connect} offers the features. */
   constructor(setup: BackendSetup) {
     this.#setup = setup;
+    this.#notifier = new Notifier(setup.events);
   }
 
   /** How many bytes of its own memory a backend with so many queues needs. */
@@ -196,7 +196,7 @@ export class XenDevice implements DeviceHalf {
         statics: options.staticCapacity > 0 ? this.statics : undefined,
         linux: options.linux,
       };
-      const notify = (wanted: boolean) => this.#notify(port, wanted);
+      const notify = (wanted: boolean) => this.#notifier.notify(port, wanted);
       this.#control = new ControlServer(place.memory, place.offset, target, notify);
     }
     this.#frontend = keys;
@@ -267,7 +267,7 @@ export class XenDevice implements DeviceHalf {
     for (let number = 0; number < queues.length; number++) {
       const queue = queues[number]!;
       const { tx, txPort } = queue;
-      if (tx.ring.rspProd !== tx.ring.published) this.#notify(txPort, tx.ring.push());
+      if (tx.ring.rspProd !== tx.ring.published) this.#notifier.notify(txPort, tx.ring.push());
       this.#pushRx(queue);
       if (!tx.held && tx.ring.finalCheck()) moved++;
     }
@@ -276,12 +276,12 @@ export class XenDevice implements DeviceHalf {
 
   #pushRx({ rx, rxPort }: Queue): void {
     const wanted = rx.push();
-    if (wanted !== undefined) this.#notify(rxPort, wanted);
+    if (wanted !== undefined) this.#notifier.notify(rxPort, wanted);
   }
 
   /**
-   * See {@linkcode DeviceHalf.deliver}. A multicast frame that the frontend has asked to be kept away is taken,
-   * and counted in `drops.multicast`.
+   * See {@linkcode DeviceHalf.deliver}. A multicast frame that the frontend has asked to be kept away is
+   * taken, and counted in `drops.multicast`.
    */
   deliver(frame: Frame): number {
     if (this.#fault) throw this.#fault;
@@ -346,15 +346,6 @@ export class XenDevice implements DeviceHalf {
     return error;
   }
 
-  #notify(port: number, wanted: boolean): void {
-    if (!wanted) {
-      this.#eventsSaved++;
-      return;
-    }
-    this.#eventsSent++;
-    this.#setup.events.send(port);
-  }
-
   /** See {@linkcode DeviceHalf.counters}. */
   counters(): Counters {
     const queues = deviceCounters({ queues: this.#queues, control: this.#control });
@@ -362,8 +353,8 @@ export class XenDevice implements DeviceHalf {
       ...addCounters(this.#past, queues),
       "grant.ring.map": this.#ringMaps,
       "grant.ring.unmap": this.#ringUnmaps,
-      "events.back.sent": this.#eventsSent,
-      "events.back.saved": this.#eventsSaved,
+      "events.back.sent": this.#notifier.sent,
+      "events.back.saved": this.#notifier.saved,
       "drops.multicast": this.#filtered,
     };
   }

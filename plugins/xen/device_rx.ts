@@ -100,8 +100,8 @@ export class RxBack {
   /**
    * Puts a frame into posted pages, each filled to its end. Responses are written, not yet published.
    *
-   * @param frame The frame. It counts as contiguous and page-aligned: one copy per page, wherever its
-   * pieces lie.
+   * @param frame The frame. It counts as contiguous and page-aligned: one copy per page, wherever its pieces
+   * lie.
    * @param gsoType If not NONE, a GSO extra info goes with it.
    * @param gsoSize Its segment size.
    * @param hash If given and it has a hash of this frame, a HASH extra info goes with it.
@@ -134,11 +134,11 @@ export class RxBack {
   }
 
   /**
-   * Puts frames of up to a page into posted pages in one loop, from index `from` on: static grants or, without
-   * any, granted pages.
+   * Puts frames of up to a page into posted pages in one loop, from index `from` on: static grants or,
+   * without any, granted pages.
    *
-   * @returns The index of the first frame that did not fit, or whose page is not of that kind, or for which there
-   * is none: {@linkcode RxBack.deliver} deals with it.
+   * @returns The index of the first frame that did not fit, or whose page is not of that kind, or for which
+   * there is none: {@linkcode RxBack.deliver} deals with it.
    */
   deliverBatch(frames: FrameBatch, from: number): number {
     const ring = this.ring;
@@ -332,8 +332,7 @@ export class RxBack {
   }
 
   /**
-   * Publishes what was delivered. Whether the frontend wants to be notified; undefined if there was
-   * nothing.
+   * Publishes what was delivered. Whether the frontend wants to be notified; undefined if there was nothing.
    */
   push(): boolean | undefined {
     if (this.#batch > 0) this.#endBatch();

@@ -96,8 +96,8 @@ export class TxBack {
   /** The packet now being worked on. */
   readonly #packet: TxPacket;
   /**
-   * What was done for each of its slots: entry of the static table, or {@linkcode NO_ENTRY} or {@linkcode
-   * BAD_GRANT}.
+   * What was done for each of its slots: entry of the static table, or {@linkcode NO_ENTRY} or
+   * {@linkcode BAD_GRANT}.
    */
   readonly #entry = new Int32Array(MOST_SLOTS);
   /** Handle of each slot's mapping + 1, or 0. */
@@ -150,8 +150,7 @@ export class TxBack {
    *
    * @returns How many requests were consumed.
    * @throws {RingFault} `tx-request-overrun`, `tx-missing-slots`, `tx-missing-extra`, `tx-extra-type`,
-   * `tx-gso`,
-   * `tx-too-many-slots` or `tx-cross-page`.
+   * `tx-gso`, `tx-too-many-slots` or `tx-cross-page`.
    */
   service(wire: Wire): number {
     const resumed = this.#held ? 1 : 0;

@@ -30,9 +30,9 @@ const GOES_ON = (NETTXF.more_data | NETTXF.extra_info) << FLAGS_SHIFT;
 const OKAY = NETIF_RSP.OKAY << STATUS_SHIFT;
 
 /**
- * The packets that the ring holds next, as frames. Every slot is read once and judged; the first packet that is
- * not plain, or not as it should be, ends the batch: it is read anew and judged on its own. The ring's indices
- * move with {@linkcode TxBatch.answer} only.
+ * The packets that the ring holds next, as frames. Every slot is read once and judged; the first packet that
+ * is not plain, or not as it should be, ends the batch: it is read anew and judged on its own. The ring's
+ * indices move with {@linkcode TxBatch.answer} only.
  */
 export class TxBatch {
   /** The frames. */

@@ -14,7 +14,7 @@ import { MICROSOFT_RSS_KEY } from "../../core/toeplitz.ts";
 import { ControlClient } from "./control_ring.ts";
 import { driverCounters } from "./driver_counters.ts";
 import { configureQueues, type FrontQueue, makeQueue, newRing } from "./driver_queue.ts";
-import { type EventPorts, EventThrottle } from "./event_channel.ts";
+import { type EventPorts, EventThrottle, Notifier } from "./event_channel.ts";
 import { type FrontendOptions, packetPages } from "./frontend_options.ts";
 import { GrantEntries } from "./grant_entries.ts";
 import { HASH_FLAGS, HashConfiguration } from "./hash.ts";
@@ -71,6 +71,7 @@ export class XenDriver implements DriverHalf {
   /** The frontend hashes with the same function and key as it asks the backend to. */
   readonly #hash: HashConfiguration;
   readonly #throttle: EventThrottle;
+  readonly #notifier: Notifier;
   #ports: number[] = [];
   #control: ControlClient | undefined;
   #page: MessagePage | undefined;
@@ -79,8 +80,6 @@ export class XenDriver implements DriverHalf {
   #seen = 0;
   #gso = false;
   #longest = 0;
-  #eventsSent = 0;
-  #eventsSaved = 0;
   #eventsSpurious = 0;
   #fault: RingFault | undefined;
 
@@ -105,6 +104,7 @@ export class XenDriver implements DriverHalf {
       this.#hash.setKey(Uint8Array.from(MICROSOFT_RSS_KEY));
     }
     this.#throttle = new EventThrottle(setup.clock);
+    this.#notifier = new Notifier(setup.events);
     this.#bringUp = this.#steps();
   }
 
@@ -144,9 +144,8 @@ export class XenDriver implements DriverHalf {
   }
 
   /**
-   * Has the static grants of all queues unmapped by the backend, which {@linkcode XenDriver.disconnect}
-   * alone would do
-   * as well. Step by step: let the backend work between two calls of `next`.
+   * Has the static grants of all queues unmapped by the backend, which {@linkcode XenDriver.disconnect} alone
+   * would do as well. Step by step: let the backend work between two calls of `next`.
    *
    * @returns How many were unmapped.
    */
@@ -190,7 +189,7 @@ export class XenDriver implements DriverHalf {
     writeState(store, path, XenbusState.Connected);
     while (readState(store, backend) !== XenbusState.Connected) yield;
     if (control) {
-      const notify = (wanted: boolean) => this.#notify(control.port, wanted);
+      const notify = (wanted: boolean) => this.#notifier.notify(control.port, wanted);
       this.#control = new ControlClient(dma.memory, control.page, notify);
       this.#page = new MessagePage(dma, this.grants);
       yield* configureQueues(this.#control, this.#page, this.#queues, options.pool > 0);
@@ -199,7 +198,7 @@ export class XenDriver implements DriverHalf {
     }
     for (const { rx, rxPort } of this.#queues) {
       rx.fill();
-      this.#notify(rxPort, rx.ring.push());
+      this.#notifier.notify(rxPort, rx.ring.push());
     }
     this.#connected = true;
   }
@@ -217,8 +216,8 @@ export class XenDriver implements DriverHalf {
   }
 
   /**
-   * Asks the backend to keep multicast frames away whose address was not let in, or no longer to do so. At first
-   * it is not asked.
+   * Asks the backend to keep multicast frames away whose address was not let in, or no longer to do so. At
+   * first it is not asked.
    *
    * @returns False if the backend cannot.
    */
@@ -231,8 +230,8 @@ export class XenDriver implements DriverHalf {
   }
 
   /**
-   * Lets a multicast address in, or keeps it out again. {@linkcode XenDriver.flush} publishes the message; one
-   * that the backend has no room for is counted in `tx.errors`.
+   * Lets a multicast address in, or keeps it out again. {@linkcode XenDriver.flush} publishes the message;
+   * one that the backend has no room for is counted in `tx.errors`.
    *
    * @param address Its 6 bytes.
    * @param add Whether to let it in.
@@ -285,7 +284,7 @@ export class XenDriver implements DriverHalf {
   flush(): void {
     for (let number = 0; number < this.#queues.length; number++) {
       const { tx, txPort } = this.#queues[number]!;
-      if (tx.ring.reqProd !== tx.ring.published) this.#notify(txPort, tx.ring.push());
+      if (tx.ring.reqProd !== tx.ring.published) this.#notifier.notify(txPort, tx.ring.push());
     }
   }
 
@@ -316,7 +315,7 @@ export class XenDriver implements DriverHalf {
     for (let number = 0; number < this.#queues.length; number++) {
       const { tx, rx, rxPort } = this.#queues[number]!;
       moved += tx.complete() + rx.receive(number, sink);
-      if (rx.ring.reqProd !== rx.ring.published) this.#notify(rxPort, rx.ring.push());
+      if (rx.ring.reqProd !== rx.ring.published) this.#notifier.notify(rxPort, rx.ring.push());
       if (tx.ring.finalCheck()) moved++;
       if (rx.ring.finalCheck()) moved++;
     }
@@ -329,23 +328,14 @@ export class XenDriver implements DriverHalf {
     return error;
   }
 
-  #notify(port: number, wanted: boolean): void {
-    if (!wanted) {
-      this.#eventsSaved++;
-      return;
-    }
-    this.#eventsSent++;
-    this.#setup.events.send(port);
-  }
-
   /** See {@linkcode DriverHalf.counters}. */
   counters(): Counters {
     return driverCounters({
       queues: this.#queues,
       grants: this.grants,
       messages: this.#control?.messages ?? 0,
-      eventsSent: this.#eventsSent,
-      eventsSaved: this.#eventsSaved,
+      eventsSent: this.#notifier.sent,
+      eventsSaved: this.#notifier.saved,
       eventsSpurious: this.#eventsSpurious,
     });
   }

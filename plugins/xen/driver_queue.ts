@@ -85,8 +85,8 @@ export function makeQueue(
 }
 
 /**
- * Sends the control messages of a bring-up: static grants for each queue, and with several queues how to spread
- * over them. Yields while an answer is to be waited for.
+ * Sends the control messages of a bring-up: static grants for each queue, and with several queues how to
+ * spread over them. Yields while an answer is to be waited for.
  *
  * @param client The control ring.
  * @param page A page for what messages name.

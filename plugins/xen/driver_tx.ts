@@ -63,8 +63,7 @@ export interface TxSettings {
   /** Frames up to this length are put into the pool. */
   readonly copybreak: number;
   /**
-   * Whether the guest builds its frames in pages of the pool, so that nothing is copied for the pool's
-   * sake.
+   * Whether the guest builds its frames in pages of the pool, so that nothing is copied for the pool's sake.
    */
   readonly recycle: boolean;
   /** Whether frames are first laid into pages of the guest's own and copied into the pool from there. */

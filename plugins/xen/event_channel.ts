@@ -6,8 +6,8 @@
 import type { Clock } from "../../core/clock.ts";
 
 /**
- * What a half uses of event channels. Sends that meet a pending bit merge, so there can be fewer events
- * than sends.
+ * What a half uses of event channels. Sends that meet a pending bit merge, so there can be fewer events than
+ * sends.
  */
 export interface EventPorts {
   /** Makes a port to which the other domain may bind. `EVTCHNOP_alloc_unbound`. */
@@ -83,6 +83,30 @@ export function eventChannels(): readonly [EventPorts, EventPorts] {
   const first = new Map<number, Port>();
   const second = new Map<number, Port>();
   return [new DomainPorts(first, second, 1), new DomainPorts(second, first, 101)];
+}
+
+/** Notifies the other domain where it wants that, and counts both. */
+export class Notifier {
+  /** Notifications sent so far. */
+  sent = 0;
+  /** Times that the other end did not want one. */
+  saved = 0;
+  readonly #events: EventPorts;
+
+  /** Sends through the given ports. */
+  constructor(events: EventPorts) {
+    this.#events = events;
+  }
+
+  /** What follows a push: the ring says whether the other end of the port is to be notified. */
+  notify(port: number, wanted: boolean): void {
+    if (!wanted) {
+      this.saved++;
+      return;
+    }
+    this.sent++;
+    this.#events.send(port);
+  }
 }
 
 /** After this many events in a row that brought no work, a frontend begins to ignore events for a while. */

@@ -49,8 +49,7 @@ export interface PacketPages {
 }
 
 /**
- * The pages of a queue: a pool serves receive first, and each direction has no more than its ring has
- * slots.
+ * The pages of a queue: a pool serves receive first, and each direction has no more than its ring has slots.
  */
 export function packetPages(options: FrontendOptions): PacketPages {
   const rxPool = Math.min(Math.ceil(options.pool / 2), RX_SLOTS);

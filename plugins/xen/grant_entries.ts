@@ -29,9 +29,8 @@ const READONLY = GTF.readonly;
 const IN_USE = GTF.reading | GTF.writing;
 
 /**
- * A grant table in a driver's memory, made and written by the driver. Version 1 has 512 entries of 8 bytes
- * to a page;
- * version 2 has 256 of 16 bytes, and status words in pages of their own.
+ * A grant table in a driver's memory, made and written by the driver. Version 1 has 512 entries of 8 bytes to
+ * a page; version 2 has 256 of 16 bytes, and status words in pages of their own.
  */
 export class GrantEntries {
   /** Version of the entries. */

@@ -2,10 +2,8 @@
  * The hypervisor's part of grants: map, unmap and copy, judged by the bytes of a domain's grant table.
  *
  * A domain writes entries (`grant_entries.ts`), another one names them by reference. This model stands
- * between the two
- * as Xen does: it reads the entry's bytes, checks them, finds the page, and sets the in-use bits in the
- * granter's
- * own entry. It knows neither half.
+ * between the two as Xen does: it reads the entry's bytes, checks them, finds the page, and sets the in-use
+ * bits in the granter's own entry. It knows neither half.
  *
  * @module
  */
@@ -115,8 +113,8 @@ export class GrantTable {
   #region = NO_REGION;
   #generation = -1;
   /**
-   * Its whole pages, for a look-up without addresses: lower half of the first one's frame number, the upper half
-   * of all, how many there are, and where the first one starts in the region's memory.
+   * Its whole pages, for a look-up without addresses: lower half of the first one's frame number, the upper
+   * half of all, how many there are, and where the first one starts in the region's memory.
    */
   #firstFrame = 0;
   #upperFrame = 0;
@@ -235,10 +233,8 @@ export class GrantTable {
 
   /**
    * Checks a copy into a granted page, `GNTTABOP_copy` with a reference as destination, and says where its
-   * bytes go:
-   * `memory` and `offset` are then set, and the caller moves the bytes. (A receive copy gathers them from
-   * several
-   * places; the operation stays one per page.)
+   * bytes go: `memory` and `offset` are then set, and the caller moves the bytes. (A receive copy gathers
+   * them from several places; the operation stays one per page.)
    *
    * @returns `GNTST_*`. A copy of no bytes is okay whatever else it names.
    */
@@ -253,8 +249,8 @@ export class GrantTable {
 
   /**
    * Checks a copy out of a granted page or into it, and says where its bytes are: for loops over many, which
-   * move the bytes themselves. The in-use bits that a copy sets and clears again cannot be seen in between, as
-   * nothing else runs: they are left out.
+   * move the bytes themselves. The in-use bits that a copy sets and clears again cannot be seen in between,
+   * as nothing else runs: they are left out.
    *
    * @returns Where in {@linkcode GrantTable.copyMemory} the page starts, or a negative `GNTST_*`.
    */

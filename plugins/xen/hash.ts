@@ -1,6 +1,6 @@
 /**
- * The backend's hash configuration: what the control messages set, and how a frame finds its receive queue
- * by it.
+ * The backend's hash configuration: what the control messages set, and how a frame finds its receive queue by
+ * it.
  *
  * @module
  */

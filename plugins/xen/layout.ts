@@ -42,8 +42,8 @@ export const NETTXF: Readonly<Record<"csum_blank" | "data_validated" | "more_dat
   };
 
 /**
- * `netif_rx_response.flags`, in the header `NETRXF_*`: the two checksum bits are the other way round than
- * in transmit.
+ * `netif_rx_response.flags`, in the header `NETRXF_*`: the two checksum bits are the other way round than in
+ * transmit.
  */
 export const NETRXF: Readonly<
   Record<"data_validated" | "csum_blank" | "more_data" | "extra_info" | "gso_prefix", number>
@@ -67,8 +67,7 @@ export const NETIF_RSP: Readonly<Record<"DROPPED" | "ERROR" | "OKAY" | "NULL", n
 };
 
 /**
- * `netif_extra_info.type`, in the header `XEN_NETIF_EXTRA_TYPE_*`. XDP is only in Linux's copy of the
- * header.
+ * `netif_extra_info.type`, in the header `XEN_NETIF_EXTRA_TYPE_*`. XDP is only in Linux's copy of the header.
  */
 export const XEN_NETIF_EXTRA_TYPE: Readonly<
   Record<"NONE" | "GSO" | "MCAST_ADD" | "MCAST_DEL" | "HASH" | "XDP", number>

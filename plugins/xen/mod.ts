@@ -167,8 +167,7 @@ export function frontendOptions(values: OptionValues): FrontendOptions {
 
 /**
  * Where the backend of the pipe keeps its own pages: in the same buffer as everything else, so that its
- * copies stay
- * inside one buffer. The frontend does not know them.
+ * copies stay inside one buffer. The frontend does not know them.
  */
 function ownPages(dma: DmaMemory, queues: number) {
   const { offset } = dma.allocate(XenDevice.ownSize(queues), PAGE_SIZE);

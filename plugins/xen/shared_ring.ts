@@ -87,8 +87,8 @@ export class FrontRing extends RingEnd {
   }
 
   /**
-   * Reads the backend's producer index. Whether it can be true is for the caller to judge: {@linkcode
-   * overflows}.
+   * Reads the backend's producer index. Whether it can be true is for the caller to judge:
+   * {@linkcode overflows}.
    */
   readProducer(): number {
     return this.memory.view.getUint32(this.page + RSP_PROD, true);
@@ -151,8 +151,8 @@ export class BackRing extends RingEnd {
   }
 
   /**
-   * Reads the frontend's producer index. Whether it can be true is for the caller to judge: {@linkcode
-   * overflows}.
+   * Reads the frontend's producer index. Whether it can be true is for the caller to judge:
+   * {@linkcode overflows}.
    */
   readProducer(): number {
     return this.memory.view.getUint32(this.page + REQ_PROD, true);

@@ -1,9 +1,8 @@
 /**
  * The backend's table of static grants: references of one queue that stay mapped.
  *
- * The data rings do not change with them. A slot whose reference is found here is read or written through
- * the mapping;
- * any other goes the ordinary way.
+ * The data rings do not change with them. A slot whose reference is found here is read or written through the
+ * mapping; any other goes the ordinary way.
  *
  * @module
  */
@@ -33,8 +32,8 @@ export class StaticGrants {
   readonly uses: Uint16Array;
   /**
    * For loops over many slots: the memory of the page mapped first, and by reference where in it each page
-   * starts that may be read and that may be written. Negative: not a static grant, or in another memory, which
-   * {@linkcode StaticGrants.find} tells. Empty as long as nothing is mapped.
+   * starts that may be read and that may be written. Negative: not a static grant, or in another memory,
+   * which {@linkcode StaticGrants.find} tells. Empty as long as nothing is mapped.
    */
   common: Memory = NOWHERE;
   /** Starts of pages that may be read, by reference. */
@@ -88,8 +87,7 @@ export class StaticGrants {
    * @param list A private copy of the list: nothing of it may change while it is judged.
    * @param count How many entries it has.
    * @returns `XEN_NETIF_CTRL_STATUS_*`: INVALID_PARAMETER if there is no room for all, a reference is there
-   * already
-   * or twice, a flag is unknown, or a mapping fails.
+   * already or twice, a flag is unknown, or a mapping fails.
    */
   add(list: Memory, count: number): number {
     if (count > this.#freeCount) return XEN_NETIF_CTRL_STATUS.INVALID_PARAMETER;

@@ -103,8 +103,7 @@ export function* addPools(
  *
  * @returns How many entries were.
  * @throws {RingFault} `ctrl-del-status` if an entry's status is neither SUCCESS nor INVALID_PARAMETER, or
- * their
- * count contradicts the answer.
+ * their count contradicts the answer.
  */
 export function* deletePools(
   client: ControlClient,

@@ -43,14 +43,12 @@ const EXTRA_INFO = NETTXF.extra_info;
  */
 const MOST_MORE_SLOTS = XEN_NETIF_NR_SLOTS_MIN;
 /**
- * Data slots that are read at most: the frontend that sends more is taken for hostile. `fatal_skb_slots` +
- * 1.
+ * Data slots that are read at most: the frontend that sends more is taken for hostile. `fatal_skb_slots` + 1.
  */
 export const MOST_SLOTS: number = 21;
 
 /**
- * Why a packet goes no further: the reason for which it is dropped, or that it was a message for the
- * backend.
+ * Why a packet goes no further: the reason for which it is dropped, or that it was a message for the backend.
  */
 export type TxVerdict = "slots" | "size" | "runt" | "first-slot" | "multicast";
 
@@ -102,8 +100,7 @@ export class TxPacket {
    * @param producer The frontend's producer index. There is at least one request.
    * @returns Why the packet goes no further; undefined if it does.
    * @throws {RingFault} `tx-missing-slots`, `tx-missing-extra`, `tx-extra-type`, `tx-gso`,
-   * `tx-too-many-slots` or
-   * `tx-cross-page`.
+   * `tx-too-many-slots` or `tx-cross-page`.
    */
   take(producer: number): TxVerdict | undefined {
     this.count = 0;
