@@ -57,12 +57,15 @@ export class DeviceAvailable {
     this.next = this.fetched = this.ahead = index;
   }
 
-  /** Reads avail.idx, and checks that there are not more chains than descriptors. */
+  /** Reads avail.idx, and checks that it did not go back, and that there are not more chains than descriptors. */
   #readIdx(): number {
     const ring = this.#ring;
     const idx = ring.loadAvailIdx();
     const { size } = ring;
-    if (distance16(idx, this.next) > size) ring.fault("avail-idx-jump", this.next, { idx, size });
+    const { next, fetched } = this;
+    if (distance16(idx, fetched) > size - distance16(fetched, next)) {
+      ring.fault("avail-idx-jump", next, { idx, size });
+    }
     return idx;
   }
 

@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { RingFault } from "../../core/fault.ts";
 import { DEVICE_FAULTS, type Profile } from "../../plugins/virtio/faults.ts";
 import type { Feature } from "../../plugins/virtio/features.ts";
+import { assertFault } from "./faults.ts";
 import { BEHIND, BUFFERS, NOWHERE, RAM, RAM_SIZE, RawNet, READ_ONLY, WRITE_ONLY } from "./raw_net.ts";
 import { INDIRECT, NEXT, WRITE, writeDesc } from "./raw_ring.ts";
 
@@ -623,6 +624,20 @@ Deno.test("device half: a ring part that is unmapped while the queue runs is bad
   }
   assert(fault instanceof RingFault, `${fault ?? "no fault"}`);
   assertEquals(fault.code, "bad-ring-address");
+});
+
+Deno.test("device half: avail.idx that goes back among chains already seen is avail-idx-jump", () => {
+  for (const profile of PROFILES) {
+    for (const back of [1, 2, 3]) {
+      const net = new RawNet({ profile });
+      for (let i = 0; i < 4; i++) net.tx.offer(net.tx.chain(i, net.packet(BUFFERS + 64 * i, PAYLOAD)));
+      const queue = net.device.queues[1]!;
+      assert(queue.pop());
+      net.tx.availIdx -= back;
+      assertFault(() => queue.enableNotify(), "device", "avail-idx-jump");
+      assertEquals(queue.running, false);
+    }
+  }
 });
 
 Deno.test("DEVICE_FAULTS lists what the attacks above provoke, and nothing else", () => {
