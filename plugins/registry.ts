@@ -34,24 +34,36 @@ export async function loadBackend(name: string): Promise<Plugin> {
   return (await load()).default;
 }
 
+/** Specifiers that are paths: those that begin with `/`, `./` or `../`, and names of source files. */
+const PATH = /^\.{0,2}\/|^[^@:][^:]*\.m?[jt]s$/;
+/** Specifiers that are URLs of any kind. */
+const URL_SCHEME = /^[a-z][a-z0-9+.-]*:/i;
+
+/** Why an import failed, in one line, and what may help. */
+function explain(error: unknown, specifier: string): string {
+  const message = error instanceof Error ? error.message : String(error);
+  const [line = ""] = message.split("\n");
+  if (line.startsWith("Requires read access")) return `${line} (pass --allow-read=${specifier})`;
+  if (PATH.test(specifier) || URL_SCHEME.test(specifier)) return line.replace(/\.$/, "");
+  // What does the asking is of no use to who typed the name.
+  return `${line.replace(/ from "[^"]*"$/, "")} (a file is ./${specifier})`;
+}
+
 /**
  * Loads a plugin from a module whose default export it is.
  *
- * @param specifier What the user typed: `./my_ring.ts`, `jsr:@scope/ring`, `npm:ring`.
- * @param base URL against which relative specifiers are resolved, ending in `/`.
+ * @param specifier What the user typed: a path (`./my_ring.ts`), or `jsr:@scope/ring`, `npm:ring`, a URL.
+ * @param base URL against which relative paths are resolved, ending in `/`.
  * @throws {PluginError} If the module cannot be loaded or exports no plugin.
  */
 export async function loadPlugin(specifier: string, base: string): Promise<Plugin> {
-  const isPath = /^\.{0,2}\//.test(specifier) || /^[^@:][^:]*\.m?[jt]s$/.test(specifier);
-  const resolved = isPath ? new URL(specifier, base).href : specifier;
+  const resolved = PATH.test(specifier)
+    ? new URL(specifier.replace(/[%?#]/g, encodeURIComponent), base).href
+    : specifier;
   try {
     const module: { default?: unknown } = await import(resolved);
     return validatePlugin(module.default);
   } catch (error) {
-    const [reason = ""] = (error instanceof Error ? error.message : String(error)).replace(/\.$/, "").split(
-      "\n",
-    );
-    const hint = reason.startsWith("Requires read access") ? ` (pass --allow-read=${specifier})` : "";
-    throw new PluginError(`cannot load plugin "${specifier}": ${reason}${hint}`);
+    throw new PluginError(`cannot load plugin "${specifier}": ${explain(error, specifier)}`);
   }
 }

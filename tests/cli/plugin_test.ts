@@ -27,13 +27,15 @@ Deno.test("--plugin takes a path from the working directory, with and without ./
 
 Deno.test("--plugin takes file names that mean something in a URL", async () => {
   await withDirectory(async (directory) => {
-    const path = `${directory}/100% my ring.ts`;
-    await Deno.writeTextFile(
-      path,
-      `export { default } from ${JSON.stringify(`file://${inRoot("examples/mailbox.ts")}`)};`,
-    );
-    const { status, stderr } = await ringpipe(["backends", "mailbox", "--plugin", path]);
-    assertEquals([status, stderr], [0, ""]);
+    for (const name of ["100% my ring.ts", "ring#2.ts", "what?.ts", "%41.ts"]) {
+      const path = `${directory}/${name}`;
+      await Deno.writeTextFile(
+        path,
+        `export { default } from ${JSON.stringify(`file://${inRoot("examples/mailbox.ts")}`)};`,
+      );
+      const { status, stderr } = await ringpipe(["backends", "mailbox", "--plugin", path]);
+      assertEquals([status, stderr], [0, ""], name);
+    }
   });
 });
 
@@ -46,7 +48,10 @@ Deno.test("--plugin says in one line why a module is no backend, with status 1",
     "export default { api: 1, name: 'x', summary: '', options: [], counters: [], structures: [] }":
       '"open" must be a function',
     "throw new Error('on purpose\\nsecond line')": "on purpose",
-    "import './not_there.ts'": "Module not found",
+    "import './not_there.ts'": 'not_there.ts"\n',
+    "export { default } from 'no-such-name'": '"no-such-name" not a dependency',
+    "export default { api: 1, name: 'x', summary: '', options: ['slots'], counters: [], structures: [], open() {} }":
+      '"options[0]" must be an object',
     "export default {": "Expected",
   };
   await withDirectory(async (directory) => {
@@ -59,6 +64,14 @@ Deno.test("--plugin says in one line why a module is no backend, with status 1",
       assertEquals([status, stderr.split("\n").length], [1, 2], stderr);
     }
   });
+});
+
+Deno.test("--plugin says how a file is written when it gets a bare name", async () => {
+  const { status, stderr } = await ringpipe(["backends", "--plugin", "mailbox"]);
+  assertEquals(status, 1);
+  assertStringIncludes(stderr, `cannot load plugin "mailbox": Import "mailbox" not a dependency`);
+  assertStringIncludes(stderr, " (a file is ./mailbox)\n");
+  assertEquals(stderr.includes("registry.ts"), false, stderr);
 });
 
 Deno.test("--plugin says which permission is missing", async () => {
