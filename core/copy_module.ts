@@ -46,18 +46,25 @@ export interface Copier {
   copyHeads(targets: number, offsets: number, count: number): void;
 }
 
-/** The copier for a memory. */
-export function makeCopier(memory: WebAssembly.Memory): Copier {
-  const instance = new WebAssembly.Instance(new WebAssembly.Module(COPY_MODULE), { "": { memory } });
-  return instance.exports as unknown as Copier;
-}
+/** What {@linkcode COPY_MODULE} is compiled to. */
+let compiled: WebAssembly.Module | undefined;
 
-/** A memory of WebAssembly with so many bytes at least; nothing where there is none to be had. */
+/**
+ * A memory of WebAssembly with so many bytes at least; nothing where there is none to be had, or where a page's policy
+ * or an old engine would have no copier for it.
+ */
 export function makeWasmMemory(size: number): WebAssembly.Memory | undefined {
   const pages = Math.ceil(size / 65536);
   try {
+    compiled ??= new WebAssembly.Module(COPY_MODULE);
     return new WebAssembly.Memory({ initial: pages, maximum: pages });
   } catch {
     return undefined;
   }
+}
+
+/** The copier for a memory that {@linkcode makeWasmMemory} has made. */
+export function makeCopier(memory: WebAssembly.Memory): Copier {
+  const instance = new WebAssembly.Instance(compiled!, { "": { memory } });
+  return instance.exports as unknown as Copier;
 }
