@@ -1,19 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
-import { AddressSpace, READ_WRITE } from "../../core/address_space.ts";
-import { Memory } from "../../core/memory.ts";
+import type { Memory } from "../../core/memory.ts";
 import type { Wire } from "../../core/plugin.ts";
-import {
-  BACKEND_PATH,
-  createVif,
-  FRONTEND_PATH,
-  GrantTable,
-  XenDevice,
-  XenStore,
-} from "../../plugins/xen/mod.ts";
-import { writeFrontendKeys, writeState, XenbusState } from "../../plugins/xen/mod.ts";
 import { needPeers } from "../peers.ts";
 import { Random } from "../random.ts";
 import { buildPeer, PacketSource, Peer, sendAsBatch } from "./c_peer.ts";
+import { attachBackend, grantsIn } from "./file_backend.ts";
 import { MappedFile } from "./mapped_file.ts";
 import { openPair, type RingName, ringRef, type TestPair } from "./pair.ts";
 
@@ -33,57 +24,17 @@ interface Kind {
 
 /** Our backend over the C program's memory. */
 function attachDevice(memory: Memory, pair: TestPair, { isStatic, table }: Kind) {
-  const space = new AddressSpace();
-  space.map(0, memory, 0, PAGES * 4096, READ_WRITE);
-  const grants = new GrantTable({
-    space,
-    version: table === "v1" ? 1 : 2,
-    address: PLACE.table * 4096,
+  const grants = grantsIn(memory, {
+    table,
+    page: PLACE.table,
+    statusPage: PLACE.status,
     entries: ENTRIES[table],
-    statusAddress: PLACE.status * 4096,
-    domid: 0,
   });
-  const store = new XenStore();
-  createVif(store);
-  let events = 0;
-  const device = new XenDevice({
-    grants,
-    own: { memory: new Memory(XenDevice.ownSize(1)), offset: 0 },
-    store,
-    path: BACKEND_PATH,
-    events: {
-      allocate: () => 1,
-      bind: (port) => port,
-      send: () => void events++,
-      take: () => false,
-      close: () => {},
-    },
-    options: {
-      features: {
-        maxQueues: 1,
-        sg: true,
-        gso: false,
-        splitEventChannels: true,
-        controlRing: true,
-        multicastControl: false,
-      },
-      staticCapacity: 512,
-      policy: "linux",
-      linux: false,
-    },
-  });
-  device.connect();
-  const keys = {
+  const device = attachBackend(grants, {
     queues: [{ txRing: 8, rxRing: 9, txPort: 1, rxPort: 2 }],
-    sg: true,
-    gso: false,
-    multicastControl: false,
-  };
-  const control = isStatic ? { control: { ring: ringRef(pair.store, "ctrl"), port: 3 } } : {};
-  writeFrontendKeys(store, FRONTEND_PATH, { ...keys, ...control });
-  writeState(store, FRONTEND_PATH, XenbusState.Connected);
-  assert(device.connect());
-  return { device, grants, store };
+    ...isStatic && { control: { ring: ringRef(pair.store, "ctrl"), port: 3 } },
+  });
+  return { device, grants };
 }
 
 async function lockstep(program: string, kind: Kind): Promise<void> {

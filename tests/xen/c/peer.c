@@ -4,6 +4,9 @@
  * It maps a file that holds the guest's memory (the frame number of a page is its number in the file) and works step
  * by step as its standard input says, one command and one answer per line:
  *
+ * A frontend with several queues is a process for each of them. It makes packets whose hash leads the backend to its
+ * own queue, and checks the hash that comes with each.
+ *
  *   frontend: s N   send up to N packets          -> packets sent, notifications wanted
  *             r     receive and check             -> packets received, notifications wanted
  *   backend:  w     work: loop packets back       -> packets looped, notifications wanted
@@ -66,6 +69,10 @@ static uint32_t next(void)
 
 struct packet { uint32_t length, offset; };
 
+#define SHORTEST_IPV4 34
+#define SHORTEST_TCP 54
+static int queue, queues = 1;
+
 static struct packet next_packet(void)
 {
     struct packet p;
@@ -74,7 +81,53 @@ static struct packet next_packet(void)
     if (kind == 998) p.length = 0;
     if (kind == 999) p.length = 65535;
     p.offset = next() % 65536;
+    if (queues > 1 && p.length < SHORTEST_IPV4) p.length = SHORTEST_IPV4;
     return p;
+}
+
+/* What the backend is told: the first bytes of the block as key, and this table. */
+#define KEY_BYTES 40
+static const uint32_t mapping[] = { 0, 1, 1, 0, 1 };
+#define MAPPING_ENTRIES (sizeof mapping / sizeof *mapping)
+
+/* The Toeplitz hash by its definition: for each bit that is set, the 32 bits of the key that begin there. */
+static uint32_t toeplitz(const uint8_t *bytes, int count)
+{
+    uint32_t hash = 0;
+    for (int i = 0; i < 8 * count; i++) {
+        if (!(bytes[i / 8] >> (7 - i % 8) & 1)) continue;
+        for (int bit = i; bit < i + 32; bit++) {
+            hash ^= (uint32_t)(block[bit / 8] >> (7 - bit % 8) & 1) << (31 - (bit - i));
+        }
+    }
+    return hash;
+}
+
+/* The bytes of a packet. With several queues it is TCP or UDP over IPv4, and hashed over 12 or 8 bytes. */
+static struct packet made;
+static uint8_t made_bytes[65536];
+static uint32_t made_hash;
+static int made_type;
+
+static const uint8_t *bytes_of(struct packet p)
+{
+    int has_ports = p.length >= SHORTEST_TCP;
+    if (queues == 1) return block + p.offset;
+    if (made.length == p.length && made.offset == p.offset) return made_bytes;
+    made = p;
+    memcpy(made_bytes, block + p.offset, p.length);
+    memcpy(made_bytes + 12, "\x08\x00\x45", 3);
+    made_bytes[16] = (p.length - 14) >> 8;
+    made_bytes[17] = p.length - 14;
+    made_bytes[20] = made_bytes[21] = 0;
+    made_bytes[23] = has_ports ? 6 : 17;
+    if (has_ports) made_bytes[46] = 0x50;
+    made_type = has_ports ? _XEN_NETIF_CTRL_HASH_TYPE_IPV4_TCP : _XEN_NETIF_CTRL_HASH_TYPE_IPV4;
+    /* The last byte of the destination is what decides. */
+    for (;; made_bytes[33]++) {
+        made_hash = toeplitz(made_bytes + 26, has_ports ? 12 : 8);
+        if (mapping[made_hash % MAPPING_ENTRIES] == (uint32_t)queue) return made_bytes;
+    }
 }
 
 /* ---- frontend ---- */
@@ -110,17 +163,42 @@ static void end_grant(long ref)
     *entry_flags(ref) = 0;
 }
 
-static void post(int number)
+static void post_granted(int number)
 {
     netif_rx_request_t *request = RING_GET_REQUEST(&rx, rx.req_prod_pvt);
-    if (!is_static) grant(rx_ref + number, rx_pages + number, 0);
     request->id = rx.req_prod_pvt & 255;
     request->pad = 0;
     request->gref = rx_ref + number;
     rx.req_prod_pvt++;
 }
 
+static void post(int number)
+{
+    if (!is_static) grant(rx_ref + number, rx_pages + number, 0);
+    post_granted(number);
+}
+
 static uint32_t control(uint16_t type, uint32_t a, uint32_t b, uint32_t c, uint32_t *data);
+
+static void set(uint16_t type, uint32_t a, uint32_t b, uint32_t c)
+{
+    uint32_t data, status = control(type, a, b, c, &data);
+    if (status != XEN_NETIF_CTRL_STATUS_SUCCESS || data) fail("control message", type, status);
+}
+
+static void configure_hash(void)
+{
+    set(XEN_NETIF_CTRL_TYPE_SET_HASH_ALGORITHM, XEN_NETIF_CTRL_HASH_ALGORITHM_TOEPLITZ, 0, 0);
+    set(XEN_NETIF_CTRL_TYPE_SET_HASH_FLAGS,
+        XEN_NETIF_CTRL_HASH_TYPE_IPV4 | XEN_NETIF_CTRL_HASH_TYPE_IPV4_TCP, 0, 0);
+    set(XEN_NETIF_CTRL_TYPE_SET_HASH_MAPPING_SIZE, MAPPING_ENTRIES, 0, 0);
+    grant(list_ref, list_page, 1);
+    memcpy(page(list_page), block, KEY_BYTES);
+    set(XEN_NETIF_CTRL_TYPE_SET_HASH_KEY, list_ref, KEY_BYTES, 0);
+    memcpy(page(list_page), mapping, sizeof mapping);
+    set(XEN_NETIF_CTRL_TYPE_SET_HASH_MAPPING, list_ref, MAPPING_ENTRIES, 0);
+    end_grant(list_ref);
+}
 
 static void start_frontend(void)
 {
@@ -129,12 +207,13 @@ static void start_frontend(void)
     for (i = 0; i < tx_count; i++) free_pages[i] = tx_count - 1 - i;
     free_id_count = 256;
     free_page_count = tx_count;
+    if (queues > 1 && queue == 0) configure_hash();
     if (is_static) {
         struct xen_netif_gref *list = (void *)page(list_page);
         uint32_t data, status;
         for (i = 0; i < tx_count; i++) grant(tx_ref + i, tx_pages + i, 1);
         for (i = 0; i < rx_count; i++) grant(rx_ref + i, rx_pages + i, 0);
-        status = control(XEN_NETIF_CTRL_TYPE_GET_GREF_MAPPING_SIZE, 0, 0, 0, &data);
+        status = control(XEN_NETIF_CTRL_TYPE_GET_GREF_MAPPING_SIZE, queue, 0, 0, &data);
         if (status != XEN_NETIF_CTRL_STATUS_SUCCESS || data < (uint32_t)(tx_count + rx_count)) {
             fail("GET", status, data);
         }
@@ -149,7 +228,7 @@ static void start_frontend(void)
             list[tx_count + i].status = 0;
         }
         grant(list_ref, list_page, 0);
-        status = control(XEN_NETIF_CTRL_TYPE_ADD_GREF_MAPPING, 0, list_ref, tx_count + rx_count, &data);
+        status = control(XEN_NETIF_CTRL_TYPE_ADD_GREF_MAPPING, queue, list_ref, tx_count + rx_count, &data);
         if (status != XEN_NETIF_CTRL_STATUS_SUCCESS) fail("ADD", status, data);
         end_grant(list_ref);
     }
@@ -212,7 +291,7 @@ static int send_packet(struct packet p)
     for (at = 0; at == 0 || at < p.length; at += PAGE) {
         uint32_t part = p.length - at < PAGE ? p.length - at : PAGE;
         uint16_t flags = at + part < p.length ? NETTXF_more_data : 0;
-        send_slot(block + p.offset + at, part, flags, at == 0 ? p.length : part);
+        send_slot(bytes_of(p) + at, part, flags, at == 0 ? p.length : part);
     }
     sent[sent_head++ & 255] = p;
     return 1;
@@ -258,6 +337,7 @@ static void receive(void)
     RING_IDX producer;
     int count = 0, notify = 0, more;
     uint32_t at = 0, i;
+    int wants_extra = 0;
     if (!started) for (i = 0; i < 256; i++) rx_page[i] = i;
     started = 1;
     complete();
@@ -269,23 +349,41 @@ static void receive(void)
         int number = rx_page[rx.rsp_cons & 255];
         struct packet p = sent[sent_tail & 255];
         if (sent_tail == sent_head) fail("packet never sent", count, 0);
+        if (wants_extra) {
+            netif_extra_info_t extra;
+            memcpy(&extra, RING_GET_RESPONSE(&rx, rx.rsp_cons), sizeof extra);
+            bytes_of(p);
+            if (extra.type != XEN_NETIF_EXTRA_TYPE_HASH || extra.flags) fail("extra", extra.type, extra.flags);
+            if (extra.u.hash.algorithm != XEN_NETIF_CTRL_HASH_ALGORITHM_TOEPLITZ) fail("algorithm", 0, 0);
+            if (extra.u.hash.type != made_type) fail("hash type", extra.u.hash.type, made_type);
+            if (memcmp(extra.u.hash.value, &made_hash, 4)) fail("hash", count, made_hash);
+            /* The page was not touched, so its grant stays as it is. */
+            wants_extra = 0;
+            rx.rsp_cons++;
+            rx_page[rx.req_prod_pvt & 255] = number;
+            post_granted(number);
+            if (at == p.length) goto whole;
+            continue;
+        }
         if (response.id != (rx.rsp_cons & 255)) fail("rx id", response.id, rx.rsp_cons);
         if (response.status < 0 || response.offset + response.status > PAGE) fail("rx status", response.status, 0);
         if (at + response.status > p.length) fail("rx length", at + response.status, p.length);
-        if (memcmp(page(rx_pages + number) + response.offset, block + p.offset + at, response.status)) {
+        if (memcmp(page(rx_pages + number) + response.offset, bytes_of(p) + at, response.status)) {
             fail("rx bytes", count, at);
         }
+        wants_extra = !!(response.flags & NETRXF_extra_info);
+        if (wants_extra != (queues > 1 && at == 0)) fail("rx extra", count, wants_extra);
         at += response.status;
-        if (!(response.flags & NETRXF_more_data)) {
-            if (at != p.length) fail("rx total", at, p.length);
-            sent_tail++;
-            count++;
-            at = 0;
-        }
+        if (!(response.flags & NETRXF_more_data) != (at == p.length)) fail("rx total", at, p.length);
         if (!is_static) end_grant(rx_ref + number);
         rx.rsp_cons++;
         rx_page[rx.req_prod_pvt & 255] = number;
         post(number);
+        if (wants_extra || at < p.length) continue;
+whole:
+        sent_tail++;
+        count++;
+        at = 0;
     }
     if (at) fail("incomplete packet", at, 0);
     if (rx.req_prod_pvt != rx.sring->req_prod) RING_PUSH_REQUESTS_AND_CHECK_NOTIFY(&rx, notify);
@@ -445,7 +543,8 @@ publish:
 }
 
 /*
- * front|back FILE SEED STATUS TABLE TX_RING RX_RING CTRL_RING [TX_PAGES RX_PAGES LIST TX_REF RX_REF LIST_REF STATIC]
+ * front|back FILE SEED STATUS TABLE TX_RING RX_RING CTRL_RING
+ *   [TX_PAGES RX_PAGES LIST TX_REF RX_REF LIST_REF STATIC [QUEUE QUEUES]]
  *
  * Places are numbers of pages; STATUS is that of the status words of a version 2 table, or 0 for version 1.
  */
@@ -454,14 +553,14 @@ int main(int argc, char **argv)
     struct stat size;
     char line[64];
     int file, front;
-    long at[16] = { 0 };
+    long at[17] = { 0 };
     if (argc < 9) return 2;
     front = !strcmp(argv[1], "front");
     file = open(argv[2], O_RDWR);
     if (file < 0 || fstat(file, &size)) return 2;
     memory = mmap(0, size.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (memory == MAP_FAILED) return 2;
-    for (int i = 3; i < argc && i < 17; i++) at[i == 4 ? 0 : i > 4 ? i - 1 : i] = atol(argv[i]);
+    for (int i = 3; i < argc && i < 18; i++) at[i == 4 ? 0 : i > 4 ? i - 1 : i] = atol(argv[i]);
     state = at[3];
     version = at[0] ? 2 : 1;
     status_words = (void *)page(at[0]);
@@ -474,10 +573,10 @@ int main(int argc, char **argv)
         xen_netif_ctrl_sring_t *ctrl_ring = (void *)page(at[7]);
         SHARED_RING_INIT(tx_ring);
         SHARED_RING_INIT(rx_ring);
-        SHARED_RING_INIT(ctrl_ring);
         FRONT_RING_INIT(&tx, tx_ring, PAGE);
         FRONT_RING_INIT(&rx, rx_ring, PAGE);
-        FRONT_RING_INIT(&ctrl, ctrl_ring, PAGE);
+        queue = at[15];
+        queues = at[16] ? at[16] : 1;
         tx_pages = at[8];
         rx_pages = at[9];
         list_page = at[10];
@@ -486,13 +585,18 @@ int main(int argc, char **argv)
         list_ref = at[13];
         is_static = at[14];
         tx_count = rx_count = 256;
-        /* The ring pages' own references: 8, 9, and the one before the list page's. */
-        grant(8, at[5], 0);
-        grant(9, at[6], 0);
-        grant(at[13] - 1, at[7], 0);
+        /* The ring pages' own references: from 8 on by queue, and the one before the first list page's. */
+        grant(8 + 2 * queue, at[5], 0);
+        grant(9 + 2 * queue, at[6], 0);
+        if (queue == 0) {
+            SHARED_RING_INIT(ctrl_ring);
+            grant(at[13] - 1, at[7], 0);
+        }
         printf("ready\n");
         fflush(stdout);
         if (!fgets(line, sizeof line, stdin)) return 1;
+        /* There is one control ring: a later queue goes on where the one before it stopped. */
+        FRONT_RING_ATTACH(&ctrl, ctrl_ring, ctrl_ring->rsp_prod, PAGE);
         start_frontend();
     } else {
         BACK_RING_INIT(&btx, (netif_tx_sring_t *)page(at[5]), PAGE);
