@@ -7,6 +7,7 @@ import {
   FRONTEND_PATH,
   GTF,
   netif_extra_info_gso,
+  netif_extra_info_hash,
   NETTXF,
   readState,
   XenbusState,
@@ -100,6 +101,31 @@ for (const [size, gso_type] of [[0, 1], [1448, 0], [1448, 3]] as const) {
     raw.tx({ gref: REF, id: 1, size: 100, flags: EXTRA });
     raw.slot("tx", netif_extra_info_gso.encode({ type: 1, size, gso_type }));
     assertFatal(raw, "tx-gso");
+  });
+}
+
+for (
+  const [what, extras] of [
+    ["alone", [netif_extra_info_hash.encode({ type: 4, hash_type: 1, algorithm: 1, value: 0x51ccc178 })]],
+    ["behind GSO", [
+      netif_extra_info_gso.encode({ type: 1, flags: 1, size: 1448, gso_type: 1 }),
+      netif_extra_info_hash.encode({ type: 4, hash_type: 1, algorithm: 1, value: 0x51ccc178 }),
+    ]],
+    ["with fields that mean nothing", [Uint8Array.of(4, 0, 255, 255, 255, 255, 255, 255)]],
+  ] as const
+) {
+  Deno.test(`XenDevice takes a HASH extra info ${what}, and answers every extra info with a NULL`, () => {
+    const raw = start();
+    raw.tx({ gref: REF, id: 0x101, size: 3000, flags: EXTRA | MORE });
+    for (const extra of extras) raw.slot("tx", extra);
+    raw.tx({ gref: REF + 1, id: 0x102, size: 1000 });
+    raw.publish("tx");
+    raw.service();
+    assertEquals(raw.frames.map((frame) => [frame.length, frame[1999], frame[2000]]), [[3000, 1, 2]]);
+    assertEquals(raw.statuses(), [0, ...extras.map(() => 1), 0]);
+    // A NULL leaves the id as it stands in its slot: there the type and flags of the extra info.
+    const ids = extras.map(([type, flags]) => type! | flags! << 8);
+    assertEquals(raw.responses("tx").map(({ id }) => id), [0x101, ...ids, 0x102]);
   });
 }
 
