@@ -3,32 +3,21 @@
  *
  * @module
  */
-import { createGunzip, createGzip, createZstdDecompress } from "node:zlib";
+import { crc32, createGzip, createInflateRaw, createZstdDecompress } from "node:zlib";
 import { type ByteSink, type ByteSource, writeAll } from "./byte_source.ts";
 import { CaptureError } from "./capture_error.ts";
-import { ZstdFrames } from "./zstd_frames.ts";
+import { CompressedInput, unexpectedEnd } from "./compressed_input.ts";
+import { readGzipHeader, readGzipTrailer } from "./gzip_member.ts";
+import { ZstdFrame } from "./zstd_frame.ts";
 
-/** Bytes of compressed input handed over at a time. */
-const INPUT_SIZE = 64 * 1024;
 /** Bytes of output asked for at a time. */
 const CHUNK_SIZE = 64 * 1024;
 
-/** Bytes at the end of the input that are handed over one by one: a trailer, whatever follows it, and some. */
-const SINGLES = 32;
-/** What is left of a piece of input is handed over in steps of this size when it is no more than so many of them. */
-const STEP = 64;
-const STEPS = 128;
+/** Decompresses one member or frame. */
+type Decompressor = ReturnType<typeof createInflateRaw>;
 
-/**
- * How much of what is left of a piece of input to hand over next. A stream that finds an error forgets what it had
- * decompressed of the bytes handed over last. So pieces are handed over in ever smaller steps, but for those that were
- * read to the full: more follows them, and speed matters.
- */
-function stepOf(left: number): number {
-  if (left === INPUT_SIZE || left <= 1) return left;
-  if (left <= SINGLES) return 1;
-  return left <= STEP * STEPS ? Math.min(STEP, left - SINGLES) : left >> 1;
-}
+/** What has been decompressed is taken before more is, so that an error later on cannot take it along. */
+const SETTINGS = { chunkSize: CHUNK_SIZE, readableHighWaterMark: 1 };
 
 /** Something was heard from a stream. */
 class Bell {
@@ -57,20 +46,20 @@ function release({ buffer, byteOffset, length }: Uint8Array): void {
   }
 }
 
-/** What stands in a compressed stream. */
+/** What stands in a compressed stream: one member or frame after the other. */
 export class DecompressedSource implements ByteSource {
-  readonly #stream: ReturnType<typeof createGunzip>;
+  readonly #format: "gzip" | "zstd";
+  readonly #input: CompressedInput;
   readonly #bell = new Bell();
-  readonly #format: string;
-  readonly #frames: ZstdFrames | undefined;
+  /** Decompresses the present member. */
+  #stream: Decompressor | undefined;
   #rest: Uint8Array | null = null;
-  /** Whether all input was handed over. */
-  #fed = false;
-  /** Whether the decompressor has given all that it will. */
-  #finished = false;
   #ended = false;
   #error: Error | undefined;
   #given = 0;
+  /** Checksum and size of what came of the present member. */
+  #checksum = 0;
+  #size = 0;
 
   /**
    * Starts to decompress.
@@ -81,27 +70,27 @@ export class DecompressedSource implements ByteSource {
    */
   constructor(format: "gzip" | "zstd", head: Uint8Array, source: ByteSource) {
     this.#format = format;
-    this.#frames = format === "zstd" ? new ZstdFrames() : undefined;
-    const create = format === "gzip" ? createGunzip : createZstdDecompress as typeof createGunzip;
-    // What has been decompressed is taken before more is, so that an error later on cannot take it along.
-    this.#stream = create(
-      { chunkSize: CHUNK_SIZE, readableHighWaterMark: 1 } as Parameters<typeof create>[0],
-    );
-    this.#stream.on("readable", () => this.#bell.ring());
-    this.#stream.on("end", () => {
-      this.#finished = true;
-      if (this.#fed) this.#conclude();
+    const failing: ByteSource = {
+      read: (target) => source.read(target).catch((error) => Promise.reject(this.#error = error)),
+    };
+    this.#input = new CompressedInput(head, failing);
+    const work = format === "gzip" ? this.#readMembers() : this.#readFrames();
+    work.catch((error) => this.#error ??= this.#explain(error)).finally(() => {
+      this.#ended = true;
+      this.#bell.ring();
     });
-    this.#stream.on("error", (error: Error) => this.#end(this.#explain(error)));
-    this.#feed(head, source).catch((error) => this.#end(error));
   }
 
   async read(target: Uint8Array): Promise<number | null> {
     let chunk = this.#rest;
     while (chunk === null) {
-      chunk = this.#stream.read() as Uint8Array | null;
-      if (chunk !== null) break;
-      if (this.#error) throw this.#error;
+      chunk = this.#stream?.read() as Uint8Array | undefined ?? null;
+      if (chunk !== null) {
+        this.#size += chunk.length;
+        if (this.#format === "gzip") this.#checksum = crc32(chunk, this.#checksum);
+        break;
+      }
+      if (this.#ended && this.#error) throw this.#error;
       if (this.#ended) return null;
       await this.#bell.wait();
     }
@@ -113,43 +102,57 @@ export class DecompressedSource implements ByteSource {
     return length;
   }
 
-  async #feed(head: Uint8Array, source: ByteSource): Promise<void> {
-    await this.#put(head);
-    const bytes = new Uint8Array(INPUT_SIZE);
-    while (!this.#ended) {
-      const length = await source.read(bytes);
-      if (length === null) break;
-      await this.#put(bytes.subarray(0, length));
+  async #readMembers(): Promise<void> {
+    const input = this.#input;
+    do {
+      await readGzipHeader(input);
+      await this.#decompress(createInflateRaw(SETTINGS), (bytes) => bytes.length, () => false);
+      await readGzipTrailer(input, this.#checksum, this.#size);
+    } while (await input.skipAll(0));
+  }
+
+  async #readFrames(): Promise<void> {
+    const create = createZstdDecompress as unknown as typeof createInflateRaw;
+    do {
+      const frame = new ZstdFrame();
+      await this.#decompress(create(SETTINGS), (bytes) => frame.follow(bytes), () => frame.whole);
+      if (!frame.whole) throw unexpectedEnd();
+    } while (await this.#input.fill());
+  }
+
+  /**
+   * Decompresses a member, and waits until all that comes of it was taken.
+   *
+   * @param stream The decompressor.
+   * @param belonging How many of the bytes that come next may belong to the member.
+   * @param isWhole Whether the member is known to end behind those that were handed over.
+   */
+  async #decompress(
+    stream: Decompressor,
+    belonging: (bytes: Uint8Array) => number,
+    isWhole: () => boolean,
+  ): Promise<void> {
+    const input = this.#input;
+    this.#checksum = this.#size = 0;
+    this.#stream = stream;
+    const done = new Promise<void>((resolve, reject) => {
+      stream.on("end", resolve);
+      stream.on("error", reject);
+    });
+    const settled = done.catch(() => {});
+    stream.on("readable", () => this.#bell.ring());
+    for (let more = true; more && !isWhole() && await input.fill();) {
+      const { step } = input;
+      const part = step.subarray(0, belonging(step));
+      const before = stream.bytesWritten;
+      await Promise.race([new Promise<void>((resolve) => stream.write(part, () => resolve())), settled]);
+      const taken = stream.bytesWritten - before;
+      input.skip(taken);
+      // A decompressor leaves what is behind its data.
+      more = taken === part.length;
     }
-    this.#fed = true;
-    if (this.#finished) this.#conclude();
-    else if (!this.#ended) this.#stream.end();
-  }
-
-  /** Ends, after a look at what a decompressor for zstd does not say. */
-  #conclude(): void {
-    const frames = this.#frames;
-    if (frames && frames.count > 1) {
-      this.#end(this.#explain(new Error("a second frame, which is not supported")));
-    } else if (frames && !frames.whole) this.#end(this.#explain(new Error("unexpected end of file")));
-    else this.#end();
-  }
-
-  /** Hands bytes over and waits until they are used up. */
-  async #put(bytes: Uint8Array): Promise<void> {
-    this.#frames?.follow(bytes);
-    for (let done = 0; done < bytes.length && !this.#ended && !this.#finished;) {
-      const step = stepOf(bytes.length - done);
-      const part = bytes.subarray(done, done + step);
-      await new Promise<void>((resolve) => this.#stream.write(part, () => resolve()));
-      done += step;
-    }
-  }
-
-  #end(error?: Error): void {
-    this.#ended = true;
-    if (error) this.#error ??= error;
-    this.#bell.ring();
+    stream.end();
+    await done;
   }
 
   #explain(error: Error): CaptureError {

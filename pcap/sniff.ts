@@ -30,6 +30,8 @@ const READ: readonly (readonly [readonly number[], Sniffed])[] = [
   [word(BLOCK_TYPES["section_header"]!), "pcapng"],
   [[0x1f, 0x8b], "gzip"],
   [[0x28, 0xb5, 0x2f, 0xfd], "zstd"],
+  // A frame that is to be skipped may come first.
+  ...Array.from({ length: 16 }, (_, i) => [[0x50 + i, 0x2a, 0x4d, 0x18], "zstd"] as const),
 ];
 
 /** Formats that are not read, but known by name. */

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { constants, gunzipSync, gzipSync, zstdCompressSync } from "node:zlib";
 import { CaptureError } from "../../pcap/capture_error.ts";
 import { DecompressedSource, GzipSink } from "../../pcap/compression.ts";
-import { ZstdFrames } from "../../pcap/zstd_frames.ts";
+import { ZstdFrame } from "../../pcap/zstd_frame.ts";
 import { stepwise } from "../cli/pipe_harness.ts";
 import { Random } from "../random.ts";
 
@@ -81,25 +81,84 @@ Deno.test("DecompressedSource gives nearly all before a cut or a bent byte", asy
   }
 });
 
-Deno.test("DecompressedSource notices a zstd stream that is cut off anywhere, and none that is whole", async () => {
+Deno.test("DecompressedSource gives all before garbage that follows, however much it is", async () => {
+  // So few compressed bytes that they arrive together with the garbage.
+  const zeros = new Uint8Array(100000);
+  const raw = DATA.subarray(0, 1000);
+  const cases: [Uint8Array, "gzip" | "zstd", RegExp][] = [
+    [
+      concat([gzipSync(zeros), raw]),
+      "gzip",
+      /at byte 100000: wanted more, got something that is no gzip member$/,
+    ],
+    [concat([gzipSync(zeros), new Uint8Array(3), raw]), "gzip", /at byte 100000: /],
+    [
+      concat([gzipSync(zeros).subarray(0, -8), new Uint8Array(8), gzipSync(raw)]),
+      "gzip",
+      /incorrect data check$/,
+    ],
+    [concat([zstdCompressSync(zeros), raw]), "zstd", /^bad zstd data .* at byte 100000: /],
+  ];
+  for (const [bytes, format, message] of cases) {
+    const told = await decompress(bytes, [1 << 20], format);
+    assertEquals(told.bytes, zeros);
+    assertMatch(told.error?.message ?? "", message);
+  }
+});
+
+Deno.test("DecompressedSource reads a gzip header with all that may stand in it", async () => {
+  const { length } = gzipSync(DATA);
+  const data = gzipSync(DATA).subarray(10);
+  const header = [0x1f, 0x8b, 8, 0x1f, 0, 0, 0, 0, 0, 3, 4, 0, 1, 2, 3, 4, 110, 0, 99, 0, 0xaa, 0xbb];
+  assertEquals(await decompress(concat([Uint8Array.from(header), data])), { bytes: DATA, error: undefined });
+  for (
+    const [at, value, message] of [[2, 7, /compression method$/], [3, 0x20, /header flags set$/]] as const
+  ) {
+    const bad = Uint8Array.from(header);
+    bad[at] = value;
+    const told = await decompress(concat([bad, data]));
+    assertMatch(told.error?.message ?? "", message);
+  }
+  for (let end = 4; end < header.length; end++) {
+    const told = await decompress(Uint8Array.from(header.slice(0, end)));
+    assertMatch(told.error?.message ?? "", /^truncated gzip data/, `${end} of ${length}`);
+  }
+});
+
+/** Frames of zstd: without and with a checksum, of blocks of every kind, one that is to be skipped. */
+const FRAMES = (() => {
   const settings = { params: { [constants.ZSTD_c_checksumFlag]: 1 } };
   const data = DATA.subarray(0, 1000);
-  const plain = new Uint8Array(zstdCompressSync(data));
-  const summed = new Uint8Array(zstdCompressSync(concat([data, new Uint8Array(500000)]), settings));
-  const skippable = Uint8Array.of(0x51, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3);
-  const two = await decompress(concat([plain, plain]), [1 << 20], "zstd");
-  assertMatch(two.error?.message ?? "", /got a second frame, which is not supported$/);
-  for (const stream of [plain, summed, concat([skippable, plain])]) {
-    assertEquals((await decompress(stream, [1 << 20], "zstd")).error, undefined);
-    const whole = new ZstdFrames();
-    for (let at = 0; at < stream.length; at++) {
-      whole.follow(stream.subarray(at, at + 1));
-      const isEnd = at === stream.length - 1 || stream.length > plain.length && at === skippable.length - 1;
-      assertEquals(whole.whole, isEnd && (at > 100 || stream[0] === 0x51), `${at} of ${stream.length}`);
+  return {
+    data,
+    plain: new Uint8Array(zstdCompressSync(data)),
+    summed: new Uint8Array(zstdCompressSync(concat([data, new Uint8Array(500000)]), settings)),
+    skippable: Uint8Array.of(0x51, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3),
+  };
+})();
+
+Deno.test("ZstdFrame ends where the frame ends and nowhere before", () => {
+  for (const bytes of [FRAMES.plain, FRAMES.summed, FRAMES.skippable]) {
+    const frame = new ZstdFrame();
+    for (let at = 0; at < bytes.length; at++) {
+      assertEquals(frame.whole, false);
+      assertEquals(frame.follow(bytes.subarray(at, at + 1)), 1);
     }
-    assert(whole.whole);
+    assert(frame.whole);
+    assertEquals(new ZstdFrame().follow(concat([bytes, bytes])), bytes.length);
+  }
+});
+
+Deno.test("DecompressedSource reads zstd frames in a row, and notices where one is cut off", async () => {
+  const { data, plain, summed, skippable } = FRAMES;
+  const bytes = concat([data, data, new Uint8Array(500000), data]);
+  const stream = concat([skippable, plain, summed, skippable, plain, skippable]);
+  for (const steps of [[1 << 20], [1], [7, 1000]]) {
+    assertEquals(await decompress(stream, steps, "zstd"), { bytes, error: undefined });
+  }
+  for (const whole of [plain, summed, concat([skippable, plain]), concat([plain, plain])]) {
     for (const part of [0.3, 0.6, 0.99]) {
-      const cut = await decompress(stream.slice(0, Math.floor(stream.length * part)), [1 << 20], "zstd");
+      const cut = await decompress(whole.slice(0, Math.floor(whole.length * part)), [1 << 20], "zstd");
       assert(cut.error instanceof CaptureError && cut.error.truncated);
     }
   }

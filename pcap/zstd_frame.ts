@@ -1,5 +1,5 @@
 /**
- * Follows the frames of a zstd stream without decompressing: the decompressor does not say when one is cut off.
+ * Follows a zstd frame without decompressing: the decompressor says neither where it ends nor that it is cut off.
  *
  * @module
  */
@@ -17,12 +17,9 @@ const SKIPPABLE = 0x184d2a5;
 const PARTS = { magic: 4, skippable: 4, descriptor: 1, block: 3 };
 
 /** See the module. */
-export class ZstdFrames {
-  /** How many frames began that hold anything. */
-  count = 0;
-  /** Whether nothing of the present frame was seen to hold anything. */
-  #empty = true;
+export class ZstdFrame {
   #part: keyof typeof PARTS = "magic";
+  #last = false;
   /** The bytes of the part so far, the first lowest, and how many there are. */
   #value = 0;
   #length = 0;
@@ -30,39 +27,38 @@ export class ZstdFrames {
   #skip = 0;
   #checksum = 0;
 
-  /** Whether the stream may end here. */
+  /** Whether it ends here. */
   get whole(): boolean {
-    return this.#part === "magic" && this.#length === 0 && this.#skip === 0;
+    return this.#last && this.#skip === 0;
   }
 
-  /** Follows further bytes of the stream. */
-  follow(bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length;) {
+  /** Follows further bytes up to its end. Returns how many that were. */
+  follow(bytes: Uint8Array): number {
+    let at = 0;
+    while (at < bytes.length && !this.whole) {
       if (this.#skip > 0) {
         const skipped = Math.min(this.#skip, bytes.length - at);
         this.#skip -= skipped;
         at += skipped;
-        continue;
+      } else {
+        this.#value += bytes[at++]! * 2 ** (8 * this.#length++);
+        if (this.#length === PARTS[this.#part]) this.#take(this.#value);
       }
-      this.#value += bytes[at++]! * 2 ** (8 * this.#length++);
-      if (this.#length < PARTS[this.#part]) continue;
-      const value = this.#value;
-      this.#value = this.#length = 0;
-      this.#take(value);
     }
+    return at;
   }
 
   #take(value: number): void {
+    this.#value = this.#length = 0;
     switch (this.#part) {
       case "magic":
         this.#part = Math.floor(value / 16) === SKIPPABLE ? "skippable" : "descriptor";
         break;
       case "skippable":
         this.#skip = value;
-        this.#part = "magic";
+        this.#last = true;
         break;
       case "descriptor": {
-        this.#empty = true;
         const single = (value >> 5) & 1;
         const content = CONTENT_SIZES[value >> 6]! || single;
         this.#checksum = (value >> 2) & 1 ? CHECKSUM_SIZE : 0;
@@ -71,15 +67,9 @@ export class ZstdFrames {
         break;
       }
       case "block": {
-        const last = value & 1;
-        if (this.#empty && value >> 3 > 0) {
-          this.#empty = false;
-          this.count++;
-        }
+        this.#last = (value & 1) === 1;
         this.#skip = ((value >> 1) & 3) === REPEATED ? 1 : value >> 3;
-        if (!last) break;
-        this.#skip += this.#checksum;
-        this.#part = "magic";
+        if (this.#last) this.#skip += this.#checksum;
       }
     }
   }
