@@ -99,15 +99,20 @@ export class AddressSpace {
   }
 
   /**
-   * Maps `size` bytes of `memory` from `offset` at address `start`.
+   * Shows bytes of a memory at an address. The same bytes may be shown at several.
    *
+   * @param start The first address.
+   * @param memory Where the bytes are.
+   * @param offset Where they start in it.
+   * @param size How many there are.
+   * @param access What the peer may do with them.
    * @throws {RangeError} If the range is empty, leaves the memory or the address range, or overlaps a region.
    */
   map(start: number, memory: Memory, offset: number, size: number, access: Access): Region {
     if (!(size > 0 && start >= 0 && Number.isSafeInteger(start) && Number.isSafeInteger(start + size))) {
       throw new RangeError(`Cannot map ${size} bytes at address ${start}`);
     }
-    if (!(offset >= 0 && offset + size <= memory.size)) {
+    if (!(Number.isSafeInteger(offset) && offset >= 0 && offset + size <= memory.size)) {
       throw new RangeError(
         `Cannot map as the memory is too small: wanted ${offset}+${size}, has ${memory.size}`,
       );
@@ -138,7 +143,12 @@ export class AddressSpace {
     this.#generation++;
   }
 
-  /** The region that holds the byte at `address` and grants `access`; how far it reaches says `end`. */
+  /**
+   * The region that holds the byte at `address` and grants `access`; how far it reaches says `end`.
+   *
+   * @param address Any number: what is no address is not mapped.
+   * @param access What the region must grant; more does no harm.
+   */
   find(address: number, access: Access): Region | undefined {
     const region = this.#regions[this.#lowerBound(address + 1) - 1];
     if (!region || address >= region.end || (region.access & access) !== access) return undefined;
@@ -148,6 +158,10 @@ export class AddressSpace {
   /**
    * The region for `length` bytes that must be contiguous in memory (a ring area). Neighbouring
    * regions that continue each other in memory count as one.
+   *
+   * @param address Where the bytes start.
+   * @param length How many there are.
+   * @param access What all of them must grant.
    */
   contiguous(address: number, length: number, access: Access): Region | undefined {
     let region = this.find(address, access);

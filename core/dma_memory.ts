@@ -4,6 +4,7 @@
  * @module
  */
 import { type AddressSpace, READ_WRITE, type Region } from "./address_space.ts";
+import { isPowerOfTwo } from "./index.ts";
 import type { Memory } from "./memory.ts";
 
 /** A piece handed out: where it is for the driver (`offset`) and for the device (`address`). */
@@ -48,11 +49,16 @@ export class DmaMemory {
   }
 
   /**
-   * Gives out `size` bytes, never given out before, whose address is a multiple of `alignment` (a power of two).
+   * Gives out bytes that were never given out before; they are zero unless somebody has written them.
    *
-   * @throws {RangeError} If the memory is used up.
+   * @param size How many.
+   * @param alignment What their address is a multiple of: a power of two.
+   * @throws {RangeError} If the memory is used up, or size or alignment are none.
    */
   allocate(size: number, alignment: number): Allocation {
+    if (!(Number.isSafeInteger(size) && size >= 0 && isPowerOfTwo(alignment))) {
+      throw new RangeError(`Cannot allocate ${size} bytes aligned to ${alignment}`);
+    }
     const address = Math.ceil(this.region.addressOf(this.#next) / alignment) * alignment;
     const offset = this.region.offsetOf(address);
     if (size > this.region.end - address) {

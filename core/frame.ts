@@ -51,7 +51,7 @@ export class Frame {
     for (let i = 0; i < frame.pieces; i++) this.push(frame.bytes[i]!, frame.offsets[i]!, frame.lengths[i]!);
   }
 
-  /** Drops the first piece. */
+  /** Drops the first piece: there must be one. */
   shift(): void {
     this.length -= this.lengths[0]!;
     this.pieces--;
@@ -62,8 +62,15 @@ export class Frame {
     }
   }
 
-  /** Drops the first `length` bytes. Pieces that become empty stay, with length 0. */
+  /**
+   * Drops the first `length` bytes. Pieces that become empty stay, with length 0.
+   *
+   * @throws {RangeError} If the frame is shorter.
+   */
   skip(length: number): void {
+    if (length > this.length) {
+      throw new RangeError(`Cannot skip ${length} of a frame of ${this.length} bytes`);
+    }
     this.length -= length;
     for (let i = 0; length > 0; i++) {
       const part = Math.min(length, this.lengths[i]!);

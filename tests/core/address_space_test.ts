@@ -102,7 +102,7 @@ Deno.test("AddressSpace.map refuses empty ranges, ranges above 2^53 and ranges o
   ) {
     assertThrows(() => space.map(start!, memory, 0, size!, READ), RangeError, "Cannot map");
   }
-  for (const [offset, size] of [[0, 17], [16, 1], [-1, 1], [NaN, 1]]) {
+  for (const [offset, size] of [[0, 17], [16, 1], [-1, 1], [NaN, 1], [0.5, 1], [Infinity, 1]]) {
     assertThrows(() => space.map(0, memory, offset!, size!, READ), RangeError, "memory is too small");
   }
   assertEquals(space.regions, []);
@@ -203,6 +203,47 @@ Deno.test("AddressSpace finds each byte again after random maps and unmaps", () 
     } else assertThrows(() => space.map(start, memory, start, size, READ), RangeError, "overlaps");
     for (let address = 0; address < 64; address++) {
       assertEquals(space.find(address, READ)?.start, owner[address]);
+    }
+  }
+});
+
+Deno.test("AddressSpace.contiguous finds exactly the ranges whose bytes stand side by side in one memory", () => {
+  const random = new Random(7);
+  const memories = [new Memory(64), new Memory(64)];
+  for (let round = 0; round < 100; round++) {
+    const space = new AddressSpace();
+    // What each address shows: a memory, an offset and the access; neighbours often continue each other.
+    const shown: ({ memory: Memory; offset: number; access: number } | undefined)[] = [];
+    for (let start = 0; start < 40;) {
+      const size = random.between(1, 8);
+      const memory = memories[random.below(8) === 0 ? 1 : 0]!;
+      const offset = random.below(4) === 0 ? random.below(64 - size) : start;
+      const access = random.below(4) === 0 ? READ : READ_WRITE;
+      const hole = random.below(8) === 0;
+      if (!hole) space.map(start, memory, offset, size, access);
+      for (let i = 0; i < size; i++) {
+        shown[start + i] = hole ? undefined : { memory, offset: offset + i, access };
+      }
+      start += size;
+    }
+    for (let address = 0; address < 44; address++) {
+      for (const length of [1, 2, 5, 9, 20]) {
+        for (const access of [READ, WRITE, READ_WRITE]) {
+          const bytes = Array.from({ length }, (_, i) => shown[address + i]);
+          const [first] = bytes;
+          const whole = first !== undefined &&
+            bytes.every((byte, i) =>
+              byte?.memory === first.memory && byte.offset === first.offset + i &&
+              (byte.access & access) === access
+            );
+          const region = space.contiguous(address, length, access);
+          assertEquals(region !== undefined, whole, `${address}+${length}`);
+          if (!region || !first) continue;
+          assertStrictEquals(region.memory, first.memory);
+          assertEquals(address + region.delta, first.offset);
+          assertEquals([region.holds(address, length), region.access & access], [true, access]);
+        }
+      }
     }
   }
 });

@@ -34,6 +34,19 @@ Deno.test("DmaMemory.allocate takes the last byte and then refuses", () => {
   assertThrows(() => dma.allocate(1, 1), RangeError, "Cannot allocate");
 });
 
+Deno.test("DmaMemory.allocate refuses sizes and alignments that are none, and gives out what it would have", () => {
+  const dma = new DmaMemory(new AddressSpace(), new Memory(0x1000), 0, 0x1000, 0x1000);
+  dma.allocate(64, 1);
+  for (const size of [-64, -1, 0.5, NaN, Infinity, 2 ** 53]) {
+    assertThrows(() => dma.allocate(size, 1), RangeError, `Cannot allocate ${size} bytes`);
+  }
+  for (const alignment of [0, -8, 3, 0.5, NaN, Infinity]) {
+    assertThrows(() => dma.allocate(8, alignment), RangeError, `aligned to ${alignment}`);
+  }
+  assertEquals(dma.allocate(0, 1), { offset: 64, address: 0x1040, size: 0 });
+  assertEquals(dma.allocate(8, 1), { offset: 64, address: 0x1040, size: 8 });
+});
+
 Deno.test("LocalHost shows the device the driver's part, lets it read the capture part, and hides the rest", () => {
   const clock = new ManualClock(5);
   const host = new LocalHost({ dmaSize: 0x1000, captureSize: 0x800, privateSize: 0x400, clock });

@@ -61,6 +61,7 @@ Deno.test("Frame.skip drops bytes and Frame.shift pieces from the front", () => 
     frame.clear();
     const whole = fill(frame, random);
     const skipped = random.below(whole.length + 1);
+    assertThrows(() => frame.skip(whole.length + 1), RangeError, "Cannot skip");
     frame.skip(skipped);
     assertEquals(bytesOf(frame), whole.slice(skipped));
     assertEquals(frame.length, whole.length - skipped);
