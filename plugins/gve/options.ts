@@ -24,8 +24,13 @@ const MAX_RING = 32768;
 const MIN_GQI_TX = 256;
 const MIN_GQI_RX = 64;
 const MIN_DQO = 64;
-/** Enough for a batch of 64 and for the longest frame; larger rings only spread buffers over more cache lines. */
-const DEFAULT_RING = 256;
+/**
+ * Enough for a batch and for the longest frame; larger rings only spread buffers over more cache lines. A frame takes
+ * two DQO transmit descriptors, and their completions come as late as the next batch.
+ */
+const DEFAULT_BATCH = 128;
+const DEFAULT_TX_RING = 512;
+const DEFAULT_RX_RING = 256;
 const MAX_QUEUES = 16;
 const MAX_MTU = 65521;
 const DEFAULT_MTU = 1460;
@@ -67,7 +72,7 @@ export const optionSpecs: readonly OptionSpec[] = [
   {
     name: "tx-ring",
     type: "integer",
-    default: DEFAULT_RING,
+    default: DEFAULT_TX_RING,
     min: MIN_RING,
     max: MAX_RING,
     powerOfTwo: true,
@@ -76,7 +81,7 @@ export const optionSpecs: readonly OptionSpec[] = [
   {
     name: "rx-ring",
     type: "integer",
-    default: DEFAULT_RING,
+    default: DEFAULT_RX_RING,
     min: MIN_RING,
     max: MAX_RING,
     powerOfTwo: true,
@@ -188,7 +193,14 @@ export const optionSpecs: readonly OptionSpec[] = [
     meaning:
       "PCI revision: 0 has the page frame number register only, 1 the 64-bit address and driver_status",
   },
-  { name: "batch", type: "integer", default: 64, min: 1, max: 4096, meaning: "frames per doorbell" },
+  {
+    name: "batch",
+    type: "integer",
+    default: DEFAULT_BATCH,
+    min: 1,
+    max: 4096,
+    meaning: "frames per doorbell",
+  },
   {
     name: "seed",
     type: "integer",
