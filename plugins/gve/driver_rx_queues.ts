@@ -80,7 +80,7 @@ export class ReceiveQueues {
     const { pageSize, hold, seed } = settings;
     const pool = this.#pool = new PagePool(dma, pageSize, Math.floor(dma.free / pageSize));
     const stacks = this.#stacks = contexts.map((_, queue) => new HoldingStack(pool, hold, seed + queue));
-    pool.onPressure = () => stacks.forEach((stack) => stack.shrink());
+    pool.onPressure = () => stacks.map((stack) => stack.shrink()).includes(true);
     this.buffers = this.#posted(Math.floor(dma.free / pageSize / contexts.length));
     this.#lists = contexts.map((_, queue) => this.#registerList(queue));
   }

@@ -38,8 +38,8 @@ export class PagePool {
   readonly #source: PageSource;
   readonly #free: number[] = [];
   #pages = 0;
-  /** Called when memory is used up: whoever holds pages may let them go. */
-  onPressure: () => void = () => {};
+  /** Called when memory is used up: whoever holds pages may let them go. Returns whether anybody held any. */
+  onPressure: () => boolean = () => false;
 
   /** Takes pages from `source`, at most `limit` of them. */
   constructor(source: PageSource, pageSize: number, limit: number) {
@@ -166,9 +166,11 @@ export class HoldingStack implements PageHolder {
     this.#release(leaving);
   }
 
-  /** Lets all complete frames go: memory is short. */
-  shrink(): void {
+  /** Lets all complete frames go: memory is short. Returns whether there were any. */
+  shrink(): boolean {
+    const held = this.#held.some((pages) => pages.length > 0);
     for (const pages of this.#held) this.#release(pages);
+    return held;
   }
 
   /** Lets the frame under construction go. */

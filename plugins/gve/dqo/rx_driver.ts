@@ -238,11 +238,8 @@ export class DqoRxDriver {
     let posted = 0;
     for (; posted < room; posted++) {
       let state = states.take();
-      if (state < 0 && full + posted < FEW) {
-        // The stack holds nearly all there is, and lets go only of what new frames push out: ask for it.
-        this.#pool.onPressure();
-        state = states.take();
-      }
+      // The stack holds nearly all there is, and lets go only of what new frames push out: ask for it.
+      if (state < 0 && full + posted < FEW && this.#pool.onPressure()) state = states.take();
       if (state < 0) break;
       rings.post(state);
     }
