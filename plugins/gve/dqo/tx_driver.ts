@@ -5,7 +5,7 @@
  */
 import { BATCH_SIZE, type FrameBatch } from "../../../core/frame_batch.ts";
 import { FULL, OVERSIZE, RUNT } from "../../../core/plugin.ts";
-import { DQO_MAX_BUFFER, DQO_REPORT_SPACING, DQO_SPARE, DQO_TX_BUFFER, NIC_LIMITS } from "../constants.ts";
+import { DQO_MAX_BUFFER, DQO_SPARE, DQO_TX_BUFFER, NIC_LIMITS } from "../constants.ts";
 import type { DriverContext, TxQueuePlace } from "../queue_context.ts";
 import { type TransmitRequest, UNMAPPED } from "../transmit_request.ts";
 import { finishSegmentHeader } from "./segment_header.ts";
@@ -40,8 +40,6 @@ export class DqoTxDriver {
   readonly #context: DriverContext;
   readonly #place: TxQueuePlace;
   readonly #mask: number;
-  /** Most descriptors that are free at some time whatever happens: fewer than 32 wait for a report event. */
-  readonly #capacity: number;
   readonly #tags: TxTags;
   readonly #buffers: TxBuffers;
   readonly #completions: TxCompletions;
@@ -59,7 +57,6 @@ export class DqoTxDriver {
     this.#context = context;
     this.#place = place;
     this.#mask = size - 1;
-    this.#capacity = this.#mask - (DQO_REPORT_SPACING - 1);
     this.#ring = new TxRing(context.memory.view, place.ring, size);
     this.#buffers = new TxBuffers(pages, context.bounce, tagsFor(size));
     this.#tags = new TxTags(size, this.#buffers, context.counters, context.clock);
@@ -105,17 +102,21 @@ export class DqoTxDriver {
     const copies = this.#buffers.listed;
     const data = copies ? Math.ceil(length / COPY_BUFFER) : buffersFor(request);
     const wanted = data + (tso ? 2 : 1) + SPARE;
-    if (wanted > this.#capacity || (copies && data > this.#buffers.size)) return OVERSIZE;
+    if (copies && data > this.#buffers.size) return OVERSIZE;
     if (this.#context.nicLimits) {
       const touched = tso ? this.#widest(request, header) : data;
       if (touched > NIC_LIMITS.descriptors) return OVERSIZE;
     }
     const used = (this.#ring.tail - this.#completions.head) & this.#mask;
-    if (this.#mask - used < wanted || this.#tags.free === 0 || (copies && this.#buffers.free < data)) {
-      return this.#full();
+    if (this.#mask - used < wanted) {
+      return this.#mask - this.#ring.unreported < wanted ? OVERSIZE : this.#full();
     }
+    if (this.#tags.free === 0 || (copies && this.#buffers.free < data)) return this.#full();
     const tag = this.#tags.take();
-    if (tso) finishSegmentHeader(request);
+    if (tso && !prepareSegmentation(request, header)) {
+      this.#tags.give(tag);
+      return OVERSIZE;
+    }
     const before = this.#ring.tail;
     this.#ring.contexts(request, header);
     if (copies) this.#copy(request, tag);
@@ -235,12 +236,10 @@ export class DqoTxDriver {
       if (length > MAX_LENGTH || (nic && length > NIC_LIMITS.maximum)) return OVERSIZE;
       return nic && length < NIC_LIMITS.minimum ? RUNT : 0;
     }
-    const { minimumMss, maximumMss, maximumHeader } = NIC_LIMITS;
     const payload = length - header;
-    if (header > maximumHeader || header > request.lengths[0]! || payload > MAX_TSO) return OVERSIZE;
+    if (header > request.lengths[0]! || payload > MAX_TSO) return OVERSIZE;
     if (payload <= 0) return RUNT;
-    if (nic && (request.segmentSize < minimumMss || request.segmentSize > maximumMss)) return OVERSIZE;
-    return 0;
+    return nic && request.segmentSize > NIC_LIMITS.maximumMss ? OVERSIZE : 0;
   }
 
   /** Most buffers that a segment of a TSO packet touches. */
@@ -311,6 +310,16 @@ export class DqoTxDriver {
     }
     counters.txBounceBytes += request.length;
   }
+}
+
+/**
+ * Makes the headers of a TSO packet ready. False if the NIC does not take such segments: Linux finds that out when the
+ * packet has its tag already.
+ */
+function prepareSegmentation(request: TransmitRequest, header: number): boolean {
+  if (request.segmentSize < NIC_LIMITS.minimumMss) return false;
+  finishSegmentHeader(request);
+  return header <= NIC_LIMITS.maximumHeader;
 }
 
 /** Data descriptors of a packet that is pointed at. */

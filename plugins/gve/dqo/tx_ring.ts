@@ -58,6 +58,8 @@ export class TxRing {
   readonly #view: DataView;
   readonly #ring: number;
   readonly #mask: number;
+  /** Whether any has. */
+  #asked = false;
   /**
    * How many descriptors before the tail are packets of {@linkcode PLAIN} descriptors without a hash. After a whole lap
    * of them each context stands where the next one goes.
@@ -69,6 +71,11 @@ export class TxRing {
     this.#view = view;
     this.#ring = ring;
     this.#mask = size - 1;
+  }
+
+  /** Descriptors behind the last one that asked for a report: they stay taken until another one asks. */
+  get unreported(): number {
+    return (this.tail - (this.#asked ? this.lastReport + 1 : 0)) & this.#mask;
   }
 
   /** Writes the contexts of a packet: TSO if it has `header` bytes of headers, then the general one. */
@@ -105,6 +112,7 @@ export class TxRing {
       if (((index - this.lastReport) & this.#mask) >= SPACING) {
         flags |= REPORT_EVENT;
         this.lastReport = index;
+        this.#asked = true;
       }
     }
     view.setInt32(at + BUF_ADDR, low, true);
@@ -178,6 +186,7 @@ export class TxRing {
     tags.returned = returned;
     tags.free -= count;
     this.tail = tail;
+    if (lastReport !== this.lastReport) this.#asked = true;
     this.lastReport = lastReport;
     if (fresh) this.#plain += PLAIN * count;
     return i;
@@ -231,6 +240,7 @@ export class TxRing {
       tail = (tail + 1) & mask;
     }
     this.tail = tail;
+    if (lastReport !== this.lastReport) this.#asked = true;
     this.lastReport = lastReport;
     if (fresh) this.#plain += PLAIN * count;
   }

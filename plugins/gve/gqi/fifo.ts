@@ -35,10 +35,12 @@ export class Fifo {
     return this.available > bytes;
   }
 
-  /** Whether a packet could fit at all, wherever the head stands. */
-  carries(headerLength: number, length: number): boolean {
-    const worst = headerLength - (headerLength % CACHE_LINE);
-    return worst + padding(headerLength) + length < this.size;
+  /** Pieces of a payload that follows such a header: two if it goes around the end. */
+  payloadPieces(headerLength: number, payload: number): number {
+    if (payload === 0) return 0;
+    const start = this.headerPadding(headerLength) > 0 ? 0 : this.head;
+    const space = this.size - start - headerLength - padding(headerLength);
+    return space > 0 && payload > space ? 2 : 1;
   }
 
   /**

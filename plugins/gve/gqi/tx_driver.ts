@@ -282,19 +282,20 @@ export class GqiTxDriver {
   /** Copies a packet into the FIFO. Returns its descriptors, or why not. */
   #transmitCopy(request: TransmitRequest, fifo: Fifo, header: number, l4: number): number {
     const { length } = request;
-    if (!fifo.carries(header, length)) return OVERSIZE;
-    const most = MOST + (request.l4Hash ? 1 : 0);
-    if (most > this.#place.size) return OVERSIZE;
-    if (!this.#hasRoom(most, fifo.bytesRequired(header, length))) return FULL;
+    const payload = length - header;
+    const payloadPieces = fifo.payloadPieces(header, payload);
+    const count = 1 + (request.l4Hash ? 1 : 0) + payloadPieces;
+    const required = fifo.bytesRequired(header, length);
+    // The head stands still as long as nothing is sent: what does not fit into all of the FIFO now never will.
+    if (required >= fifo.size || count > this.#place.size) return OVERSIZE;
+    if (!this.#hasRoom(count, required)) return FULL;
     const { counters, memory, syncs } = this.#context;
     const before = fifo.available;
     const pieces = this.#pieces;
     pieces.fill(0);
     const padding = fifo.headerPadding(header);
     const headerAt = fifo.allocate(padding + header, pieces, 0) === 2 ? 3 : 0;
-    const payload = length - header;
-    const payloadPieces = payload > 0 ? fifo.allocate(payload, pieces, 6) : 0;
-    const count = 1 + (request.l4Hash ? 1 : 0) + payloadPieces;
+    if (payload > 0) fifo.allocate(payload, pieces, 6);
     const headerOffset = pieces[headerAt]!;
     this.#packet(request, count, header, headerOffset, l4);
     request.copyTo(memory, this.#fifoOffset + headerOffset, 0, header);
