@@ -6,6 +6,7 @@
 import { assertEquals } from "@std/assert";
 import { DqoTxDriver } from "../../plugins/gve/dqo/tx_driver.ts";
 import { gve_tx_compl_desc } from "../../plugins/gve/layout.ts";
+import type { ValuesInput } from "../../core/layout.ts";
 import { DQO_COMPLETION } from "../../plugins/gve/constants.ts";
 import type { Trace } from "./replay.ts";
 import { compare, requestOf } from "./replay_request.ts";
@@ -33,15 +34,18 @@ export function replayDqoTransmit(trace: Trace): void {
     { completions, pages: count > 0 ? { offsets, addresses } : undefined },
   );
   let completed = 0;
+  const complete = (values: ValuesInput) => {
+    const generation = Math.floor(completed / size) % 2 === 0 ? 1 : 0;
+    const bytes = gve_tx_compl_desc.encode({ ...values, generation });
+    around.memory.bytes.set(bytes, completions + (completed++ % size) * COMPLETION);
+    queue.clean();
+  };
   trace.steps.forEach(({ in: input, out }, number) => {
     const step = `${trace.trace}, step ${number}`;
     if ("free_tag" in input) {
       const completion_tag = Number(input["free_tag"]);
-      const generation = Math.floor(completed / size) % 2 === 0 ? 1 : 0;
-      const bytes = gve_tx_compl_desc.encode({ type: DQO_COMPLETION.PACKET, generation, completion_tag });
-      around.memory.bytes.set(bytes, completions + (completed++ % size) * COMPLETION);
       const before = queue.tagCounts.free;
-      queue.clean();
+      complete({ type: DQO_COMPLETION.PACKET, completion_tag });
       assertEquals(queue.tagCounts.free, before + 1, `${step}: the tag is free`);
       compare(out, { freed_tag: () => completion_tag }, step);
       return;
@@ -51,16 +55,18 @@ export function replayDqoTransmit(trace: Trace): void {
       return;
     }
     const request = requestOf(input);
+    // The traced function is the one behind the look at the ring: whatever goes finds room there.
+    if (out["rc"] === 0) complete({ type: DQO_COMPLETION.DESCRIPTOR, completion_tag: queue.tail });
     const first = queue.tail;
     const result = queue.transmit(request);
     queue.flush();
     const written = (queue.tail - first) & (size - 1);
     compare(out, {
-      rc: () => result,
+      rc: () => result === 0 ? 0 : -1,
       first: () => first,
       count: () => written,
       descs: () => around.descriptors(RING, size, first, written),
-      doorbell: () => around.doorbells.at(-1),
+      doorbell: () => around.doorbells.at(-1) ?? 0,
       last_re_idx: () => queue.lastReport,
       tcp_check_after_hex: () => {
         const at = request.transportOffset + TCP_CHECKSUM;

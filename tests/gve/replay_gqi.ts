@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { Fifo } from "../../plugins/gve/gqi/fifo.ts";
 import { GqiTxDriver } from "../../plugins/gve/gqi/tx_driver.ts";
-import { FULL } from "../../core/plugin.ts";
+import { FULL, OVERSIZE } from "../../core/plugin.ts";
 import { swap32 } from "../../plugins/gve/registers.ts";
-import type { Trace } from "./replay.ts";
+import type { Step, Trace } from "./replay.ts";
 import { compare, requestOf } from "./replay_request.ts";
 import { Surroundings } from "./replay_context.ts";
 
@@ -31,6 +31,7 @@ export function replayGqiTransmit(trace: Trace): void {
     { fifo, fifoOffset, counter: COUNTER, reserve: 0 },
   );
   const available = () => fifo?.available ?? 0;
+  const pieces = new FifoPieces(size);
   trace.steps.forEach(({ in: input, out }, number) => {
     const step = `${trace.trace}, step ${number}`;
     if ("complete" in input) {
@@ -52,10 +53,13 @@ export function replayGqiTransmit(trace: Trace): void {
     const first = queue.posted;
     const result = queue.transmit(request);
     queue.flush();
-    assertEquals(result, out["busy"] ? FULL : 0, `${step}: result`);
+    // The real driver knows no packet that will never fit: it is busy for good.
+    const busy = result === FULL || result === OVERSIZE;
+    assertEquals(busy, out["busy"] === true, `${step}: busy`);
+    assert(busy || result === 0, `${step}: ${result}`);
     const count = queue.posted - first;
     compare(out, {
-      busy: () => result === FULL,
+      busy: () => busy,
       first: () => first,
       count: () => count,
       descs: () => around.descriptors(RING, size, first, count),
@@ -63,10 +67,31 @@ export function replayGqiTransmit(trace: Trace): void {
       fifo_head: () => fifo?.head ?? 0,
       fifo_available: available,
       bytes_required: () => required,
-      "iov(offset:len:padding)": () => {
-        const pieces = queue.pieces;
-        return [0, 3, 6, 9].map((at) => pieces.slice(at, at + 3).join(":"));
-      },
+      "iov(offset:len:padding)": () => pieces.describe(first, queue.pieces, out),
     }, step);
   });
+}
+
+/** Pieces of packets in the FIFO. Those of the real driver belong to a slot of the ring, and unused ones go stale. */
+class FifoPieces {
+  readonly #size: number;
+  readonly #offsets: number[];
+
+  constructor(size: number) {
+    this.#size = size;
+    this.#offsets = new Array(4 * size).fill(0);
+  }
+
+  /** As the trace writes them. It may show an unused piece with the offset that stood there before, or with none. */
+  describe(first: number, pieces: readonly number[], out: Step["out"]): string[] {
+    const wanted = out["iov(offset:len:padding)"];
+    return [0, 1, 2, 3].map((i) => {
+      const [offset, length, padding] = pieces.slice(3 * i, 3 * i + 3);
+      const at = (first % this.#size) * 4 + i;
+      if (length! > 0) this.#offsets[at] = offset!;
+      const stale = `${this.#offsets[at]}:0:0`;
+      if (length === 0 && Array.isArray(wanted) && wanted[i] === stale) return stale;
+      return `${offset}:${length}:${padding}`;
+    });
+  }
 }
