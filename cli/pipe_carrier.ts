@@ -221,11 +221,11 @@ export class Carrier implements CaptureTarget, PumpSink {
   }
 
   around(start: number, end: number, kind: number): void {
-    this.#begin();
     if (this.#rewriter !== undefined) {
       this.#out += this.#rewriter.around(this.#out, start, end, kind);
       return;
     }
+    this.#begin();
     this.#memory.copyWithin(this.#out, start, end - start);
     this.#out += end - start;
   }

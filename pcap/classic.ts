@@ -45,6 +45,10 @@ const PATCHED_PAD = pcap_patched_pkthdr.offsetOf("pad");
 const PATCHED_MOST_INTERFACES = 255;
 const PATCHED_MOST_KINDS = 7;
 
+/** What AIX writes where link types stand, and what is meant: Ethernet, Token Ring, FDDI. */
+const AIX_VERSION_MINOR = 2;
+const AIX_LINK_TYPES: Readonly<Record<number, number>> = { 6: 1, 9: 6, 15: 10 };
+
 /** How far apart the times of the first two records may be for the second to be recognised, in seconds. */
 const NEAR = 7 * 86400;
 
@@ -81,6 +85,10 @@ export class ClassicScanner implements Scanner {
     this.#memory = memory;
     this.#target = target;
     this.#frames = new FrameBatch(memory);
+  }
+
+  get little(): boolean {
+    return this.#little;
   }
 
   scan(position: number, end: number, origin: number, last: boolean): number {
@@ -180,6 +188,7 @@ export class ClassicScanner implements Scanner {
     facts.perSecond = this.#perSecond;
     const sum = view.getUint32(start + CAPLEN, this.#little) + view.getUint32(start + LEN, this.#little);
     facts.originalLength = sum - this.#captured(start);
+    facts.annotated = this.#recordSize > RECORD_SIZE;
   }
 
   /** The captured length of a record, wherever it stands. */
@@ -211,13 +220,18 @@ export class ClassicScanner implements Scanner {
     if (major === 543 || minor < 3) this.#lengths = INTERCHANGED;
     else if (minor === 3) this.#lengths = INTERCHANGED_IF_LONGER;
     const link = view.getUint32(position + LINK_TYPE, little);
-    const linkType = link & LINK_TYPE_MASK;
+    let linkType = link & LINK_TYPE_MASK;
+    const aix = !this.#modified && major === 2 && minor === AIX_VERSION_MINOR && linkType in AIX_LINK_TYPES;
+    if (aix) {
+      linkType = AIX_LINK_TYPES[linkType]!;
+      this.#perSecond = 1e9;
+    }
     this.#longest = longestPacket(linkType);
     const resolution = this.#perSecond === 1e9 ? 9 : 6;
     const fcsLength = link & FCS_GIVEN ? (link >>> FCS_SHIFT) * 2 : -1;
     const snaplen = view.getUint32(position + SNAPLEN, little);
     this.interfaces.push({ linkType, snaplen, resolution, timeOffset: 0n, fcsLength });
-    const unit = this.#modified ? "modified, " : resolution === 9 ? "nanoseconds, " : "";
+    const unit = this.#modified ? "modified, " : aix ? "AIX, " : resolution === 9 ? "nanoseconds, " : "";
     const version = major === 2 && minor === 4 ? "" : `, version ${major}.${minor}`;
     this.variant = `${unit}${little ? "little" : "big"} endian${version}`;
   }

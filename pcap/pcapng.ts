@@ -48,6 +48,10 @@ const IDB_LINK_TYPE = pcapng_idb.offsetOf("linktype");
 const IDB_SNAPLEN = pcapng_idb.offsetOf("snaplen");
 const IDB_SIZE = pcapng_idb.size;
 
+const IF_TSRESOL = OPTION_CODES["if_tsresol"]!;
+const IF_TSOFFSET = OPTION_CODES["if_tsoffset"]!;
+const IF_FCSLEN = OPTION_CODES["if_fcslen"]!;
+
 const EPB_INTERFACE = pcapng_epb.offsetOf("interface_id");
 const EPB_TIME_HIGH = pcapng_epb.offsetOf("timestamp_high");
 const EPB_TIME_LOW = pcapng_epb.offsetOf("timestamp_low");
@@ -56,9 +60,12 @@ const EPB_LEN = pcapng_epb.offsetOf("len");
 /** Size of the enhanced and of the obsolete packet block up to the packet; from the times on they are alike. */
 const EPB_SIZE = pcapng_epb.size;
 const PB_INTERFACE = pcapng_pb.offsetOf("interface_id");
+const PB_DROPS = pcapng_pb.offsetOf("drops");
 const SPB_LEN = pcapng_spb.offsetOf("len");
 const SPB_SIZE = pcapng_spb.size;
 
+/** In place of how many packets were dropped, where that is not known. */
+const DROPS_UNKNOWN = 0xffff;
 /** Most interfaces of a section: what it takes to remember them is bounded. */
 const MOST_INTERFACES = 65536;
 /** `if_tsresol` of an interface that does not say it: microseconds. */
@@ -87,6 +94,10 @@ export class PcapngScanner implements Scanner {
   constructor(memory: Memory, target: CaptureTarget) {
     this.#memory = memory;
     this.#target = target;
+  }
+
+  get little(): boolean {
+    return this.#little;
   }
 
   scan(position: number, end: number, origin: number, _last: boolean): number {
@@ -165,6 +176,9 @@ export class PcapngScanner implements Scanner {
     readTime(high, view.getUint32(start + EPB_TIME_LOW, little), resolution, timeOffset, facts);
     const padded = (view.getUint32(start + EPB_CAPLEN, little) + 3) & ~3;
     facts.annotated = end - start > EPB_SIZE + padded + TRAILER;
+    if (type !== PACKET) return;
+    const drops = view.getUint16(start + PB_DROPS, little);
+    facts.annotated ||= drops !== 0 && drops !== DROPS_UNKNOWN;
   }
 
   #bad(what: string, position: number, wanted: string, got: string | number): CaptureError {
@@ -229,18 +243,24 @@ export class PcapngScanner implements Scanner {
     }
     const view = this.#memory.view;
     const little = this.#little;
-    let resolution = MICROSECONDS;
-    let timeOffset = 0n;
-    let fcsLength = -1;
+    let resolution: number | undefined;
+    let timeOffset: bigint | undefined;
+    let fcsLength: number | undefined;
     this.#checkOptions(position + IDB_SIZE, position + total - TRAILER, (code, value, length) => {
-      // An option of a wrong length is not believed; of several the last one counts.
-      if (code === OPTION_CODES["if_tsresol"] && length === 1) resolution = view.getUint8(value);
-      if (code === OPTION_CODES["if_tsoffset"] && length === 8) timeOffset = view.getBigInt64(value, little);
-      if (code === OPTION_CODES["if_fcslen"] && length === 1) fcsLength = fcsBytes(view.getUint8(value));
+      // An option of a wrong length is not believed; of several the first one counts.
+      if (code === IF_TSRESOL && length === 1) resolution ??= view.getUint8(value);
+      if (code === IF_TSOFFSET && length === 8) timeOffset ??= view.getBigInt64(value, little);
+      if (code === IF_FCSLEN && length === 1) fcsLength ??= fcsBytes(view.getUint8(value));
     });
     const linkType = view.getUint16(position + IDB_LINK_TYPE, little);
     const snaplen = view.getUint32(position + IDB_SNAPLEN, little);
-    this.interfaces.push({ linkType, snaplen, resolution, timeOffset, fcsLength });
+    this.interfaces.push({
+      linkType,
+      snaplen,
+      resolution: resolution ?? MICROSECONDS,
+      timeOffset: timeOffset ?? 0n,
+      fcsLength: fcsLength ?? -1,
+    });
     this.#longest.push(longestPacket(linkType));
   }
 

@@ -67,7 +67,7 @@ export interface PacketFacts extends PacketTime {
   interfaceId: number;
   /** Whether the record carries a time. */
   timed: boolean;
-  /** Whether anything is said about the packet that a classic record cannot hold. */
+  /** Whether more is said about the packet than the record of a usual classic capture holds. */
   annotated: boolean;
 }
 
@@ -91,6 +91,8 @@ export interface Scanner {
   readonly format: "pcap" | "pcapng";
   /** What the format's variant is: precision, byte order, version. */
   readonly variant: string;
+  /** Whether the present section is little endian; a classic capture is one. */
+  readonly little: boolean;
   /** The interfaces of the present section, in order; a classic capture has one. */
   readonly interfaces: readonly CaptureInterface[];
   /**

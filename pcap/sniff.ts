@@ -63,7 +63,9 @@ const NAMED: readonly (readonly [readonly number[], string])[] = [
   [ascii("EyeSDN"), "an EyeSDN capture"],
   [ascii("\xaa\xaa\xaa\xaa"), "a 5View capture"],
   [ascii("\x7fELF"), "a program"],
-  [[0x0d, 0x0a, 0x0d, 0x0d, 0x0a], "a pcapng capture damaged by a transfer as text"],
+  // A carriage return put before each line feed, or before lone ones, or taken away.
+  [ascii("\r\n\r\r"), "a pcapng capture damaged by a transfer as text"],
+  [ascii("\n\r\n"), "a pcapng capture damaged by a transfer as text"],
 ];
 
 function startsWith(bytes: Uint8Array, magic: readonly number[]): boolean {

@@ -5,8 +5,17 @@
  */
 import type { Memory } from "../core/memory.ts";
 import { ConversionError } from "./capture_error.ts";
-import { BLOCK_TYPES, pcap_file_header, PCAP_MAGICS, pcap_pkthdr } from "./layout.ts";
-import { LONGEST_PACKET } from "./link_types.ts";
+import {
+  BLOCK_TYPES,
+  OPTION_CODES,
+  pcap_file_header,
+  PCAP_MAGICS,
+  pcap_pkthdr,
+  pcapng_idb,
+  pcapng_shb,
+} from "./layout.ts";
+import { longestPacket } from "./link_types.ts";
+import { walkOptions } from "./pcapng_options.ts";
 import type { Rewriter } from "./rewriter.ts";
 import { type CaptureInterface, packetFacts, type Scanner } from "./scanner.ts";
 import { isMicroseconds } from "./time.ts";
@@ -16,8 +25,33 @@ const TS_USEC = pcap_pkthdr.offsetOf("ts_usec");
 const CAPLEN = pcap_pkthdr.offsetOf("caplen");
 const LEN = pcap_pkthdr.offsetOf("len");
 
+const TRAILER = 4;
+/** Blocks that describe, and how long they are up to their options. */
+const DESCRIPTIONS: Readonly<Record<number, number>> = {
+  [BLOCK_TYPES["section_header"]!]: pcapng_shb.size,
+  [BLOCK_TYPES["interface_description"]!]: pcapng_idb.size,
+};
+/** Options of those that are understood. */
+const UNDERSTOOD = ["if_tsresol", "if_tsoffset", "if_fcslen"].map((name) => OPTION_CODES[name]!);
+
+/** Longest frame check sequence that a file header states, in units of 2 bytes. */
+const LONGEST_FCS = 15;
+
 /** What is counted of what a classic capture cannot hold: singular, plural. */
 const LOSSES = {
+  fcs: ["length of frame check sequences", "lengths of frame check sequences"],
+  longer: [
+    "packet longer than the snaplen, where some readers cut it",
+    "packets longer than the snaplen, where some readers cut them",
+  ],
+  descriptions: [
+    "section or interface with options (names, comments)",
+    "sections or interfaces with options (names, comments)",
+  ],
+  interfaces: [
+    "packet of another interface than the first one's",
+    "packets of other interfaces than the first one's",
+  ],
   options: ["packet with options or flags", "packets with options or flags"],
   untimed: ["packet without a time, written with time 0", "packets without a time, written with time 0"],
   outside: [
@@ -37,6 +71,10 @@ export class PcapRewriter implements Rewriter {
   readonly #scanner: Scanner;
   readonly #facts = packetFacts();
   readonly #lost: Record<keyof typeof LOSSES, number> = {
+    fcs: 0,
+    longer: 0,
+    descriptions: 0,
+    interfaces: 0,
     options: 0,
     untimed: 0,
     outside: 0,
@@ -45,8 +83,11 @@ export class PcapRewriter implements Rewriter {
   };
   /** Units per second of the output; 0 before its header is written. */
   #perSecond = 0;
-  #linkType = 0;
-  #fcsLength = -1;
+  #snaplen = 0;
+  /** The first interface that was described. */
+  #described: CaptureInterface | undefined;
+  /** The interface that the header was made of. */
+  #first: CaptureInterface | undefined;
 
   /** Writes into `memory` what `scanner` tells. */
   constructor(memory: Memory, scanner: Scanner) {
@@ -54,23 +95,35 @@ export class PcapRewriter implements Rewriter {
     this.#scanner = scanner;
   }
 
-  around(_at: number, _start: number, _end: number, kind: number): number {
-    const described = kind === BLOCK_TYPES["section_header"] || kind === BLOCK_TYPES["interface_description"];
-    if (!described) this.#lost.blocks++;
+  around(_at: number, start: number, end: number, kind: number): number {
+    this.#described ??= this.#scanner.interfaces[0];
+    const size = DESCRIPTIONS[kind];
+    if (size === undefined) this.#lost.blocks++;
+    else if (this.#saysMore(start + size, end - TRAILER)) this.#lost.descriptions++;
     return 0;
+  }
+
+  /** Whether there are options that are not understood. */
+  #saysMore(start: number, end: number): boolean {
+    let more = false;
+    walkOptions(this.#memory, start, end, this.#scanner.little, (code) => {
+      more ||= !UNDERSTOOD.includes(code);
+    });
+    return more;
   }
 
   head(at: number, start: number, length: number, end: number): number {
     const facts = this.#facts;
     this.#scanner.describe(start, end, facts);
     const from = this.#scanner.interfaces[facts.interfaceId]!;
-    const headerSize = this.#perSecond === 0 ? this.#header(at, from) : 0;
-    if (from.linkType !== this.#linkType) {
+    const first = this.#first ?? from;
+    const headerSize = this.#first === undefined ? this.#header(at, from) : 0;
+    if (from.linkType !== first.linkType) {
       throw new ConversionError(
-        `a pcap capture holds packets of one link type: so far ${this.#linkType}, the next one is of ${from.linkType}`,
+        `a pcap capture holds packets of one link type: so far ${first.linkType}, the next one is of ${from.linkType}`,
       );
     }
-    if (from.fcsLength !== this.#fcsLength) {
+    if (from.fcsLength !== first.fcsLength) {
       throw new ConversionError(
         "a pcap capture holds packets with frame check sequences of one length, and the next one has another",
       );
@@ -81,6 +134,8 @@ export class PcapRewriter implements Rewriter {
     view.setUint32(record + TS_USEC, this.#fraction(), true);
     view.setUint32(record + CAPLEN, length, true);
     view.setUint32(record + LEN, facts.originalLength, true);
+    if (from !== first) this.#lost.interfaces++;
+    if (length > this.#snaplen) this.#lost.longer++;
     if (facts.annotated) this.#lost.options++;
     if (!facts.timed) this.#lost.untimed++;
     if (facts.seconds < 0 || facts.seconds > 0xffffffff) this.#lost.outside++;
@@ -92,8 +147,11 @@ export class PcapRewriter implements Rewriter {
   }
 
   finish(at: number): number {
-    const [first] = this.#scanner.interfaces;
-    return this.#perSecond === 0 && first ? this.#header(at, first) : 0;
+    if (this.#first !== undefined) return 0;
+    if (this.#described === undefined) {
+      throw new ConversionError("a pcap capture has a link type, and no interface is described that has one");
+    }
+    return this.#header(at, this.#described);
   }
 
   losses(): string[] {
@@ -113,19 +171,23 @@ export class PcapRewriter implements Rewriter {
   }
 
   #header(at: number, first: CaptureInterface): number {
-    const { interfaces } = this.#scanner;
+    const interfaces = [first, ...this.#scanner.interfaces];
     const micro = interfaces.every(({ resolution }) => isMicroseconds(resolution));
     this.#perSecond = micro ? 1e6 : 1e9;
-    this.#linkType = first.linkType;
-    this.#fcsLength = first.fcsLength;
-    const snaplens = interfaces.map(({ snaplen }) => snaplen === 0 ? LONGEST_PACKET : snaplen);
+    this.#first = first;
+    const longest = longestPacket(first.linkType);
+    const snaplens = interfaces.map(({ snaplen }) => snaplen === 0 ? longest : snaplen);
+    this.#snaplen = Math.max(...snaplens.slice(0, 1000));
+    const fcs = first.fcsLength / 2;
+    const fcsFits = fcs >= 0 && fcs <= LONGEST_FCS && Number.isInteger(fcs);
+    if (first.fcsLength >= 0 && !fcsFits) this.#lost.fcs++;
     const header = pcap_file_header.encode({
       magic: PCAP_MAGICS[micro ? "microsecond" : "nanosecond"]!,
       version_major: 2,
       version_minor: 4,
-      snaplen: Math.max(...snaplens.slice(0, 1000)),
+      snaplen: this.#snaplen,
       linktype: first.linkType,
-      ...first.fcsLength >= 0 && { p: 1, fcs_len: Math.min(first.fcsLength >> 1, 15) },
+      ...fcsFits && { p: 1, fcs_len: fcs },
     });
     this.#memory.bytes.set(header, at);
     return header.length;

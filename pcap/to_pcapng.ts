@@ -35,6 +35,8 @@ export class PcapngRewriter implements Rewriter {
   readonly #facts = packetFacts();
   /** Packets longer than the interface says they may be. */
   #longer = 0;
+  /** Packets with more in their header than an enhanced packet block has. */
+  #annotated = 0;
 
   /** Writes into `memory` what `scanner` tells. */
   constructor(memory: Memory, scanner: Scanner) {
@@ -53,6 +55,7 @@ export class PcapngRewriter implements Rewriter {
     const [high, low] = joinTime(facts.seconds, facts.fraction, facts.perSecond);
     const { snaplen } = this.#scanner.interfaces[0]!;
     if (length > snaplen && snaplen > 0) this.#longer++;
+    if (facts.annotated) this.#annotated++;
     const view = this.#memory.view;
     view.setUint32(at + TYPE, ENHANCED_PACKET, true);
     view.setUint32(at + TOTAL_LENGTH, EPB_SIZE + ((length + 3) & ~3) + TRAILER, true);
@@ -77,8 +80,16 @@ export class PcapngRewriter implements Rewriter {
   }
 
   losses(): string[] {
-    if (this.#longer === 0) return [];
-    return [`packets longer than the snaplen: ${this.#longer}; some readers refuse that in pcapng`];
+    const lost: string[] = [];
+    if (this.#longer > 0) {
+      lost.push(`packets longer than the snaplen: ${this.#longer}; some readers refuse that in pcapng`);
+    }
+    if (this.#annotated > 0) {
+      lost.push(
+        `pcapng does not hold all of modified pcap: ${this.#annotated} interface numbers, protocols and kinds of packets`,
+      );
+    }
+    return lost;
   }
 
   #section(at: number): number {
