@@ -28,6 +28,11 @@ export interface VdpaConfigOps {
   readonly ngroups: number;
   /** Address spaces. */
   readonly nas: number;
+  /**
+   * Whether it works with addresses of the process (`vdpa_device.use_va`). For all others the kernel pins pages, and
+   * maps them whole.
+   */
+  readonly use_va?: boolean;
 
   /** virtio device ID; 1 is a network device. */
   get_device_id(): number;

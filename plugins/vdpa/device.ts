@@ -71,6 +71,7 @@ export class VdpaDevice implements VdpaConfigOps, DeviceHalf {
   readonly nvqs: number;
   readonly ngroups: number;
   readonly nas: number;
+  readonly use_va: boolean;
   /** Calls of `set_map`. */
   setMapCalls = 0;
   /** Resets by status. */
@@ -104,6 +105,7 @@ export class VdpaDevice implements VdpaConfigOps, DeviceHalf {
     this.nvqs = queues;
     this.ngroups = options.groups ?? model.groups;
     this.nas = options.asids ?? model.asids;
+    this.use_va = model.useVa;
     this.#spaces = new DeviceSpaces(model.identity, this.ngroups, process);
     const { space } = this.space(0);
     this.net = new VirtioNetDevice({

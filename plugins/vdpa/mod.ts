@@ -9,9 +9,9 @@
  *
  * @module
  */
-import { OptionError, type OptionValues } from "../../core/options.ts";
+import { formatSize, OptionError, type OptionValues } from "../../core/options.ts";
 import type { Host, Link, Plugin } from "../../core/plugin.ts";
-import { VirtioNetDriver } from "../virtio/driver.ts";
+import { VirtioNetDriver, type VirtioNetDriverOptions } from "../virtio/driver.ts";
 import { counters } from "./counters.ts";
 import { VdpaDevice } from "./device.ts";
 import { VDPA_FAULTS } from "./faults.ts";
@@ -54,6 +54,25 @@ function guestMemory(values: OptionValues, host: Host, process: ProcessMemory): 
   }
 }
 
+/** Makes the guest's driver: it asks for all its memory while it comes up. */
+function bringUp(
+  values: OptionValues,
+  transport: Hypervisor,
+  options: VirtioNetDriverOptions,
+): VirtioNetDriver {
+  try {
+    return new VirtioNetDriver(transport, options);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    const { start, end } = options.dma.region;
+    const greedy = ["queue-size", "rx-queue-size", "rx-buffer", "queues"];
+    const sizes = greedy.map((name) => `${name}=${values.integer(name)}`).join(", ");
+    throw new OptionError(
+      `the guest's driver has ${formatSize(end - start)} of memory, too little for ${sizes}`,
+    );
+  }
+}
+
 function open(values: OptionValues, host: Host): Link {
   const mode = parseMode(values.text("mode"));
   const model = resolveDevice(values);
@@ -90,7 +109,7 @@ function open(values: OptionValues, host: Host): Link {
       "mode=switch is blocked: the control queue shares its group or space with data queues, so its state would be lost",
     );
   }
-  const driver = new VirtioNetDriver(hypervisor, {
+  const driver = bringUp(values, hypervisor, {
     dma: host.dma,
     space: host.space,
     features,

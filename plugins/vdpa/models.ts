@@ -29,6 +29,8 @@ export interface VdpaModel {
   readonly persist: boolean;
   /** How mappings come in: whole tables, or one by one. With `either` the user's wish for batches decides. */
   readonly mapping: "table" | "single" | "either";
+  /** Whether it works with addresses of the process: then no pages are pinned. */
+  readonly useVa: boolean;
   /** Address spaces that map every address to itself as long as nothing has been mapped there. */
   readonly identity: "none" | "first" | "all";
   /** Whether GET_VRING_BASE tells what was used rather than what was taken. */
@@ -59,6 +61,7 @@ export const MODELS: Readonly<Record<ModelName, VdpaModel>> = {
     lateEnable: true,
     persist: true,
     mapping: "table",
+    useVa: false,
     identity: "first",
     baseIsUsed: true,
   },
@@ -72,6 +75,7 @@ export const MODELS: Readonly<Record<ModelName, VdpaModel>> = {
     lateEnable: true,
     persist: true,
     mapping: "either",
+    useVa: true,
     identity: "all",
     baseIsUsed: false,
   },
@@ -89,6 +93,7 @@ export const MODELS: Readonly<Record<ModelName, VdpaModel>> = {
     lateEnable: false,
     persist: true,
     mapping: "table",
+    useVa: true,
     identity: "none",
     baseIsUsed: false,
   },
@@ -102,6 +107,7 @@ export const MODELS: Readonly<Record<ModelName, VdpaModel>> = {
     lateEnable: true,
     persist: false,
     mapping: "single",
+    useVa: false,
     identity: "none",
     baseIsUsed: false,
   },

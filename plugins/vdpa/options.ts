@@ -10,6 +10,8 @@ import { LARGEST_GUEST } from "./guest_memory.ts";
 import { type ModelName, MODELS, type VdpaModel } from "./models.ts";
 
 const MOST = 65535;
+/** Guest memory comes in pages, which are pinned whole. */
+const GUEST_PAGE = 4096;
 const MOST_QUEUES = 65;
 /** Default size of a receive buffer: with mergeable buffers, and without (17 pages hold 65535 bytes and a header). */
 const RX_BUFFER = 2048;
@@ -56,9 +58,10 @@ export const options: readonly OptionSpec[] = [
   {
     name: "guest-memory",
     type: "size",
-    min: 4096,
+    min: GUEST_PAGE,
     max: LARGEST_GUEST,
-    meaning: "memory of the guest, modelled as mappings, not as bytes; 4G, or more if its driver uses more",
+    meaning:
+      "memory of the guest in pages of 4K, modelled as mappings, not as bytes; 4G, or more if its driver uses more",
   },
   {
     name: "page-size",
@@ -171,6 +174,11 @@ export function resolveDevice(values: OptionValues): VdpaModel {
   }
   if (!Number.isInteger(Math.log2(values.integer("page-size")))) {
     throw new OptionError(`option page-size takes a power of two: got ${values.integer("page-size")}`);
+  }
+  if (values.has("guest-memory") && values.integer("guest-memory") % GUEST_PAGE !== 0) {
+    throw new OptionError(
+      `option guest-memory takes whole pages of ${GUEST_PAGE} bytes: got ${values.integer("guest-memory")}`,
+    );
   }
   return model;
 }

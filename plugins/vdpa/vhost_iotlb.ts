@@ -14,6 +14,8 @@ import { VHOST_IOTLB } from "./layout.ts";
 import type { ProcessMemory } from "./process_memory.ts";
 
 const SPACE = 1n << 64n;
+/** A page of the kernel, which pins whole ones. A larger page is pinned as so many of these. */
+const PINNED_PAGE = 4096n;
 
 /** One message, taken out of its bytes. */
 export interface IotlbMessage {
@@ -27,6 +29,13 @@ export interface IotlbMessage {
   readonly perm: number;
   /** `VHOST_IOTLB`. */
   readonly type: number;
+}
+
+/** What a kernel that pins pages makes of a range: as many whole pages as its device addresses touch. */
+function wholePages({ iova, size, uaddr }: IotlbMessage): Pick<IotlbMessage, "iova" | "size" | "uaddr"> {
+  const before = iova % PINNED_PAGE;
+  const pages = (before + size + PINNED_PAGE - 1n) / PINNED_PAGE;
+  return { iova: iova - before, size: pages * PINNED_PAGE, uaddr: uaddr - uaddr % PINNED_PAGE };
 }
 
 /** What was changed in one address space. */
@@ -96,15 +105,17 @@ export class VhostTables {
     if (!this.#counters.has(asid)) this.#counters.set(asid, new SpaceCounters());
   }
 
-  #update(asid: number, table: Iotlb, { iova, size, uaddr, perm }: IotlbMessage): number {
+  #update(asid: number, table: Iotlb, message: IotlbMessage): number {
+    const { iova, size, perm } = message;
     const { first, last } = this.#ops.get_iova_range?.() ?? { first: 0n, last: LAST_ADDRESS };
     const end = iova + size - 1n;
     if (size === 0n || iova < first || end > LAST_ADDRESS || end > last) return -ERRNO.EINVAL;
     if (table.overlaps(iova, end)) return -ERRNO.EEXIST;
-    const pieces = this.#process.pin(uaddr, size);
+    const range = this.#ops.use_va ? message : wholePages(message);
+    const pieces = this.#process.pin(range.uaddr, range.size);
     if (!pieces) return -ERRNO.EFAULT;
     for (const piece of pieces) {
-      const start = iova + piece.start - uaddr;
+      const start = range.iova + piece.start - range.uaddr;
       const entry = { start, last: start + rangeSize(piece.start, piece.last) - 1n, addr: piece.start, perm };
       const result = this.#add(asid, table, entry);
       if (result < 0) {

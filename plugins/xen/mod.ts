@@ -5,7 +5,7 @@
  */
 import type { DmaMemory } from "../../core/dma_memory.ts";
 import { faultSpecs } from "../../core/fault.ts";
-import type { OptionSpec, OptionValues } from "../../core/options.ts";
+import { formatSize, OptionError, type OptionSpec, type OptionValues } from "../../core/options.ts";
 import type { Host, Link, Plugin } from "../../core/plugin.ts";
 import { counterSpecs } from "./counters.ts";
 import { XenDevice } from "./device.ts";
@@ -232,9 +232,17 @@ export function openXenPair(values: OptionValues, host: Host): XenPair {
   return { driver, device, store, grants };
 }
 
+/** Both halves. They ask for all their memory while they come up. */
 function open(values: OptionValues, host: Host): Link {
-  const { driver, device } = openXenPair(values, host);
-  return { driver, device, batch: BATCH };
+  try {
+    const { driver, device } = openXenPair(values, host);
+    return { driver, device, batch: BATCH };
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    const { start, end } = host.dma.region;
+    const sizes = ["queues", "grants"].map((name) => `${name}=${values.integer(name)}`).join(", ");
+    throw new OptionError(`the frontend has ${formatSize(end - start)} of memory, too little for ${sizes}`);
+  }
 }
 
 /** The Xen network interface as a plugin. */

@@ -129,6 +129,12 @@ Deno.test("options that a device cannot have are refused", () => {
   refused({ mode: "shadows" }, "option mode takes");
   refused({ "page-size": 5000 }, "power of two");
   refused({ "guest-memory": "200M" }, "guest-memory is too small");
+  refused({ "guest-memory": 2 ** 32 + 100 }, "guest-memory takes whole pages of 4096 bytes: got 4294967396");
+  assertThrows(
+    () => new RingPair(vdpa, { "queue-size": 1024, queues: 5 }, { dmaSize: 2 ** 16 }),
+    OptionError,
+    "driver has 64K of memory, too little for queue-size=1024, rx-queue-size=1024, rx-buffer=2048, queues=5",
+  );
 });
 
 Deno.test("a switch is blocked where the control queue's state would be lost", () => {

@@ -368,6 +368,53 @@ const messages: Row[] = [
     (f) => (f.negotiate(), f.map(0, 0x10000, SECTION_SIZE + 0x10000), f.vhostMap(0)),
   ],
   [
+    "pages are pinned whole, so mapped whole",
+    "1000-3fff",
+    (f) => (f.negotiate(), f.map(0, 0x1ffe, 0x1003, MEMORY + 0xffe), f.vhostMap(0)),
+  ],
+  [
+    "the device gets them whole, too",
+    "1000-1fff",
+    (f) => (f.negotiate(), f.map(0, 0x1010, 1, MEMORY + 0x10), f.deviceMap(0)),
+    { kind: "plain" },
+  ],
+  [
+    "how many is told by device addresses, which leads astray where the others lie otherwise",
+    "1000-1fff",
+    (f) => {
+      f.negotiate();
+      f.map(0, 0x1000, 0x1000, MEMORY + 0x800);
+      assertEquals(f.file.tables.table(0)!.entries[0]!.addr, BigInt(MEMORY));
+      return f.vhostMap(0);
+    },
+  ],
+  [
+    "a device that works with addresses of the process has nothing pinned",
+    "1ffe-3000",
+    (f) => (f.negotiate(), f.map(0, 0x1ffe, 0x1003, MEMORY + 0xffe), f.vhostMap(0)),
+    { kind: "sim" },
+  ],
+  [
+    "the rest of a page that is mapped already is not mapped again",
+    "EFAULT",
+    (f) => (f.negotiate(), f.map(0, 0x1000, 0x10), f.map(0, 0x1800, 0x10, MEMORY + 0x800)),
+  ],
+  [
+    "a page that the process has in part only cannot be pinned",
+    "EFAULT",
+    (f) => {
+      f.negotiate();
+      f.process.addSection(0x1000, 0x800);
+      return f.map(0, 0x1000, 0x800, 0x1000);
+    },
+  ],
+  ["whole pages are counted", "2 8192", (f) => {
+    f.negotiate();
+    f.map(0, 0x1fff, 2, MEMORY + 0xfff);
+    const counters = f.file.tables.counters();
+    return `${counters["as0.pages.mapped"]} ${counters["as0.bytes.mapped"]}`;
+  }],
+  [
     "memory that the process does not have is refused",
     "EFAULT",
     (f) => (f.negotiate(), f.map(0, 0x1000, 0x2000, MEMORY + MEMORY_SIZE - 0x1000)),

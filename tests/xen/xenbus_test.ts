@@ -1,7 +1,9 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { Frame } from "../../core/frame.ts";
-import { FULL, OVERSIZE } from "../../core/plugin.ts";
-import {
+import { LocalHost } from "../../core/host.ts";
+import { OptionError, OptionValues } from "../../core/options.ts";
+import { FULL, openLink, OVERSIZE } from "../../core/plugin.ts";
+import plugin, {
   BACKEND_PATH,
   eventChannels,
   FRONTEND_PATH,
@@ -160,3 +162,12 @@ for (const split of ["on", "off"]) {
     assert(wanted > 10_000);
   });
 }
+
+Deno.test("more queues and pages than the frontend has memory for are refused by the names of their options", () => {
+  const values = new OptionValues(plugin.options, { queues: 4, grants: 100 });
+  assertThrows(
+    () => openLink(plugin, values, new LocalHost({ dmaSize: 1 << 20 })),
+    OptionError,
+    "the frontend has 1M of memory, too little for queues=4, grants=100",
+  );
+});
