@@ -5,7 +5,7 @@
  */
 import { didYouMean } from "../core/nearest.ts";
 import { OptionValues } from "../core/options.ts";
-import { type Plugin, validatePlugin } from "../core/plugin.ts";
+import type { Plugin } from "../core/plugin.ts";
 import { builtInNames, loadBackend, loadPlugin } from "../plugins/registry.ts";
 import type { Call } from "./command.ts";
 import { UsageError } from "./errors.ts";
@@ -27,7 +27,10 @@ async function extraPlugins(call: Call): Promise<Map<string, Plugin>> {
     }
     extra.set(plugin.name, plugin);
   };
-  for (const plugin of call.plugins) add(validatePlugin(plugin));
+  if (call.plugins.length > 0) {
+    const { validatePlugin } = await import("../core/plugin_check.ts");
+    for (const plugin of call.plugins) add(validatePlugin(plugin));
+  }
   for (const specifier of call.texts("plugin")) add(await loadPlugin(specifier, workingDirectory()));
   return extra;
 }

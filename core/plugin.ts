@@ -15,7 +15,6 @@ import type { Frame } from "./frame.ts";
 import type { FrameBatch } from "./frame_batch.ts";
 import type { Struct } from "./layout.ts";
 import type { OptionSpec, OptionValues } from "./options.ts";
-import { wrongWithPlugin } from "./plugin_check.ts";
 
 /** `transmit`: the ring has no room now; let the device work, receive, and try again. */
 export const FULL: number = -1;
@@ -179,17 +178,6 @@ export interface Plugin {
   readonly faults?: readonly FaultSpec[];
   /** Builds both halves over the host's memory and brings them up. */
   open(options: OptionValues, host: Host): Link;
-}
-
-/**
- * Checks that a loaded value is a plugin: modules are loaded without a look at their types.
- *
- * @throws {TypeError} If it is not; the message says what is missing or wrong.
- */
-export function validatePlugin(value: unknown): Plugin {
-  const wrong = wrongWithPlugin(value);
-  if (wrong) throw new TypeError(`its default export is not a plugin: ${wrong}`);
-  return value as Plugin;
 }
 
 /** What the halves of a link must be able to do. */

@@ -1,9 +1,10 @@
 /**
- * What is wrong with a value that should be a plugin.
+ * Tells what is wrong with a value that should be a plugin; only plugins from elsewhere are looked at.
  *
  * @module
  */
 import { type OptionError, type OptionSpec, OptionValues } from "./options.ts";
+import type { Plugin } from "./plugin.ts";
 
 /** What a member must be, if it is not that. */
 type Check = (value: unknown) => string | undefined;
@@ -116,7 +117,7 @@ function wrongItem(
 }
 
 /** What is wrong with a value that should be a plugin, or nothing. */
-export function wrongWithPlugin(value: unknown): string | undefined {
+function wrongWithPlugin(value: unknown): string | undefined {
   if (typeof value !== "object" || value === null) return "expected an object";
   const wrong = wrongMember(value, PLUGIN, "");
   if (wrong) return wrong;
@@ -125,4 +126,15 @@ export function wrongWithPlugin(value: unknown): string | undefined {
     wrongItem(counters!, "counters", (item, path) => wrongMember(item, COUNTER, path)) ??
     wrongItem(structures!, "structures", (item, path) => wrongMember(item, STRUCTURE, path)) ??
     wrongItem(faults, "faults", (item, path) => wrongMember(item, FAULT, path));
+}
+
+/**
+ * Checks that a loaded value is a plugin: modules are loaded without a look at their types.
+ *
+ * @throws {TypeError} If it is not; the message says what is missing or wrong.
+ */
+export function validatePlugin(value: unknown): Plugin {
+  const wrong = wrongWithPlugin(value);
+  if (wrong) throw new TypeError(`its default export is not a plugin: ${wrong}`);
+  return value as Plugin;
 }

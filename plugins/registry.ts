@@ -4,7 +4,7 @@
  * @module
  */
 import { didYouMean } from "../core/nearest.ts";
-import { type Plugin, validatePlugin } from "../core/plugin.ts";
+import type { Plugin } from "../core/plugin.ts";
 
 /** Built-in backends. Each is loaded only when it is asked for. */
 const BUILT_IN: Readonly<Record<string, () => Promise<{ readonly default: Plugin }>>> = {
@@ -62,6 +62,7 @@ export async function loadPlugin(specifier: string, base: string): Promise<Plugi
     : specifier;
   try {
     const module: { default?: unknown } = await import(resolved);
+    const { validatePlugin } = await import("../core/plugin_check.ts");
     return validatePlugin(module.default);
   } catch (error) {
     throw new PluginError(`cannot load plugin "${specifier}": ${explain(error, specifier)}`);
