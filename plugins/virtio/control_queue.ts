@@ -12,8 +12,11 @@ import {
   virtio_net_ctrl_mac,
   virtio_net_ctrl_mq,
   virtio_net_hash_config,
+  virtio_net_rss_config_hdr,
+  virtio_net_rss_config_trailer,
 } from "./layout.ts";
 import { ALL_HASH_TYPES, HASH_KEY_LENGTH, type ReceiveHash } from "./receive_hash.ts";
+import { RSS_TABLE_LENGTH, Steering } from "./steering.ts";
 
 /** The command was carried out. */
 export const VIRTIO_NET_OK: number = 0;
@@ -43,13 +46,16 @@ const MAC_BYTES = 6;
 /** Longest command that is read: two MAC tables of 2048 addresses fit. */
 const LONGEST_COMMAND = 32768;
 const MQ_PAIRS = virtio_net_ctrl_mq.offsetOf("virtqueue_pairs");
+const RSS_MASK = virtio_net_rss_config_hdr.offsetOf("indirection_table_mask");
+/** What HASH_CONFIG has where RSS_CONFIG has its table: zeros. */
+const RESERVED = [0, 1, 2, 3].map((i) => `reserved[${i}]`);
 
 /** The device's side of the control queue, and the state that commands change. */
 export class ControlQueue {
   /** Hardware address, 6 bytes. */
   mac: readonly number[];
-  /** Pairs in use. */
-  pairs = 1;
+  /** Which receive queue a frame goes to. */
+  readonly steering: Steering;
   /** Receive modes that are on. */
   readonly modes: Set<string> = new Set();
   /** VLANs let through by the filter. */
@@ -61,7 +67,6 @@ export class ControlQueue {
 
   readonly #queue: DeviceQueue;
   readonly #hash: ReceiveHash;
-  readonly #maxPairs: number;
   readonly #initialMac: readonly number[];
   #features = 0n;
 
@@ -69,18 +74,30 @@ export class ControlQueue {
   constructor(queue: DeviceQueue, hash: ReceiveHash, maxPairs: number, mac: readonly number[]) {
     this.#queue = queue;
     this.#hash = hash;
-    this.#maxPairs = maxPairs;
+    this.steering = new Steering(maxPairs);
     this.#initialMac = this.mac = mac;
   }
 
-  /** Starts afresh with the negotiated features. */
-  negotiated(features: bigint): void {
-    this.#features = features;
+  /** Pairs in use. A host that learns of them elsewhere sets them here. */
+  get pairs(): number {
+    return this.steering.pairs;
+  }
+  set pairs(pairs: number) {
+    this.steering.setPairs(pairs);
+  }
+
+  /** Forgets what commands have set. */
+  reset(): void {
     this.mac = this.#initialMac;
-    this.pairs = 1;
+    this.steering.reset();
     this.modes.clear();
     this.vlans.clear();
     this.macTable = [[], []];
+  }
+
+  /** Takes over the negotiated features. */
+  negotiated(features: bigint): void {
+    this.#features = features;
     this.#hash.reset(hasFeature(features, "HASH_REPORT"));
   }
 
@@ -145,6 +162,7 @@ export class ControlQueue {
         return has("GUEST_ANNOUNCE") && cmd === 0;
       case CTRL_CLASS.MQ:
         if (cmd === CTRL_MQ.VQ_PAIRS_SET) return has("MQ") && this.#setPairs(data);
+        if (cmd === CTRL_MQ.RSS_CONFIG) return has("RSS") && this.#setRss(data);
         return cmd === CTRL_MQ.HASH_CONFIG && has("HASH_REPORT") && this.#setHash(data);
       default:
         return false;
@@ -194,26 +212,45 @@ export class ControlQueue {
 
   #setPairs(data: Uint8Array): boolean {
     if (data.length < virtio_net_ctrl_mq.size) return false;
-    const pairs = data[MQ_PAIRS]! | data[MQ_PAIRS + 1]! << 8;
-    if (pairs < 1 || pairs > this.#maxPairs) return false;
-    this.pairs = pairs;
+    if (!this.steering.setPairs(data[MQ_PAIRS]! | data[MQ_PAIRS + 1]! << 8)) return false;
+    // Automatic steering does not go by what RSS_CONFIG may have said of hashes before.
+    if (!hasFeature(this.#features, "HASH_REPORT")) this.#hash.reset(false);
     return true;
   }
 
   #setHash(data: Uint8Array): boolean {
-    if (data.length < virtio_net_hash_config.size) return false;
-    const { hash_types, hash_key_length } = virtio_net_hash_config.decode(
-      data,
-      0,
-      virtio_net_hash_config.size,
-    );
-    const types = hash_types as number;
-    const length = hash_key_length as number;
-    const key = data.subarray(virtio_net_hash_config.size, virtio_net_hash_config.size + length);
-    if ((types & ~ALL_HASH_TYPES) !== 0 || length > HASH_KEY_LENGTH || key.length < length) return false;
-    // Without a key nothing can be hashed; with no type nothing need be.
-    if (length === 0 && types !== 0) return false;
-    this.#hash.configure(types, key);
+    const { size } = virtio_net_hash_config;
+    if (data.length < size) return false;
+    const { hash_types, hash_key_length, ...reserved } = virtio_net_hash_config.decode(data, 0, size);
+    if (RESERVED.some((name) => reserved[name] !== 0)) return false;
+    const key = keyOf(hash_types as number, hash_key_length as number, data.subarray(size));
+    if (key === undefined) return false;
+    this.#hash.configure(hash_types as number, key);
     return true;
   }
+
+  #setRss(data: Uint8Array): boolean {
+    if (data.length < virtio_net_rss_config_hdr.size) return false;
+    const mask = data[RSS_MASK]! | data[RSS_MASK + 1]! << 8;
+    const head = virtio_net_rss_config_hdr.size + (mask + 1) * virtio_net_rss_config_hdr.stride;
+    const size = head + virtio_net_rss_config_trailer.size;
+    if (mask >= RSS_TABLE_LENGTH || data.length < size) return false;
+    const { hash_types, unclassified_queue, ...entries } = virtio_net_rss_config_hdr.decode(data, 0, head);
+    const { max_tx_vq, hash_key_length } = virtio_net_rss_config_trailer.decode(data, head, size - head);
+    const key = keyOf(hash_types as number, hash_key_length as number, data.subarray(size));
+    const steered = key !== undefined && this.steering.setTable({
+      queues: Array.from({ length: mask + 1 }, (_, i) => entries[`indirection_table[${i}]`] as number),
+      unclassified: unclassified_queue as number,
+      pairs: max_tx_vq as number,
+    });
+    if (steered) this.#hash.configure(hash_types as number, key);
+    return steered;
+  }
+}
+
+/** The hash key of a command, or nothing if the device cannot take it: `data` is what follows its length. */
+function keyOf(types: number, length: number, data: Uint8Array): Uint8Array | undefined {
+  if ((types & ~ALL_HASH_TYPES) !== 0 || length > HASH_KEY_LENGTH || data.length < length) return undefined;
+  // Without a key nothing can be hashed; with no type nothing need be.
+  return length === 0 && types !== 0 ? undefined : data.subarray(0, length);
 }

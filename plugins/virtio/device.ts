@@ -2,12 +2,15 @@
  * The device half of virtio-net: reads transmit chains, fills receive chains, obeys the control queue.
  *
  * It knows queues, features and frames, not how the driver sets them up: a transport (virtio-pci in the pipe,
- * vhost-user, vDPA) starts its queues and passes doorbells on. Queue 2n receives, 2n+1 transmits, the last is the control queue.
+ * vhost-user, vDPA) hands over the negotiated features, starts queues and passes doorbells on. Queue 2n receives,
+ * 2n+1 transmits; behind the pairs comes the control queue.
  *
- * The data path, top down: {@linkcode VirtioNetDevice.service} works off the transmit queues that were kicked; each
- * chain becomes a {@linkcode Frame} of pieces that lie in the driver's own buffers; the wire takes it, or not, and
- * then the chain stays for later (`device_transmit.ts`); {@linkcode VirtioNetDevice.deliver} copies a frame into
- * receive chains (`device_receive.ts`).
+ * The data path, top down. A doorbell ({@linkcode VirtioNetDevice.notify}) marks a queue. Then
+ * {@linkcode VirtioNetDevice.service} works off the marked transmit queues: each chain becomes a {@linkcode Frame} of
+ * pieces that lie in the driver's own buffers, and the wire takes it, or not, and then the chain stays for later
+ * (`device_transmit.ts`). {@linkcode VirtioNetDevice.deliver} chooses a receive queue (`steering.ts`) and copies a frame
+ * into its chains (`device_receive.ts`). {@linkcode VirtioNetDevice.publish} shows the driver what was used and
+ * interrupts it. What a chain must be, and every other rule of a ring, is `device_queue.ts`'s affair.
  *
  * @module
  */
@@ -17,7 +20,7 @@ import { RingFault } from "../../core/fault.ts";
 import type { Frame } from "../../core/frame.ts";
 import type { FrameBatch } from "../../core/frame_batch.ts";
 import type { Memory } from "../../core/memory.ts";
-import type { DeviceHalf, Doorbell, Wire } from "../../core/plugin.ts";
+import { type DeviceHalf, type Doorbell, NO_BUFFERS, type Wire } from "../../core/plugin.ts";
 import { ControlQueue } from "./control_queue.ts";
 import { DeviceQueue } from "./device_queue.ts";
 import { DeviceReceive } from "./device_receive.ts";
@@ -57,20 +60,30 @@ export interface VirtioNetDeviceOptions {
 export class VirtioNetDevice implements DeviceHalf {
   /** Feature bits that it offers. */
   readonly offered: bigint;
-  /** All queues, by index. */
-  readonly queues: readonly DeviceQueue[];
   /** Receive and transmit pairs that there are. */
   readonly queuePairs: number;
   /** The control queue's device side, with what the driver set through it. */
   readonly control: ControlQueue;
+  /** Hash of the frame delivered last, with HASH_REPORT or several pairs. */
+  readonly hash: ReceiveHash = new ReceiveHash();
   /** Rings the driver's bell for a queue. */
   interrupt: Doorbell = ignore;
   /** Tells the transport that a queue broke, so that it can ask for a reset. */
   onFault: (fault: RingFault) => void = ignore;
-  /** Hash of the frame delivered last, with HASH_REPORT or several pairs. */
-  readonly hash: ReceiveHash = new ReceiveHash();
+  /**
+   * Whether the driver is ready (DRIVER_OK): before, it is given no frames. For transports under which queues can run
+   * earlier than that.
+   */
+  ready = true;
 
+  readonly #receiveQueues: readonly DeviceQueue[];
+  readonly #transmitQueues: readonly DeviceQueue[];
+  readonly #controlQueue: DeviceQueue;
   #features = 0n;
+  /** All queues by index, and the index of the control queue: what lies behind that is not in use. */
+  #queues: readonly DeviceQueue[] = [];
+  #controlIndex = 0;
+  /** Whether the driver has rung a queue's bell, or there is more to do for it; by index. */
   readonly #kicked: Uint8Array;
   readonly #transmit = new DeviceTransmit();
   readonly #receive: DeviceReceive;
@@ -89,18 +102,36 @@ export class VirtioNetDevice implements DeviceHalf {
     };
     // Only of transmit chains nothing is ever written: one used element can stand for a batch of them.
     const transmitting = { ...behaviour, coalesce: options.coalesce ?? true };
-    const queues: DeviceQueue[] = [];
-    for (let pair = 0; pair < queuePairs; pair++) {
-      queues.push(new DeviceQueue(`rx${pair}`, 2 * pair, maxRxQueueSize, rings, buffers, behaviour));
-      queues.push(new DeviceQueue(`tx${pair}`, 2 * pair + 1, maxQueueSize, rings, buffers, transmitting));
-    }
+    const pairs = Array.from({ length: queuePairs }, (_, pair) => pair);
+    this.#receiveQueues = pairs.map((pair) =>
+      new DeviceQueue(`rx${pair}`, 2 * pair, maxRxQueueSize, rings, buffers, behaviour)
+    );
+    this.#transmitQueues = pairs.map((pair) =>
+      new DeviceQueue(`tx${pair}`, 2 * pair + 1, maxQueueSize, rings, buffers, transmitting)
+    );
     const controlSize = Math.max(maxQueueSize, CONTROL_QUEUE_SIZE);
     const control = new DeviceQueue("ctrl", 2 * queuePairs, controlSize, rings, buffers, behaviour);
-    if (hasFeature(this.offered, "CTRL_VQ")) queues.push(control);
-    this.queues = queues;
+    this.#controlQueue = control;
     this.control = new ControlQueue(control, this.hash, queuePairs, options.mac ?? [0x02, 0, 0, 0, 0, 1]);
-    this.#receive = new DeviceReceive(queues, this.control, this.hash);
-    this.#kicked = new Uint8Array(queues.length);
+    this.#receive = new DeviceReceive(this.#receiveQueues, this.control.steering, this.hash);
+    this.#placeControl(2 * queuePairs);
+    this.#kicked = new Uint8Array(this.#queues.length);
+  }
+
+  /** All queues, by index. Which is which can change with {@linkcode VirtioNetDevice.setFeatures}. */
+  get queues(): readonly DeviceQueue[] {
+    return this.#queues;
+  }
+
+  /** Gives the control queue, if there is one, an index among the pairs. */
+  #placeControl(index: number): void {
+    if (index === this.#controlIndex) return;
+    const pairs = this.#receiveQueues.flatMap((queue, pair) => [queue, this.#transmitQueues[pair]!]);
+    this.#controlIndex = index;
+    this.#queues = hasFeature(this.offered, "CTRL_VQ")
+      ? pairs.toSpliced(index, 0, this.#controlQueue)
+      : pairs;
+    this.#queues.forEach((queue, at) => queue.index = at);
   }
 
   /** Feature bits that were negotiated. */
@@ -126,9 +157,15 @@ export class VirtioNetDevice implements DeviceHalf {
     this.#transmit.burst = burst;
   }
 
-  /** Takes over the negotiated features. To be called before queues are started. */
+  /**
+   * Takes over the negotiated features. To be called before queues are started.
+   *
+   * A driver that could have, but declined MQ and RSS knows of one pair: its control queue is queue 2 (5.1.2).
+   */
   setFeatures(features: bigint): void {
     this.#features = features;
+    const declined = offersPairs(this.offered) && !offersPairs(features);
+    this.#placeControl(declined && hasFeature(features, "CTRL_VQ") ? 2 : 2 * this.queuePairs);
     this.#transmit.negotiated(features);
     this.#receive.negotiated(features);
     this.control.negotiated(features);
@@ -136,30 +173,28 @@ export class VirtioNetDevice implements DeviceHalf {
 
   /** Stops all queues and forgets what was negotiated. */
   reset(): void {
-    for (const queue of this.queues) queue.stop();
+    for (const queue of this.#queues) queue.stop();
+    this.control.reset();
     this.setFeatures(0n);
     this.#kicked.fill(0);
   }
 
   /** A doorbell: the driver has put something into queue `index`. Control commands are carried out at once. */
   notify(index: number): void {
-    const queue = this.queues[index];
-    if (!queue?.running) return;
-    if (index === 2 * this.queuePairs) {
-      try {
-        if (this.control.service()) this.interrupt(index);
-      } catch (error) {
-        if (!(error instanceof RingFault)) throw error;
-        // It is not the driver, who rang, that must hear of it: the next service call raises it.
-        this.#controlFault = error;
-        this.onFault(error);
-      }
-    } else if ((index & 1) === 0) {
-      // Fresh receive buffers: whoever waited for them goes on. Kicks are wanted again when they run out.
-      queue.disableNotify();
-      for (let pair = 0; pair < this.queuePairs; pair++) this.#kicked[2 * pair + 1] = 1;
-    } else {
-      this.#kicked[index] = 1;
+    if (index > this.#controlIndex || !this.#queues[index]?.running) return;
+    if (index === this.#controlIndex) this.#obey();
+    else this.#kicked[index] = 1;
+  }
+
+  /** Carries out control commands. */
+  #obey(): void {
+    try {
+      if (this.control.service()) this.interrupt(this.#controlIndex);
+    } catch (error) {
+      if (!(error instanceof RingFault)) throw error;
+      // It is not the driver, who rang, that must hear of it: the next service call raises it.
+      this.#controlFault = error;
+      this.onFault(error);
     }
   }
 
@@ -171,10 +206,11 @@ export class VirtioNetDevice implements DeviceHalf {
     if (fault) throw fault;
     try {
       this.#begin();
-      for (let index = 1; index < 2 * this.queuePairs; index += 2) {
+      this.#seeBuffers();
+      for (let index = 1; index < this.#controlIndex; index += 2) {
         if (this.#kicked[index] === 0) continue;
         this.#kicked[index] = 0;
-        const queue = this.queues[index]!;
+        const queue = this.#queues[index]!;
         if (!queue.running) continue;
         moved += this.#transmit.transmit(queue, wire);
         if (this.#transmit.unfinished) this.#kicked[index] = 1;
@@ -188,10 +224,20 @@ export class VirtioNetDevice implements DeviceHalf {
     return moved;
   }
 
+  /** Where there are fresh receive buffers, whoever waited for them goes on. Kicks are wanted again when they run out. */
+  #seeBuffers(): void {
+    for (let index = 0; index < this.#controlIndex; index += 2) {
+      if (this.#kicked[index] === 0) continue;
+      this.#kicked[index] = 0;
+      if (this.#queues[index]!.running) this.#queues[index]!.disableNotify();
+      for (let transmit = 1; transmit < this.#controlIndex; transmit += 2) this.#kicked[transmit] = 1;
+    }
+  }
+
   /** From now on queues need not look at the map again. */
   #begin(): void {
     this.#serving = true;
-    const { queues } = this;
+    const queues = this.#queues;
     for (let i = 0; i < queues.length; i++) if (queues[i]!.running) queues[i]!.refresh();
   }
 
@@ -204,8 +250,8 @@ export class VirtioNetDevice implements DeviceHalf {
   /** Shows the driver what was used since, and interrupts where it wants that. `service` does so at its end. */
   publish(): void {
     try {
-      for (let i = 0; i < this.queues.length; i++) {
-        const queue = this.queues[i]!;
+      for (let i = 0; i < this.#queues.length; i++) {
+        const queue = this.#queues[i]!;
         // What a queue did before it broke is still the driver's.
         if ((queue.running || queue.broken) && queue.publish()) this.interrupt(queue.index);
       }
@@ -221,6 +267,7 @@ export class VirtioNetDevice implements DeviceHalf {
 
   /** Delivers a frame that no `service` call brought. */
   #deliverAlone(frame: Frame): number {
+    if (!this.ready) return NO_BUFFERS;
     try {
       this.#begin();
       return this.#receive.deliver(frame);
@@ -239,10 +286,9 @@ export class VirtioNetDevice implements DeviceHalf {
   /** Counters, documented in `counters.ts`. */
   counters(): Counters {
     const result: Counters = { "device.bytes_copied": this.#receive.bytesCopied };
-    for (const [direction, first] of [["rx", 0], ["tx", 1]] as const) {
+    for (const [direction, queues] of [["rx", this.#receiveQueues], ["tx", this.#transmitQueues]] as const) {
       const sum = { chains: 0, descriptors: 0, indirect_tables: 0, interrupts: 0, interrupts_suppressed: 0 };
-      for (let index = first; index < 2 * this.queuePairs; index += 2) {
-        const { counters } = this.queues[index]!;
+      for (const { counters } of queues) {
         sum.chains += counters.chains;
         sum.descriptors += counters.descriptors;
         sum.indirect_tables += counters.indirectTables;
@@ -258,7 +304,7 @@ export class VirtioNetDevice implements DeviceHalf {
   inspect(): Record<string, unknown> {
     return {
       features: featureNames(this.#features),
-      queues: this.queues.map((queue) => ({
+      queues: this.#queues.map((queue) => ({
         name: queue.name,
         running: queue.running,
         size: queue.size,
@@ -269,6 +315,11 @@ export class VirtioNetDevice implements DeviceHalf {
       })),
     };
   }
+}
+
+/** Whether features let a driver use more than one pair. */
+function offersPairs(features: bigint): boolean {
+  return hasFeature(features, "MQ") || hasFeature(features, "RSS");
 }
 
 function ignore(): void {}

@@ -52,8 +52,8 @@ export interface DeviceQueueOptions {
 export class DeviceQueue {
   /** For fault messages: `rx0`, `tx0`, `ctrl`. */
   readonly name: string;
-  /** Queue index, as doorbells and interrupts carry it. */
-  readonly index: number;
+  /** Queue index, as doorbells and interrupts carry it. Change it only while the queue is stopped. */
+  index: number;
   /** Largest size the device allows. */
   readonly maxSize: number;
   /** Where the three ring parts are looked up. Replace it only while the queue is stopped. */
@@ -338,6 +338,9 @@ export class DeviceQueue {
    * @throws {RingFault} If the driver's flags are bad.
    */
   publish(): boolean {
+    if (this.#ring.running) this.refresh();
+    // A broken queue may have lost its place in memory.
+    else if (!this.#ring.isCurrent(this.rings)) return false;
     return this.#used.publish(this.#available.next);
   }
 

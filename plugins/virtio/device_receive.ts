@@ -8,11 +8,11 @@ import { Frame } from "../../core/frame.ts";
 import type { FrameBatch } from "../../core/frame_batch.ts";
 import { Memory } from "../../core/memory.ts";
 import { NO_BUFFERS, OVERSIZE } from "../../core/plugin.ts";
-import type { ControlQueue } from "./control_queue.ts";
 import type { DeviceQueue } from "./device_queue.ts";
 import { hasFeature, netHeaderLength } from "./features.ts";
 import { virtio_net_hdr_v1, virtio_net_hdr_v1_hash, VRING_DESC_F_WRITE } from "./layout.ts";
 import type { ReceiveHash } from "./receive_hash.ts";
+import type { Steering } from "./steering.ts";
 
 const NUM_BUFFERS = virtio_net_hdr_v1.offsetOf("num_buffers");
 const HASH_VALUE = virtio_net_hdr_v1_hash.offsetOf("hash_value");
@@ -27,7 +27,7 @@ export class DeviceReceive {
   /** Bytes written into receive buffers, net headers included. */
   bytesCopied = 0;
   readonly #queues: readonly DeviceQueue[];
-  readonly #control: ControlQueue;
+  readonly #steering: Steering;
   readonly #hash: ReceiveHash;
   #headerLength = 12;
   #mergeable = false;
@@ -41,10 +41,10 @@ export class DeviceReceive {
   readonly #addresses: number[] = [];
   readonly #lengths: number[] = [];
 
-  /** Takes over the device's queues; `control` says how many pairs are in use. */
-  constructor(queues: readonly DeviceQueue[], control: ControlQueue, hash: ReceiveHash) {
+  /** Takes over the device's receive queues, one for each pair. */
+  constructor(queues: readonly DeviceQueue[], steering: Steering, hash: ReceiveHash) {
     this.#queues = queues;
-    this.#control = control;
+    this.#steering = steering;
     this.#hash = hash;
   }
 
@@ -57,10 +57,10 @@ export class DeviceReceive {
 
   /** See {@linkcode DeviceHalf.deliver}. Queues have looked at the map. */
   deliver(frame: Frame): number {
-    const { pairs } = this.#control;
-    if (this.#hashReport || pairs > 1) this.#hash.update(frame);
-    const pair = pairs > 1 ? this.#hash.value % pairs : 0;
-    const queue = this.#queues[2 * pair]!;
+    const { spreads } = this.#steering;
+    if (this.#hashReport || spreads) this.#hash.update(frame);
+    const pair = spreads ? this.#choose() : 0;
+    const queue = this.#queues[pair]!;
     if (!queue.running) return NO_BUFFERS;
     const headerLength = this.#headerLength;
     const total = headerLength + frame.length;
@@ -81,10 +81,22 @@ export class DeviceReceive {
   /** See {@linkcode DeviceHalf.deliverBatch}. Queues have looked at the map. */
   deliverBatch(frames: FrameBatch, from: number): number {
     const queue = this.#queues[0]!;
-    if (this.#hashReport || this.#control.pairs > 1 || !queue.running) return from;
+    if (this.#hashReport || this.#steering.spreads || !queue.running) return from;
     const end = queue.fillFrames(frames, from, PLAIN_HEADER, this.#headerLength);
     this.bytesCopied += queue.filledBytes;
     return end;
+  }
+
+  /** The pair that takes the frame just hashed. If its queue is being reset, automatic steering takes another one. */
+  #choose(): number {
+    const { pairs, table } = this.#steering;
+    const first = this.#steering.queueOf(this.#hash);
+    if (table !== undefined) return first;
+    for (let i = 0; i < pairs; i++) {
+      const pair = (first + i) % pairs;
+      if (this.#queues[pair]!.running) return pair;
+    }
+    return first;
   }
 
   /** Puts a frame into whatever chains there are. Returns what `deliver` has to answer if that does not succeed. */

@@ -137,6 +137,11 @@ export class DeviceRing {
     this.#generation = rings.generation;
   }
 
+  /** Whether the map is still the one in which the parts were looked up. */
+  isCurrent(rings: AddressSpace): boolean {
+    return rings.generation === this.#generation;
+  }
+
   /** Whether a buffer overlaps a part. */
   overlaps(address: number, length: number): boolean {
     if (address >= this.high || address + length <= this.low) return false;

@@ -7,28 +7,24 @@ import type { AddressSpace } from "../../core/address_space.ts";
 import type { Counters } from "../../core/counters.ts";
 import type { DmaMemory } from "../../core/dma_memory.ts";
 import { RingFault } from "../../core/fault.ts";
-import { flowHash, FlowParser, hashTypeBit } from "../../core/flow.ts";
-import { flowHashType, HASH_UDPV6_EX } from "../../core/flow.ts";
+import { flowHash, flowHashType, FlowParser } from "../../core/flow.ts";
 import type { FrameBatch } from "../../core/frame_batch.ts";
 import { type DriverHalf, type FrameSink, OVERSIZE } from "../../core/plugin.ts";
 import { MICROSOFT_RSS_KEY, ToeplitzKey } from "../../core/toeplitz.ts";
 import { DriverControl } from "./driver_control.ts";
+import { negotiate, type NetConfig, readNetConfig } from "./driver_negotiation.ts";
 import { DriverQueue } from "./driver_queue.ts";
-import { brokenDependency, dropDependents, featureNames, hasFeature, netHeaderLength } from "./features.ts";
-import { virtio_net_config } from "./layout.ts";
+import { featureNames, hasFeature, netHeaderLength } from "./features.ts";
 import { receiveChain, ReceiveQueue } from "./receive_queue.ts";
 import { ringFootprint } from "./ring_areas.ts";
 import { TransmitQueue } from "./transmit_queue.ts";
+import { RSS_TABLE_LENGTH } from "./steering.ts";
 import { STATUS, type VirtioTransport } from "./transport.ts";
 
 /** Buffers of a transmit chain: net header and frame. */
 const LONGEST_TRANSMIT_CHAIN = 2;
 const LONGEST_CONTROL_CHAIN = 3;
 const CONTROL_QUEUE_SIZE = 64;
-/** What a frame is longer than the MTU says. */
-const ETHERNET_HEADER = 14;
-/** Most queue pairs a device may have: virtio 1.4, 5.1.4. */
-const MOST_PAIRS = 0x8000;
 
 /** How the driver sets itself up. */
 export interface VirtioNetDriverOptions {
@@ -62,9 +58,10 @@ export class VirtioNetDriver implements DriverHalf {
   readonly #tx: TransmitQueue[] = [];
   readonly #rx: ReceiveQueue[] = [];
   readonly #options: VirtioNetDriverOptions;
-  /** Longest frame that the device's MTU allows. */
-  readonly #mtuFrame: number;
+  readonly #config: NetConfig;
   readonly #pairs: number;
+  /** Whether the device chooses receive queues by a table of the driver's: RSS. */
+  readonly #scales: boolean;
   #longestFrame = 0;
   /** What queues did that are no more. */
   readonly #past: Counters = {};
@@ -82,11 +79,11 @@ export class VirtioNetDriver implements DriverHalf {
     transport.setStatus(0);
     transport.setStatus(STATUS.ACKNOWLEDGE);
     transport.setStatus(STATUS.ACKNOWLEDGE | STATUS.DRIVER);
-    this.features = this.#negotiate(options.features);
-    const config = virtio_net_config.decode(transport.readConfig(virtio_net_config.size));
-    this.mac = config.mac as number[];
-    const most = hasFeature(this.features, "MQ") ? config.max_virtqueue_pairs as number : 1;
-    if (most < 1 || most > MOST_PAIRS) this.#giveUp("max_virtqueue_pairs out of range", BigInt(most));
+    this.features = negotiate(transport, options.features);
+    this.#config = readNetConfig(transport, this.features);
+    this.#scales = hasFeature(this.features, "RSS");
+    const { mac, pairs: most } = this.#config;
+    this.mac = mac;
     const pairs = this.#pairs = Math.min(options.queuePairs ?? 1, most);
     for (let pair = 0; pair < pairs; pair++) this.#startPair(pair, options.queueSize, options.rxQueueSize);
     const control = hasFeature(this.features, "CTRL_VQ")
@@ -96,35 +93,24 @@ export class VirtioNetDriver implements DriverHalf {
         transport,
       )
       : undefined;
-    this.#mtuFrame = hasFeature(this.features, "MTU") ? config.mtu as number + ETHERNET_HEADER : Infinity;
     this.#measure();
     transport.setStatus(transport.getStatus() | STATUS.DRIVER_OK);
     for (const { queue } of this.#rx) this.#kick(queue);
+    this.#configure(control);
+  }
+
+  /** Tells the device by which hashes it is to choose a receive queue, or which to report, and how many pairs there are. */
+  #configure(control: DriverControl | undefined): void {
+    const pairs = this.#pairs;
+    if (this.#scales) {
+      const queues = Array.from({ length: RSS_TABLE_LENGTH }, (_, i) => i % pairs);
+      control?.setRss({ queues, unclassified: 0, pairs }, this.#config.hashTypes, MICROSOFT_RSS_KEY);
+      return;
+    }
     if (hasFeature(this.features, "HASH_REPORT")) {
-      control?.setHash(hashTypeBit(HASH_UDPV6_EX) * 2 - 1, MICROSOFT_RSS_KEY);
+      control?.setHash(this.#config.hashTypes, MICROSOFT_RSS_KEY);
     }
     if (pairs > 1) control?.setPairs(pairs);
-  }
-
-  /** Reads what is offered, accepts what is wanted and possible, and hears whether the device agrees. */
-  #negotiate(wanted: bigint): bigint {
-    const transport = this.#transport;
-    const offered = transport.getFeatures();
-    const version1 = 1n << 32n;
-    if (!transport.legacy && !(offered & version1)) this.#giveUp("VERSION_1 not offered", offered);
-    const accepted = dropDependents(offered & (transport.legacy ? wanted & ~version1 : wanted | version1));
-    transport.setFeatures(accepted);
-    if (transport.legacy) return accepted;
-    transport.setStatus(transport.getStatus() | STATUS.FEATURES_OK);
-    if (!(transport.getStatus() & STATUS.FEATURES_OK)) {
-      this.#giveUp(brokenDependency(accepted) ?? "FEATURES_OK refused", accepted);
-    }
-    return accepted;
-  }
-
-  #giveUp(reason: string, value: bigint): never {
-    this.#transport.setStatus(this.#transport.getStatus() | STATUS.FAILED);
-    throw new RingFault("driver", "features", "bring-up", 0, { reason, value });
   }
 
   /**
@@ -161,7 +147,7 @@ export class VirtioNetDriver implements DriverHalf {
 
   /** Finds out how long frames may be now. */
   #measure(): void {
-    this.#longestFrame = Math.min(this.#mtuFrame, ...this.#rx.map((queue) => queue.longestFrame));
+    this.#longestFrame = Math.min(this.#config.longestFrame, ...this.#rx.map((queue) => queue.longestFrame));
   }
 
   #startPair(pair: number, queueSize: number, rxQueueSize: number): void {
@@ -236,10 +222,12 @@ export class VirtioNetDriver implements DriverHalf {
     return tx.transmitBatch(frames, from, this.#longestFrame);
   }
 
+  /** The pair by the flow's hash, as the device will choose it for what it receives of the flow. */
   #queueOf(bytes: Uint8Array, offset: number, length: number): number {
     this.#flow.parse(bytes, offset, length);
-    const type = flowHashType(this.#flow, hashTypeBit(HASH_UDPV6_EX) * 2 - 1);
-    return flowHash(this.#key, this.#flow, type) % this.#tx.length;
+    const type = flowHashType(this.#flow, this.#config.hashTypes);
+    const hash = flowHash(this.#key, this.#flow, type);
+    return (this.#scales ? hash & (RSS_TABLE_LENGTH - 1) : hash) % this.#tx.length;
   }
 
   /** Publishes what was transmitted. */

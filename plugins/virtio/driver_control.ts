@@ -7,16 +7,19 @@
  */
 import type { DmaMemory } from "../../core/dma_memory.ts";
 import type { DriverQueue } from "./driver_queue.ts";
-import { virtio_net_ctrl_hdr, virtio_net_ctrl_mq, virtio_net_hash_config } from "./layout.ts";
+import { rssConfig, virtio_net_ctrl_hdr, virtio_net_ctrl_mq, virtio_net_hash_config } from "./layout.ts";
+import type { RssTable } from "./steering.ts";
 import type { VirtioTransport } from "./transport.ts";
 
 const MQ = 4;
 const VQ_PAIRS_SET = 0;
+const RSS_CONFIG = 1;
 const HASH_CONFIG = 2;
 const OK = 0;
 /** What the ack byte holds until the device has written it. */
 const UNANSWERED = 0xff;
-const COMMAND_SPACE = 256;
+/** An RSS table of 128 entries, the longest command, takes 309. */
+const COMMAND_SPACE = 512;
 /** What the device reads, and the ack. */
 const COMMAND_BUFFERS = 2;
 
@@ -56,6 +59,21 @@ export class DriverControl {
       hash_key_data: key,
     });
     this.#command(MQ, HASH_CONFIG, data);
+  }
+
+  /** Sets which receive queue the device puts a frame into, by which hashes, and its key. */
+  setRss(table: RssTable, types: number, key: readonly number[]): void {
+    const { queues, unclassified, pairs } = table;
+    const data = rssConfig(queues.length).encode({
+      hash_types: types,
+      indirection_table_mask: queues.length - 1,
+      unclassified_queue: unclassified,
+      ...Object.fromEntries(queues.map((queue, i) => [`indirection_table[${i}]`, queue])),
+      max_tx_vq: pairs,
+      hash_key_length: key.length,
+      hash_key_data: key,
+    });
+    this.#command(MQ, RSS_CONFIG, data);
   }
 
   /** Sends a command: what the device reads in one buffer, the ack that it writes in another. */

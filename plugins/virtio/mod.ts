@@ -39,6 +39,7 @@ export {
   type Profile,
 } from "./faults.ts";
 export { ControlQueue } from "./control_queue.ts";
+export { RSS_TABLE_LENGTH, type RssTable, Steering } from "./steering.ts";
 export { VirtioNetDevice, type VirtioNetDeviceOptions } from "./device.ts";
 export * from "./device_queue.ts";
 export { ReceiveHash } from "./receive_hash.ts";
@@ -115,6 +116,12 @@ const options: readonly OptionSpec[] = [
     meaning: "offer HASH_REPORT: the 20-byte net header with a Toeplitz hash",
   },
   {
+    name: "rss",
+    type: "flag",
+    default: false,
+    meaning: "offer RSS: the driver sets the table that says which pair a flow's hash takes",
+  },
+  {
     name: "batch",
     type: "integer",
     default: 256,
@@ -156,6 +163,7 @@ const IMPLEMENTED: bigint = featureMask(
   "NOTIFICATION_DATA",
   "RING_RESET",
   "HASH_REPORT",
+  "RSS",
 );
 
 /** Options that stand for a feature bit each. */
@@ -165,6 +173,7 @@ const SWITCHES: readonly (readonly [option: string, feature: Feature])[] = [
   ["mrg-rxbuf", "MRG_RXBUF"],
   ["in-order", "IN_ORDER"],
   ["hash-report", "HASH_REPORT"],
+  ["rss", "RSS"],
 ];
 
 /** The mask that was given. It goes before the switches, which say from now on what it holds. */
@@ -182,7 +191,8 @@ function chosenFeatures(values: OptionValues, legacy: boolean): bigint {
   else chosen.push("VERSION_1", "RING_RESET");
   for (const [option, feature] of SWITCHES) if (values.flag(option)) chosen.push(feature);
   if (values.integer("queues") > 1) chosen.push("MQ");
-  if (values.flag("hash-report") || values.integer("queues") > 1) chosen.push("CTRL_VQ");
+  const commands = values.flag("hash-report") || values.flag("rss") || values.integer("queues") > 1;
+  if (commands) chosen.push("CTRL_VQ");
   return checkedFeatures(featureMask(...chosen), legacy);
 }
 
@@ -240,8 +250,8 @@ function open(values: OptionValues, host: Host): Link {
   const queueSize = values.integer("queue-size");
   const rxQueueSize = values.integer("rx-queue-size");
   const queuePairs = values.integer("queues");
-  if (queuePairs > 1 && !hasFeature(features, "MQ")) {
-    throw new OptionError(`queues=${queuePairs} needs MQ among the features`);
+  if (queuePairs > 1 && !hasFeature(features, "MQ") && !hasFeature(features, "RSS")) {
+    throw new OptionError(`queues=${queuePairs} needs MQ or RSS among the features`);
   }
 
   const device = new VirtioNetDevice({

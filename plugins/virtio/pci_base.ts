@@ -9,6 +9,7 @@ import { hasFeature } from "./features.ts";
 import { virtio_net_config, virtio_pci_legacy } from "./layout.ts";
 import { PCI_STATUS, type PciConfigSpace } from "./pci_config_space.ts";
 import { ALL_HASH_TYPES, HASH_KEY_LENGTH } from "./receive_hash.ts";
+import { RSS_TABLE_LENGTH } from "./steering.ts";
 import { STATUS } from "./transport.ts";
 
 const ISR_BITS = virtio_pci_legacy.field("isr").flags!;
@@ -58,10 +59,13 @@ export abstract class PciBase {
     view.setUint16(virtio_net_config.offsetOf("status"), LINK_UP, true);
     view.setUint16(virtio_net_config.offsetOf("max_virtqueue_pairs"), device.queuePairs, true);
     view.setUint16(virtio_net_config.offsetOf("mtu"), LARGEST_MTU, true);
-    if (hasFeature(device.offered, "HASH_REPORT")) {
+    const scales = hasFeature(device.offered, "RSS");
+    if (scales || hasFeature(device.offered, "HASH_REPORT")) {
       view.setUint8(virtio_net_config.offsetOf("rss_max_key_size"), HASH_KEY_LENGTH);
       view.setUint32(virtio_net_config.offsetOf("supported_hash_types"), ALL_HASH_TYPES, true);
     }
+    const table = virtio_net_config.offsetOf("rss_max_indirection_table_length");
+    if (scales) view.setUint16(table, RSS_TABLE_LENGTH, true);
     this.#mac = device.control.mac;
     this.#netConfig.set(this.#mac, MAC);
   }
@@ -87,7 +91,11 @@ export abstract class PciBase {
     // A legacy device has no way to say it (2.1.2).
     if (!hasFeature(this.device.offered, "VERSION_1")) return;
     this.status |= STATUS.NEEDS_RESET;
-    if (!(this.status & STATUS.DRIVER_OK)) return;
+    if (this.status & STATUS.DRIVER_OK) this.tellConfig();
+  }
+
+  /** Interrupts for a change of the configuration or the status. */
+  protected tellConfig(): void {
     this.isr |= ISR_CONFIG;
     this.configEvent();
   }
@@ -112,9 +120,9 @@ export abstract class PciBase {
     }
   }
 
-  /** A doorbell counts once the driver has said that it is ready. */
+  /** A doorbell counts if the driver is ready, and need not reset the device. */
   protected notify(queue: number): void {
-    if (this.status & STATUS.DRIVER_OK && !(this.status & STATUS.NEEDS_RESET)) this.device.notify(queue);
+    if (this.device.ready && !(this.status & STATUS.NEEDS_RESET)) this.device.notify(queue);
   }
 
   /** Reading the interrupt status clears it. */

@@ -9,6 +9,7 @@
 import { isPowerOfTwo } from "../../core/index.ts";
 import type { Registers } from "../../core/plugin.ts";
 import type { VirtioNetDevice } from "./device.ts";
+import type { DeviceQueue } from "./device_queue.ts";
 import { brokenDependency, hasFeature } from "./features.ts";
 import {
   virtio_net_config,
@@ -86,6 +87,8 @@ export class ModernPciDevice extends PciBase implements Registers {
   #driverFeatureSelect = 0;
   #configVector = VIRTIO_MSI_NO_VECTOR;
   #queues: QueueRegisters[] = [];
+  /** The queues whose registers those are. */
+  #listed: readonly DeviceQueue[] = [];
 
   /** Makes the registers of a device that is not yet set up. */
   constructor(device: VirtioNetDevice) {
@@ -155,10 +158,17 @@ export class ModernPciDevice extends PciBase implements Registers {
   /** Unmaps all vectors, too. */
   protected override reset(): void {
     super.reset();
+    this.device.ready = false;
     this.select = this.#deviceFeatureSelect = this.#driverFeatureSelect = 0;
     this.#configVector = VIRTIO_MSI_NO_VECTOR;
     this.#msix.clear();
-    this.#queues = this.device.queues.map((queue) => freshQueue(queue.maxSize));
+    this.#listQueues();
+  }
+
+  /** Makes the registers of all queues. */
+  #listQueues(): void {
+    this.#listed = this.device.queues;
+    this.#queues = this.#listed.map((queue) => freshQueue(queue.maxSize));
   }
 
   /** Reads the BAR. An access that does not fit a register reads as all ones. */
@@ -261,8 +271,18 @@ export class ModernPciDevice extends PciBase implements Registers {
     if (value === 0) return this.reset();
     const wanted = value & ~this.status & ALL_STATUS;
     if (wanted & STATUS.FEATURES_OK && !this.#acceptable()) value &= ~STATUS.FEATURES_OK;
-    else if (wanted & STATUS.FEATURES_OK) this.device.setFeatures(this.driverFeatures);
+    else if (wanted & STATUS.FEATURES_OK) this.#takeFeatures();
     this.status |= value & ~STATUS.NEEDS_RESET;
+    if (!(wanted & STATUS.DRIVER_OK)) return;
+    this.device.ready = true;
+    // What went wrong before could not be told then.
+    if (this.status & STATUS.NEEDS_RESET) this.tellConfig();
+  }
+
+  /** Features are settled: they may have given queues another place. */
+  #takeFeatures(): void {
+    this.device.setFeatures(this.driverFeatures);
+    if (this.device.queues !== this.#listed) this.#listQueues();
   }
 
   /** Whether the device can work with the features that the driver accepted (2.2). */

@@ -7,7 +7,7 @@
  */
 import type { Registers } from "../../core/plugin.ts";
 import type { VirtioNetDevice } from "./device.ts";
-import { virtio_pci_legacy } from "./layout.ts";
+import { virtio_net_config, virtio_pci_legacy } from "./layout.ts";
 import { featureWord, PciBase } from "./pci_base.ts";
 import { PciConfigSpace } from "./pci_config_space.ts";
 import { LEGACY_ALIGN, legacyLayout } from "./ring_areas.ts";
@@ -18,12 +18,16 @@ export const PCI_DEVICE_NET_LEGACY: number = 0x1000;
 const NETWORK = 1;
 /** Registers and configuration, as a power of two. */
 const BAR_SIZE = 64;
+const CONFIG = virtio_pci_legacy.size;
+/** The configuration begins with the address. */
+const MAC = CONFIG + virtio_net_config.offsetOf("mac");
+const MAC_END = CONFIG + virtio_net_config.offsetOf("status");
 
 const legacyFields: ReadonlyMap<number, { readonly name: string; readonly size: number }> = new Map(
   virtio_pci_legacy.fields.map((field) => [field.offset, field]),
 );
 
-/** See the module. */
+/** See the module. A driver may use it before it says DRIVER_OK (3.1.2). */
 export class LegacyPciDevice extends PciBase implements Registers {
   readonly #pfn: number[];
 
@@ -37,7 +41,7 @@ export class LegacyPciDevice extends PciBase implements Registers {
 
   /** Reads a register. An access that does not fit one reads as 0. */
   read(offset: number, width: number): number {
-    if (offset >= virtio_pci_legacy.size) return this.readConfig(offset - virtio_pci_legacy.size, width);
+    if (offset >= CONFIG) return this.readConfig(offset - CONFIG, width);
     switch (register(offset, width)) {
       case "host_features":
         return featureWord(this.device.offered, 0);
@@ -60,6 +64,7 @@ export class LegacyPciDevice extends PciBase implements Registers {
 
   /** Writes a register. An access that does not fit one is ignored. */
   write(offset: number, width: number, value: number): void {
+    if (offset >= CONFIG) return this.#writeConfig(offset, width, value);
     switch (register(offset, width)) {
       case "guest_features":
         this.driverFeatures = BigInt(value) & this.device.offered;
@@ -83,6 +88,17 @@ export class LegacyPciDevice extends PciBase implements Registers {
   protected override reset(): void {
     super.reset();
     this.#pfn.fill(0);
+  }
+
+  /** The address is the driver's to change (5.1.4.3); nothing else of the configuration is. */
+  #writeConfig(offset: number, width: number, value: number): void {
+    const { control } = this.device;
+    const mac = [...control.mac];
+    for (let at = offset; at < Math.min(offset + width, MAC_END); at++) {
+      mac[at - MAC] = value & 0xff;
+      value = Math.floor(value / 256);
+    }
+    control.mac = mac;
   }
 
   #setPfn(pfn: number): void {
