@@ -39,7 +39,7 @@ export * from "./core/memory.ts";
 export * from "./core/nearest.ts";
 export * from "./core/options.ts";
 export * from "./core/plugin.ts";
-export { validatePlugin } from "./core/plugin_check.ts";
+export * from "./core/plugin_check.ts";
 export * from "./core/pump.ts";
 export * from "./core/ring_pair.ts";
 export * from "./core/toeplitz.ts";
