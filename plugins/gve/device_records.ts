@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { concat } from "@std/bytes/concat";
 import { FEATURE, OPTION, RSS_LUT_SIZE } from "./constants.ts";
 import type { DeviceSettings, OfferedOption } from "./device_settings.ts";
 import { FORMAT_OPTIONS } from "./formats.ts";
@@ -12,10 +11,13 @@ import { RSS_KEY_SIZE } from "./rss.ts";
 
 /** The device descriptor with its options. */
 export function describe(settings: DeviceSettings): Uint8Array {
-  const options = settings.offer.map(({ id, body }) =>
-    concat([layout.gve_device_option.encode({ option_id: id, option_length: body.length }), body])
+  const { offer } = settings;
+  const header = layout.gve_device_option.size;
+  const length = offer.reduce(
+    (sum, { body }) => sum + header + body.length,
+    layout.gve_device_descriptor.size,
   );
-  const length = options.reduce((sum, option) => sum + option.length, layout.gve_device_descriptor.size);
+  const page = new Uint8Array(length);
   const descriptor = layout.gve_device_descriptor.encode({
     max_registered_pages: settings.maxPages,
     tx_queue_entries: settings.txRing.entries,
@@ -26,10 +28,17 @@ export function describe(settings: DeviceSettings): Uint8Array {
     tx_pages_per_qpl: settings.txPages,
     rx_pages_per_qpl: settings.rxPages,
     mac: settings.mac,
-    num_device_options: options.length,
+    num_device_options: offer.length,
     total_length: length,
   });
-  return concat([descriptor, ...options]);
+  page.set(descriptor);
+  let at = descriptor.length;
+  for (const { id, body } of offer) {
+    page.set(layout.gve_device_option.encode({ option_id: id, option_length: body.length }), at);
+    page.set(body, at + header);
+    at += header + body.length;
+  }
+  return page;
 }
 
 /** Names by which options are offered. */

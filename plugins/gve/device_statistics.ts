@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { concat } from "@std/bytes/concat";
 import { type AddressSpace, WRITE } from "../../core/address_space.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { Values } from "../../core/layout.ts";
@@ -87,8 +86,10 @@ export class DeviceStatistics {
     if (now >= block.due) block.due = now + block.interval;
     const driverRecords = transmitQueues * DRIVER_STATS.TX + receiveQueues.length * DRIVER_STATS.RX;
     const at = gve_stats_report.size + stats.size * driverRecords;
-    const records = concat(receiveQueues.flatMap((queue) => recordsOf(queue, counters[queue]!)));
-    if (at + records.length <= block.length) this.#space.write(block.address + at, records);
+    const records = receiveQueues.flatMap((queue) => recordsOf(queue, counters[queue]!));
+    if (at + records.length * stats.size <= block.length) {
+      records.forEach((record, i) => this.#space.write(block.address + at + i * stats.size, record));
+    }
     if (!answered) return;
     this.#asked = -1n;
     this.#answered();
