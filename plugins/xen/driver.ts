@@ -241,7 +241,8 @@ export class XenDriver implements DriverHalf {
   changeMulticast(address: Uint8Array, add: boolean): boolean {
     if (this.#fault) throw this.#fault;
     if (address.length !== 6 || (address[0]! & 1) === 0) {
-      throw new RangeError(`Cannot filter by ${address.toHex()} as it is no multicast address`);
+      const text = Array.from(address, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+      throw new RangeError(`Cannot filter by ${text} as it is no multicast address`);
     }
     return this.#connected && this.#queues[0]!.tx.sendMulticast(address, add) === 0;
   }
