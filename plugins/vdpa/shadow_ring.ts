@@ -9,12 +9,10 @@
  * @module
  */
 import type { Region } from "../../core/address_space.ts";
-import { RingFault } from "../../core/fault.ts";
 import { add16, distance16, needEvent16 } from "../../core/index.ts";
 import type { Memory } from "../../core/memory.ts";
 import type { DeviceQueue } from "../virtio/device_queue.ts";
-import type { DriverFaultCode } from "../virtio/faults.ts";
-import { hasFeature } from "../virtio/features.ts";
+import { DriverRing } from "../virtio/driver_ring.ts";
 import {
   vring_avail,
   vring_desc,
@@ -22,7 +20,6 @@ import {
   VRING_DESC_F_WRITE,
   vring_used,
   vring_used_elem,
-  VRING_USED_F_NO_NOTIFY,
 } from "../virtio/layout.ts";
 import { availBytes, descBytes, type RingAddresses, usedBytes } from "../virtio/ring_areas.ts";
 
@@ -32,19 +29,11 @@ const DESC_LEN = vring_desc.offsetOf("len");
 const DESC_FLAGS = vring_desc.offsetOf("flags");
 /** Where `next` stands in one 32-bit word with `flags`. */
 const NEXT_SHIFT = (vring_desc.offsetOf("next") - DESC_FLAGS) * 8;
-const AVAIL_FLAGS = vring_avail.offsetOf("flags");
-const AVAIL_IDX = vring_avail.offsetOf("idx");
 const AVAIL_RING = vring_avail.offsetOf("ring[]");
 const AVAIL_STRIDE = vring_avail.stride;
-/** Counted back from the end of the ring. */
-const USED_EVENT = vring_avail.offsetOf("used_event");
-const USED_FLAGS = vring_used.offsetOf("flags");
-const USED_IDX = vring_used.offsetOf("idx");
 const USED_ID = vring_used.offsetOf("ring[].id");
 const USED_LEN = vring_used.offsetOf("ring[].len");
 const USED_STRIDE = vring_used_elem.size;
-/** Counted back from the end of the ring. */
-const AVAIL_EVENT = vring_used.offsetOf("avail_event");
 const UPPER_HALF = 2 ** -32;
 
 const MOST_WRITTEN = 2 ** 32 - 1;
@@ -86,14 +75,7 @@ export class ShadowRing {
   /** Descriptors written. */
   descriptors = 0;
 
-  readonly #name: string;
-  readonly #mask: number;
-  readonly #view: DataView;
-  readonly #avail: number;
-  readonly #used: number;
-  readonly #usedEvent: number;
-  readonly #availEvent: number;
-  readonly #eventIdx: boolean;
+  readonly #ring: DriverRing;
   /** The free list and the links of chains: our own copy of `next`. */
   readonly #links: Uint16Array;
   /** The chain with each head, 0 if none is out. */
@@ -104,27 +86,26 @@ export class ShadowRing {
   #availIndex = 0;
   #published = 0;
   #lastUsed = 0;
-  #broken: RingFault | undefined;
 
   /** Begins with an empty ring. */
   constructor({ name, size, features, memory, used, iova }: ShadowRingOptions) {
-    this.#name = name;
+    const avail = descBytes(size);
     this.size = this.free = size;
-    this.#mask = size - 1;
-    this.#view = memory.view;
-    this.#avail = descBytes(size);
-    this.#used = used;
-    this.areas = { desc: iova, driver: iova + this.#avail, device: iova + used };
-    this.#usedEvent = this.#avail + availBytes(size) + USED_EVENT;
-    this.#availEvent = used + usedBytes(size) + AVAIL_EVENT;
-    this.#eventIdx = hasFeature(features, "EVENT_IDX");
-    this.#links = Uint16Array.from({ length: size }, (_, i) => (i + 1) & this.#mask);
+    this.areas = { desc: iova, driver: iova + avail, device: iova + used };
+    this.#ring = new DriverRing(name, { size, features }, {
+      areas: this.areas,
+      view: memory.view,
+      desc: 0,
+      avail,
+      used,
+    });
+    this.#links = Uint16Array.from({ length: size }, (_, i) => (i + 1) % size);
     this.#out = new Int32Array(size);
     this.#writable = new Uint32Array(size);
     this.usedTags = new Uint16Array(size);
     this.usedLengths = new Uint32Array(size);
     // Only the parts themselves: with large pages there is a lot between them.
-    memory.bytes.fill(0, 0, this.#avail + availBytes(size));
+    memory.bytes.fill(0, 0, avail + availBytes(size));
     memory.bytes.fill(0, used, used + usedBytes(size));
   }
 
@@ -157,12 +138,11 @@ export class ShadowRing {
     const { high, shift } = window;
     const guestMask = guest.size - 1;
     const first = guest.availIndex;
-    const view = this.#view;
+    const { view, mask, avail } = this.#ring;
     const links = this.#links;
     const out = this.#out;
     const writable = this.#writable;
-    const mask = this.#mask;
-    const ring = this.#avail + AVAIL_RING;
+    const ring = avail + AVAIL_RING;
     const written = flags === 0 ? 0 : -1;
     let head = this.#freeHead;
     let index = this.#availIndex;
@@ -204,7 +184,7 @@ export class ShadowRing {
     readable: number,
     tag: number,
   ): void {
-    const view = this.#view;
+    const { view, mask, avail } = this.#ring;
     const head = this.#freeHead;
     let next = head;
     let writable = 0;
@@ -219,7 +199,7 @@ export class ShadowRing {
       view.setUint32(at + DESC_FLAGS, flags | next << NEXT_SHIFT, true);
       if (i >= readable) writable += lengths[i]!;
     }
-    view.setUint16(this.#avail + AVAIL_RING + (this.#availIndex & this.#mask) * AVAIL_STRIDE, head, true);
+    view.setUint16(avail + AVAIL_RING + (this.#availIndex & mask) * AVAIL_STRIDE, head, true);
     this.#out[head] = tag | count << COUNT_SHIFT;
     // A chain can hold one byte more than a used element can tell of.
     this.#writable[head] = Math.min(writable, MOST_WRITTEN);
@@ -239,16 +219,13 @@ export class ShadowRing {
     const idx = this.#availIndex;
     const old = this.#published;
     if (idx === old) return false;
-    if (this.#broken) throw this.#broken;
-    const view = this.#view;
-    view.setUint16(this.#avail + AVAIL_IDX, idx, true);
+    const ring = this.#ring;
+    if (ring.broken) throw ring.broken;
+    ring.storeAvailIdx(idx);
     this.#published = idx;
     this.chains += distance16(idx, old);
-    const flags = view.getUint16(this.#used + USED_FLAGS, true);
-    if (flags & ~VRING_USED_F_NO_NOTIFY || (this.#eventIdx && flags !== 0)) {
-      this.#fault("used-flags", { flags });
-    }
-    return this.#eventIdx ? needEvent16(view.getUint16(this.#availEvent, true), idx, old) : flags === 0;
+    const wanted = ring.wantsKicks(this.#lastUsed);
+    return ring.eventIdx ? needEvent16(ring.loadAvailEvent(), idx, old) : wanted;
   }
 
   /**
@@ -258,30 +235,29 @@ export class ShadowRing {
    * @throws {RingFault} If the device broke a rule.
    */
   collect(): number {
-    if (this.#broken) throw this.#broken;
-    const view = this.#view;
-    const idx = view.getUint16(this.#used + USED_IDX, true);
+    const ring = this.#ring;
+    if (ring.broken) throw ring.broken;
+    const idx = ring.loadUsedIdx();
     const last = this.#lastUsed;
     const count = distance16(idx, last);
     if (count === 0) return 0;
     const outstanding = distance16(this.#published, last);
-    if (count > outstanding) this.#fault("used-idx-jump", { idx, outstanding });
+    if (count > outstanding) ring.fault("used-idx-jump", last, { idx, outstanding });
     const { size, usedTags, usedLengths } = this;
-    const ring = this.#used;
-    const mask = this.#mask;
+    const { view, mask, used } = ring;
     const links = this.#links;
     const out = this.#out;
     const writable = this.#writable;
     let freed = count;
     let free = this.#freeHead;
     for (let i = 0; i < count; i++) {
-      const at = (ring + ((last + i) & mask) * USED_STRIDE) | 0;
+      const at = (used + ((last + i) & mask) * USED_STRIDE) | 0;
       const id = view.getUint32((at + USED_ID) | 0, true);
       const length = view.getUint32((at + USED_LEN) | 0, true);
-      if (id >= size) this.#fault("used-id-out-of-range", { id, size });
+      if (id >= size) ring.fault("used-id-out-of-range", last, { id, size });
       const chain = out[id]!;
-      if (chain === 0) this.#fault("used-id-not-outstanding", { id });
-      if (length > writable[id]!) this.#fault("used-length", { id, length, writable: writable[id]! });
+      if (chain === 0) ring.fault("used-id-not-outstanding", last, { id });
+      if (length > writable[id]!) ring.fault("used-length", last, { id, length, writable: writable[id]! });
       out[id] = 0;
       usedTags[i] = chain;
       usedLengths[i] = length;
@@ -302,13 +278,6 @@ export class ShadowRing {
 
   /** Asks the device to interrupt when it uses the next chain. */
   enableInterrupts(): void {
-    if (this.#eventIdx) this.#view.setUint16(this.#usedEvent, this.#lastUsed, true);
-    else this.#view.setUint16(this.#avail + AVAIL_FLAGS, 0, true);
-  }
-
-  /** Breaks the ring: whoever publishes or collects meets the same fault again. */
-  #fault(code: DriverFaultCode, values: Record<string, number>): never {
-    this.#broken = new RingFault("driver", this.#name, code, this.#lastUsed, values);
-    throw this.#broken;
+    this.#ring.enableInterrupts(this.#lastUsed);
   }
 }

@@ -15,7 +15,7 @@ import { distance16 } from "../../core/index.ts";
 import type { Memory } from "../../core/memory.ts";
 import { DriverAvailable } from "./driver_available.ts";
 import { DriverDescriptors } from "./driver_descriptors.ts";
-import { DriverRing, type DriverRingOptions } from "./driver_ring.ts";
+import { allocateRing, DriverRing, type DriverRingOptions } from "./driver_ring.ts";
 import { DriverUsed } from "./driver_used.ts";
 import type { DriverFaultCode } from "./faults.ts";
 import { hasFeature } from "./features.ts";
@@ -64,7 +64,7 @@ export class DriverQueue {
   constructor(name: string, index: number, dma: DmaMemory, options: DriverQueueOptions) {
     const { features, longestChain, tables = dma } = options;
     const tableEntries = hasFeature(features, "INDIRECT_DESC") && longestChain > 1 ? longestChain : 0;
-    this.#ring = new DriverRing(name, dma, options);
+    this.#ring = new DriverRing(name, options, allocateRing(dma, options));
     this.#descriptors = new DriverDescriptors(this.#ring, tables, tableEntries);
     this.#available = new DriverAvailable(this.#ring, this.#descriptors);
     this.#used = new DriverUsed(this.#ring, this.#descriptors, this.#available);

@@ -44,6 +44,20 @@ export interface DriverRingOptions {
   readonly usedAlign?: number;
 }
 
+/** Where the parts of a ring are. */
+export interface RingPlace {
+  /** Addresses of the three parts, for the device. */
+  readonly areas: RingAddresses;
+  /** The memory that they are in. */
+  readonly view: DataView;
+  /** Offset of the descriptor table there. */
+  readonly desc: number;
+  /** Offset of the available ring. */
+  readonly avail: number;
+  /** Offset of the used ring. */
+  readonly used: number;
+}
+
 /** See the module. What reads or writes entries does so itself, through the view: it takes that over before its loop. */
 export class DriverRing {
   /** For fault messages. */
@@ -71,19 +85,22 @@ export class DriverRing {
   readonly #usedEvent: number;
   readonly #availEvent: number;
 
-  /** Allocates and zeroes the parts. */
-  constructor(name: string, dma: DmaMemory, options: DriverRingOptions) {
-    const { size, legacy, features, usedAlign = USED_ALIGN } = options;
+  /** Begins with parts that are all zeros. */
+  constructor(
+    name: string,
+    { size, features }: Pick<DriverRingOptions, "size" | "features">,
+    place: RingPlace,
+  ) {
     this.name = name;
     this.size = size;
     this.mask = size - 1;
     this.eventIdx = hasFeature(features, "EVENT_IDX");
     this.inOrder = hasFeature(features, "IN_ORDER");
-    this.areas = legacy ? allocateLegacy(dma, size) : allocateFlexible(dma, size, usedAlign);
-    this.view = dma.memory.view;
-    this.desc = dma.region.offsetOf(this.areas.desc);
-    this.avail = dma.region.offsetOf(this.areas.driver);
-    this.used = dma.region.offsetOf(this.areas.device);
+    this.areas = place.areas;
+    this.view = place.view;
+    this.desc = place.desc;
+    this.avail = place.avail;
+    this.used = place.used;
     this.#usedEvent = this.avail + availBytes(size) + USED_EVENT;
     this.#availEvent = this.used + usedBytes(size) + AVAIL_EVENT;
   }
@@ -135,6 +152,19 @@ export class DriverRing {
   disableInterrupts(): void {
     if (!this.eventIdx) this.view.setUint16(this.avail + AVAIL_FLAGS, NO_INTERRUPT, true);
   }
+}
+
+/** Allocates and zeroes the parts. */
+export function allocateRing(dma: DmaMemory, options: DriverRingOptions): RingPlace {
+  const { size, legacy, usedAlign = USED_ALIGN } = options;
+  const areas = legacy ? allocateLegacy(dma, size) : allocateFlexible(dma, size, usedAlign);
+  return {
+    areas,
+    view: dma.memory.view,
+    desc: dma.region.offsetOf(areas.desc),
+    avail: dma.region.offsetOf(areas.driver),
+    used: dma.region.offsetOf(areas.device),
+  };
 }
 
 function allocateFlexible(dma: DmaMemory, size: number, usedAlign: number): RingAddresses {
