@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { AddressSpace, Region } from "../../core/address_space.ts";
+import type { AddressSpace } from "../../core/address_space.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { DeviceCounters } from "./counters.ts";
 import type { Offload } from "./offload.ts";
@@ -52,12 +52,4 @@ export interface TxQueueDevice {
   stopped: boolean;
   /** State for a person to look at. */
   inspect(): Record<string, unknown>;
-}
-
-/** Where a queue's rings lie: regions of one piece, found when it was created. */
-export interface RingArea {
-  /** The region. */
-  readonly region: Region;
-  /** Offset of the first byte in the region's memory. */
-  readonly offset: number;
 }
