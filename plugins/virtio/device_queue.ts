@@ -338,6 +338,7 @@ export class DeviceQueue {
    * @throws {RingFault} If the driver's flags are bad.
    */
   publish(): boolean {
+    if (!this.#used.unshown) return false;
     if (this.#ring.running) this.refresh();
     // A broken queue may have lost its place in memory.
     else if (!this.#ring.isCurrent(this.rings)) return false;

@@ -117,8 +117,13 @@ export class DeviceUsed {
     this.#run = -1;
   }
 
+  /** Whether there is anything that the driver has not been shown. */
+  get unshown(): boolean {
+    return this.index !== this.#published;
+  }
+
   /**
-   * Shows the driver what was given back.
+   * Shows the driver what was given back: there is something.
    *
    * @param at Index of the chain that a fault is to name.
    * @returns Whether it wants an interrupt.
@@ -126,7 +131,6 @@ export class DeviceUsed {
    */
   publish(at: number): boolean {
     const idx = this.index;
-    if (idx === this.#published) return false;
     const ring = this.#ring;
     this.#published = idx;
     this.#run = -1;

@@ -57,7 +57,9 @@ Deno.test("commands that do not exist, or whose data are short or wrong, are ref
     [4, 0, 1, 0],
     [4, 1, 0xff, 1, 0, 0],
     [4, 2, 0xff, 1, 0, 0],
-    // HASH_CONFIG: a type that is not supported; types without a key; a key too long, or not all there.
+    // HASH_CONFIG: reserved fields that are not zero; a type that is not supported; types without a key; a key too long, or not all there.
+    [4, 2, 1, 0, 0, 0, ...ZEROS.with(0, 1), 1, 7],
+    [4, 2, 1, 0, 0, 0, ...ZEROS.with(7, 1), 1, 7],
     [4, 2, 0, 2, 0, 0, ...ZEROS, 1, 7],
     [4, 2, 1, 0, 0, 0, ...ZEROS, 0],
     [4, 2, 1, 0, 0, 0, ...ZEROS, 41, ...Array(41).fill(7)],

@@ -1,5 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import { BUFFERS, RAM, RAM_SIZE, RawNet } from "./raw_net.ts";
+import { READ_WRITE } from "../../core/address_space.ts";
+import { assertFault } from "./faults.ts";
+import { BUFFERS, frameOf, NOWHERE, RAM, RAM_SIZE, RawNet } from "./raw_net.ts";
 import { INDIRECT, NEXT, WRITE, writeDesc } from "./raw_ring.ts";
 
 /** What a driver that writes while the device reads can do at most: everything in all rings, and all net headers. */
@@ -118,4 +120,33 @@ Deno.test("nothing outside the mapped regions is read or written", () => {
   net.rx.offer(net.rx.chain(0, { addr: RAM + RAM_SIZE - 40, len: 60, flags: WRITE }));
   assertEquals(net.arrive(new Uint8Array(48).fill(3)), 0);
   assert(net.guarded);
+});
+
+Deno.test("what was given back but not shown is not written any more once the ring is unmapped", () => {
+  for (const broken of [false, true]) {
+    const net = new RawNet();
+    net.rx.offer(net.rx.chain(0, { addr: BUFFERS, len: 100, flags: WRITE }));
+    assertEquals(net.device.deliver(frameOf(new Uint8Array(10))), 0);
+    if (broken) {
+      net.rx.offer(77);
+      assertFault(() => net.device.deliver(frameOf(new Uint8Array(10))), "device", "head-out-of-range");
+    }
+    net.space.unmap(net.space.find(RAM, 0)!);
+    const before = net.memory.bytes.slice();
+    // A bell for fresh buffers is no reason to write, either.
+    net.device.notify(0);
+    if (broken) net.device.publish();
+    else assertFault(() => net.device.publish(), "device", "bad-ring-address");
+    net.device.publish();
+    assertEquals(net.memory.bytes, before);
+  }
+});
+
+Deno.test("a map that changes for the better loses nothing that was given back", () => {
+  const net = new RawNet();
+  net.rx.offer(net.rx.chain(3, { addr: BUFFERS, len: 100, flags: WRITE }));
+  assertEquals(net.device.deliver(frameOf(new Uint8Array(10))), 0);
+  net.space.map(NOWHERE, net.memory, 0, 0x1000, READ_WRITE);
+  net.device.publish();
+  assertEquals([net.rx.usedIdx, net.rx.usedElem(0), net.interrupts], [1, [3, 22], [0]]);
 });

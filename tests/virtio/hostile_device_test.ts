@@ -243,6 +243,34 @@ for (
   });
 }
 
+/** virtio 1.4, 5.1.4.1: a field of the configuration, its bounds and the feature by which it counts. */
+for (
+  const [name, at, feature, bad, good] of [
+    ["max_virtqueue_pairs", 8, "MQ", [0, 0x8001], 1],
+    ["max_virtqueue_pairs", 8, "RSS", [0, 0xffff], 1],
+    ["mtu", 10, "MTU", [0, 67], 68],
+    ["rss_max_key_size", 17, "HASH_REPORT", [0, 39], 40],
+    ["rss_max_key_size", 17, "RSS", [39], 40],
+    ["rss_max_indirection_table_length", 18, "RSS", [0, 127], 128],
+  ] as const
+) {
+  Deno.test(`driver half: a device with ${feature} whose ${name} is out of bounds is given up`, () => {
+    const field = (value: number) => (config: Uint8Array) => {
+      config[at] = value & 0xff;
+      if (at !== 17) config[at + 1] = value >> 8;
+    };
+    const open = (value: number, ...features: Feature[]) =>
+      new RawPeer({ features: ["CTRL_VQ", ...features], config: field(value), onControl: answer(0) });
+    for (const value of bad) {
+      const fault = assertFault(() => open(value, feature), "driver", "bring-up");
+      assertEquals(fault.values, { reason: `${name} out of range`, value });
+      // Without the feature the field says nothing.
+      assertEquals(open(value).transport.getStatus(), 15);
+    }
+    assertEquals(open(good, feature).transport.getStatus(), 15);
+  });
+}
+
 Deno.test("DRIVER_FAULTS lists what a device can provoke, and nothing else", () => {
   const provoked = new Set([...attacks.map(({ code }) => code), "control-failed", "bring-up"]);
   assertEquals([...provoked].sort(), Object.keys(DRIVER_FAULTS).sort());

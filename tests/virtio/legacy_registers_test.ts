@@ -79,6 +79,28 @@ Deno.test("legacy registers: a queue that does not exist, other widths, and the 
   assertEquals([0, 1, 2, 3, 4, 5].map((i) => pci.read(CONFIG + i, 1)), [2, 4, 6, 8, 10, 12]);
 });
 
+Deno.test("legacy: the driver may use the device before DRIVER_OK, and set the address before it accepts features", () => {
+  const { host, device, pci, get, set, frames, service } = open();
+  set(STATUS, 1);
+  // The whole address, then single bytes of it; what lies behind is not the driver's.
+  pci.write(CONFIG, 4, 0x0d0c0b0a);
+  pci.write(CONFIG + 4, 4, 0xffff_0f0e);
+  pci.write(CONFIG + 5, 1, 0x1f);
+  set(GUEST_FEATURES, 1 << 5);
+  const config = [0, 1, 2, 3, 4, 5, 6, 7].map((i) => pci.read(CONFIG + i, 1));
+  assertEquals(config, [10, 11, 12, 13, 14, 0x1f, 1, 0]);
+  assertEquals(device.control.mac, [10, 11, 12, 13, 14, 0x1f]);
+  set(QUEUE_SEL, 1);
+  set(QUEUE_PFN, BASE / 4096);
+  const ring = new RawRing(host.memory.view, 4, 0, 64, 4096);
+  ring.offer(ring.chain(0, { addr: BASE + 0x4000, len: 10 + 5 }));
+  set(QUEUE_NOTIFY, 1);
+  service();
+  assertEquals([frames, get(STATUS)], [[5], 1]);
+  set(STATUS, 0);
+  assertEquals(pci.read(CONFIG + 5, 1), 12);
+});
+
 Deno.test("legacy: a bad page frame number breaks the queue, and there is no NEEDS_RESET to say so", () => {
   const { device, get, set } = open();
   set(STATUS, 7);

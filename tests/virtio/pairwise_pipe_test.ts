@@ -14,6 +14,7 @@ const choices = {
   "mrg-rxbuf": ["on", "off"],
   "rx-buffer": ["", "64", "300", "4096", "5000", "1M"],
   "hash-report": ["off", "on"],
+  rss: ["off", "on"],
   batch: [64, 1, 3, 32768],
   profile: ["strict", "linux", "qemu", "dpdk"],
   feeding: ["roomy", "tight", "foreign", "batch"],
@@ -22,7 +23,8 @@ const choices = {
 /** The legacy layout has no feature bits above 31, and eight of the largest queues are more than the memory holds. */
 function allowed(row: Readonly<Record<string, unknown>>): boolean {
   if (row["rx-queue-size"] === 32768 && row["mrg-rxbuf"] === "off" && (row.queues ?? 1) !== 1) return false;
-  return !(row.layout === "legacy" && (row["in-order"] === "on" || row["hash-report"] === "on"));
+  const high = [row["in-order"], row["hash-report"], row.rss];
+  return !(row.layout === "legacy" && high.includes("on"));
 }
 
 const rows = pairwise(choices, allowed);

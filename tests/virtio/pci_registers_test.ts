@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { LocalHost } from "../../core/host.ts";
+import { NO_BUFFERS } from "../../core/plugin.ts";
 import { VirtioNetDevice } from "../../plugins/virtio/device.ts";
 import { FEATURE_BITS, featureMask } from "../../plugins/virtio/features.ts";
 import { ModernPciDevice } from "../../plugins/virtio/pci_device.ts";
@@ -300,6 +301,64 @@ Deno.test("nothing is consumed before DRIVER_OK", () => {
   assertEquals([service(), frames], [1, [18]]);
 });
 
+Deno.test("no frame is delivered before DRIVER_OK, nor after a reset", () => {
+  const { host, device, registers } = open();
+  const frame = () => device.deliver(frameOf(new Uint8Array(10)));
+  registers.negotiate(FEATURES);
+  assert(registers.startQueue(0, 8, BASE, BASE + 0x1000, BASE + 0x2000));
+  const ring = new RawRing(host.memory.view, 8, 0, 0x1000, 0x2000);
+  ring.offer(ring.chain(0, { addr: BASE + 0x4000, len: 100, flags: WRITE }));
+  assertEquals([frame(), host.memory.bytes[0x400a]], [NO_BUFFERS, 0]);
+  registers.set("device_status", 15);
+  assertEquals([frame(), host.memory.bytes[0x400a]], [0, 1]);
+  registers.set("device_status", 0);
+  assertEquals(frame(), NO_BUFFERS);
+});
+
+Deno.test("the control queue follows all pairs; without MQ and RSS there is one pair, and it is queue 2", () => {
+  const pairs = featureMask("MQ", "RSS");
+  for (
+    const [accepted, index] of [[0n, 2], [featureMask("MQ"), 6], [featureMask("RSS"), 6], [pairs, 6]] as const
+  ) {
+    const host = new LocalHost({ dmaSize: 1 << 16 });
+    const device = new VirtioNetDevice({
+      features: FEATURES | pairs,
+      rings: host.space,
+      buffers: host.space,
+      queuePairs: 3,
+      maxQueueSize: 128,
+      maxRxQueueSize: 32,
+    });
+    const pci = new ModernPciDevice(device);
+    const registers = new ModernRegisters(pci.config.bytes, pci);
+    const interrupts: number[] = [];
+    pci.interrupt = (queue) => void interrupts.push(queue);
+    // Twice: what one driver has declined, the next may accept.
+    for (let round = 0; round < 2; round++) {
+      assert(registers.negotiate(FEATURES | accepted));
+      registers.set("queue_select", index);
+      assertEquals([registers.get("num_queues"), registers.get("queue_size")], [7, 128]);
+      assert(registers.startQueue(index, 8, BASE, BASE + 0x1000, BASE + 0x2000));
+      host.memory.bytes.fill(0);
+      registers.set("device_status", 15);
+      host.memory.bytes.set([1, 1, 9, 8, 7, 6, 5, round, 0xee], 0x4000);
+      const ring = new RawRing(host.memory.view, 8, 0, 0x1000, 0x2000);
+      ring.offer(
+        ring.chain(0, { addr: BASE + 0x4000, len: 8 }, { addr: BASE + 0x4008, len: 1, flags: WRITE }),
+      );
+      registers.ring(index);
+      assertEquals([ring.usedIdx, host.memory.bytes[0x4008], device.control.mac[5]], [1, 0, round]);
+      assertEquals(interrupts.splice(0), [index]);
+    }
+    // The queues of pairs that the driver does not know of are not served.
+    const other = index === 2 ? 4 : 2;
+    assert(registers.startQueue(other, 8, BASE + 0x8000, BASE + 0x9000, BASE + 0xa000));
+    new RawRing(host.memory.view, 8, 0x8000, 0x9000, 0xa000).offer(77);
+    registers.ring(other);
+    assertEquals(device.service({ transmit: () => true, drop: () => {} }), 0);
+  }
+});
+
 Deno.test("a queue smaller than the largest wraps at its own size", () => {
   const { registers, startTransmit, service, frames } = open();
   registers.negotiate(FEATURES);
@@ -363,13 +422,17 @@ Deno.test("a fault asks for a reset wherever it shows: with a frame from the wir
   assertEquals(flags.registers.get("device_status"), 15 | 64);
 });
 
-Deno.test("a fault before DRIVER_OK asks for a reset without a notification", () => {
+Deno.test("a fault before DRIVER_OK asks for a reset, and the notification comes with DRIVER_OK", () => {
   const { registers, pci } = open();
   let configInterrupts = 0;
   pci.configInterrupt = () => configInterrupts++;
   registers.negotiate(FEATURES);
   registers.startQueue(1, 8, BASE + 1, BASE + 0x1000, BASE + 0x2000);
   assertEquals([registers.get("device_status"), configInterrupts], [11 | 64, 0]);
+  registers.set("device_status", 15);
+  assertEquals([registers.get("device_status"), configInterrupts], [15 | 64, 1]);
+  registers.set("device_status", 15);
+  assertEquals([pci.read(registers.isr, 1), configInterrupts], [2, 1]);
 });
 
 Deno.test("the interrupt status says why, once", () => {

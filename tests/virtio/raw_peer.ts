@@ -68,6 +68,8 @@ export interface RawPeerOptions {
   readonly features?: readonly Feature[];
   /** Bytes of a receive buffer. */
   readonly rxBuffer?: number;
+  /** Changes the device's configuration before the driver reads it. */
+  readonly config?: (config: Uint8Array) => void;
   /** What the device does when the bell of queue 2, the control queue, rings. */
   readonly onControl?: (peer: RawPeer) => void;
 }
@@ -84,9 +86,10 @@ export class RawPeer {
   #parts: number[] = [];
 
   /** Brings the driver up. */
-  constructor({ size = 8, features = [], rxBuffer = 256, onControl }: RawPeerOptions = {}) {
+  constructor({ size = 8, features = [], rxBuffer = 256, config, onControl }: RawPeerOptions = {}) {
     const mask = featureMask("VERSION_1", ...features);
     this.transport = new AgreeableTransport(mask);
+    config?.(this.transport.config);
     this.transport.onKick = (index) => void (index === 2 && onControl?.(this));
     this.driver = new VirtioNetDriver(this.transport, {
       dma: this.host.dma,
