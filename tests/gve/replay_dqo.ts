@@ -9,7 +9,7 @@ import { gve_tx_compl_desc } from "../../plugins/gve/layout.ts";
 import type { ValuesInput } from "../../core/layout.ts";
 import { DQO_COMPLETION } from "../../plugins/gve/constants.ts";
 import type { Trace } from "./replay.ts";
-import { compare, requestOf } from "./replay_request.ts";
+import { addressOf, compare, requestOf } from "./replay_request.ts";
 import { Surroundings } from "./replay_context.ts";
 
 const PAGE = 4096;
@@ -25,7 +25,7 @@ export function replayDqoTransmit(trace: Trace): void {
   const pagesAt = Math.ceil((completions + size * COMPLETION) / PAGE) * PAGE;
   const count = trace.qpl_pages;
   const around = new Surroundings(pagesAt + (count + 1) * PAGE);
-  const addresses = ((trace["page_dma"] ?? []) as string[]).map(Number);
+  const addresses = ((trace["page_dma"] ?? []) as string[]).map(addressOf);
   assertEquals(addresses.length, count, "page_dma has an address per page");
   const offsets = addresses.map((_, i) => pagesAt + i * PAGE);
   const queue = new DqoTxDriver(

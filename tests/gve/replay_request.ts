@@ -43,6 +43,12 @@ const KEYS = [
   "gso_v6",
 ];
 
+/** An address as the traces write it. */
+export function addressOf(text: unknown): number {
+  if (typeof text !== "string" || !/^0x[0-9a-f]+$/.test(text)) throw new TypeError(`The address is ${text}`);
+  return Number(text);
+}
+
 /** Makes the request of a step's packet. */
 export function requestOf(input: Readonly<Record<string, unknown>>): TransmitRequest {
   assertEquals(Object.keys(input).filter((key) => !KEYS.includes(key)), [], "Unknown parts of a packet");
@@ -51,8 +57,8 @@ export function requestOf(input: Readonly<Record<string, unknown>>): TransmitReq
   assertEquals(gen, RULE);
   const bytes = Uint8Array.from({ length: len }, (_, i) => (7 * i + 13 * k + (i >> 8)) & 0xff);
   const request = new TransmitRequest();
-  request.push(bytes, 0, packet.linear_len, Number(packet.linear_dma));
-  for (const frag of packet.frags) request.push(bytes, request.length, frag.len, Number(frag.dma));
+  request.push(bytes, 0, packet.linear_len, addressOf(packet.linear_dma));
+  for (const frag of packet.frags) request.push(bytes, request.length, frag.len, addressOf(frag.dma));
   assertEquals(request.length, len, "The pieces of a packet add up");
   request.l4Hash = packet.l4_hash;
   request.hash = packet.hash;

@@ -11,7 +11,7 @@ import { DqoRxDriver } from "../../plugins/gve/dqo/rx_driver.ts";
 import { gve_rx_compl_desc_dqo, gve_rx_desc_dqo } from "../../plugins/gve/layout.ts";
 import { type PageHolder, PagePool, type PageSource } from "../../plugins/gve/pages.ts";
 import type { Trace } from "./replay.ts";
-import { compare } from "./replay_request.ts";
+import { addressOf, compare } from "./replay_request.ts";
 import { Surroundings } from "./replay_context.ts";
 
 const PAGE = 4096;
@@ -92,7 +92,7 @@ class NumberedStack implements PageHolder {
 function pageAddresses(trace: Trace): (number: number) => number {
   const given = trace["page_dma"];
   if (Array.isArray(given)) {
-    const list = given.map(Number);
+    const list = given.map(addressOf);
     const stride = list[1]! - list[0]!;
     return (number) => list[number] ?? list.at(-1)! + (number - list.length + 1) * stride;
   }

@@ -6,8 +6,37 @@ Deno.test("driver halves write what the real driver wrote", async (t) => {
 });
 
 Deno.test("parseTraces() throws when there are no traces", () => {
-  assertThrows(() => parseTraces(`{"about": "nothing", "traces": []}`), Error, "no traces");
-  assertThrows(() => parseTraces("{}"), Error, "no traces");
+  for (const text of [`{"about": "nothing", "traces": []}`, "{}", "null", "7", `{"traces": {}}`]) {
+    assertThrows(() => parseTraces(text), TypeError, "no traces", text);
+  }
+  for (const text of ["", "{", `{"traces": [`, "traces"]) {
+    assertThrows(() => parseTraces(text), TypeError, "no JSON", text);
+  }
+});
+
+Deno.test("parseTraces() names what a trace lacks", () => {
+  const trace = { trace: "t", ring_entries: 64, qpl_pages: 0, steps: [{ in: { complete: 1 }, out: {} }] };
+  const receive = { ...trace, initial: {}, buf_states: 256, buffer_size: 2048, copybreak: 256, steps: [] };
+  const parse = (value: unknown) => parseTraces(JSON.stringify({ traces: [value] }));
+  parse(trace);
+  parse(receive);
+  for (
+    const [value, message] of [
+      [null, "Trace 0 has no name"],
+      [{ ...trace, trace: 1 }, "Trace 0 has no name"],
+      [{ ...trace, ring_entries: 63 }, "t: ring_entries is 63"],
+      [{ ...trace, ring_entries: 0 }, "t: ring_entries is 0"],
+      [{ ...trace, ring_entries: 65536 }, "t: ring_entries is 65536"],
+      [{ ...trace, qpl_pages: -1 }, "t: qpl_pages is -1"],
+      [{ ...trace, qpl_pages: undefined }, "t: qpl_pages is undefined"],
+      [{ ...trace, steps: [] }, "t: steps is []"],
+      [{ ...trace, steps: undefined }, "t: steps is undefined"],
+      [{ ...trace, steps: [{ in: {} }] }, `t, step 0: "out" is undefined`],
+      [{ ...trace, steps: [null] }, `t, step 0: "in" is undefined`],
+      [{ ...receive, copybreak: "256" }, `t: copybreak is "256"`],
+      [{ ...receive, buffer_size: 0.5 }, "t: buffer_size is 0.5"],
+    ] as const
+  ) assertThrows(() => parse(value), TypeError, message);
 });
 
 /** Every place in a trace's outcome where a bit can be bent: a setter for each number or text. */
