@@ -10,8 +10,10 @@ export const DELIVERED = 0;
 export const FAILED = 1;
 /** A mistake on the command line; nothing was touched. */
 export const MISUSED = 2;
-/** Ended by an interrupt. */
+/** Ended by an interrupt: SIGINT. */
 export const INTERRUPTED = 130;
+/** Ended by SIGTERM. */
+export const TERMINATED = 143;
 /** The reader of standard output went away. */
 export const READER_GONE = 141;
 
@@ -21,8 +23,23 @@ export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
+/** A signal came before there was anything to end. */
+export class InterruptError extends Error {
+  /** Always `"InterruptError"`. */
+  override readonly name = "InterruptError";
+  /** The exit status that the signal leads to. */
+  readonly status: number;
+
+  /** Says what was not done, and how to exit. */
+  constructor(message: string, status: number) {
+    super(message);
+    this.status = status;
+  }
+}
+
 /** The exit status that an error leads to. */
 export function exitStatus(error: unknown): number {
+  if (error instanceof InterruptError) return error.status;
   if (error instanceof Deno.errors.BrokenPipe) return READER_GONE;
   // By name, as a plugin may bring a copy of the core of its own.
   const name = error instanceof Error ? error.name : "";

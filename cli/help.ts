@@ -22,7 +22,7 @@ const OVERVIEW_END = `
 \`ringpipe help COMMAND\` says more. \`ringpipe --version\` prints the version.
 
 Exit status: 0 all delivered; 1 bad data, a fault, a dropped packet, a failed write or a failing plugin;
-2 a mistake on the command line; 130 interrupted; 141 the reader went away.
+2 a mistake on the command line; 130 interrupted; 141 the reader went away; 143 terminated.
 `;
 
 const HELP: FlagSpec = { name: "help", short: "h", meaning: "Prints this text" };

@@ -70,7 +70,7 @@ async function dispatch(args: readonly string[], plugins: readonly Plugin[]): Pr
  * @param args The arguments, the command first.
  * @param options What the calling program brings along.
  * @returns The exit status: 0 all delivered; 1 bad data, a fault, a dropped packet, a failed write or a failing
- * plugin; 2 a mistake on the command line; 130 interrupted; 141 the reader went away.
+ * plugin; 2 a mistake on the command line; 130 interrupted; 141 the reader went away; 143 terminated.
  */
 export async function main(args: readonly string[], options: MainOptions = {}): Promise<number> {
   try {

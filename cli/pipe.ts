@@ -6,6 +6,7 @@
 import type { Counters } from "../core/counters.ts";
 import type { OptionValues } from "../core/options.ts";
 import type { Plugin } from "../core/plugin.ts";
+import { INTERRUPTED, InterruptError, TERMINATED } from "./errors.ts";
 import { type Input, openInput, openOutput, type Output } from "./files.ts";
 import { PipeRun } from "./pipe_run.ts";
 
@@ -61,6 +62,8 @@ export interface PipeResult {
   readonly error?: Error;
   /** Whether a signal ended the run before the end of the input. */
   readonly interrupted?: boolean;
+  /** Whether not even what had been taken was written, as the output took nothing. */
+  readonly abandoned?: boolean;
   /** Whether the reader of the output went away. */
   readonly readerGone?: boolean;
 }
@@ -68,15 +71,22 @@ export interface PipeResult {
 /**
  * Requests to end a run, one per signal. Where the input is a regular file the first ends the run after the
  * records already taken; where it is a pipe the first is left to the program upstream, which ends and so brings
- * the end of the input, and the second ends the run.
+ * the end of the input, and the second ends the run. An output that takes nothing is not waited for much longer
+ * after the second, and not at all after the third.
  */
 export class Interrupts {
   #count = 0;
+  #terminated = false;
   #wake: () => void = () => {};
 
   /** How many there were. */
   get count(): number {
     return this.#count;
+  }
+
+  /** The exit status that they lead to. */
+  get status(): number {
+    return this.#terminated ? TERMINATED : INTERRUPTED;
   }
 
   /** Notes another one: to be called by the handler of SIGINT. */
@@ -85,22 +95,42 @@ export class Interrupts {
     this.#wake();
   }
 
-  /** Calls `wake` at each further one; for the run loop. */
+  /** Notes one that is meant for this program alone, so it counts as two: to be called by the handler of SIGTERM. */
+  terminate(): void {
+    this.#terminated = true;
+    this.#count = Math.max(this.#count + 1, 2);
+    this.#wake();
+  }
+
+  /** Calls `wake` at each further one, and at once if there was one; for the run loop. */
   onRaise(wake: () => void): void {
     this.#wake = wake;
+    if (this.#count > 0) wake();
   }
+}
+
+/** Waits for a file to be opened, which a named pipe is not before its other end is. */
+function opened<T>(opening: Promise<T>, path: string, interrupts?: Interrupts): Promise<T> {
+  return new Promise((resolve, reject) => {
+    interrupts?.onRaise(() => {
+      reject(new InterruptError(`interrupted before ${path} was opened`, interrupts.status));
+    });
+    opening.then(resolve, reject);
+  });
 }
 
 /**
  * Runs a capture through a ring.
  *
+ * @throws {InterruptError} If it was interrupted before both ends were open.
  * @throws {UsageError} If the input or the output is one that must not be touched; nothing was.
  * @returns What became of it; whatever went wrong under way is its `error`.
  */
 export async function runPipe(options: PipeOptions): Promise<PipeResult> {
-  const input = await openInput(options.input);
+  const { interrupts } = options;
+  const input = await opened(openInput(options.input), options.input, interrupts);
   try {
-    const output = await openOutput(options.output, input);
+    const output = await opened(openOutput(options.output, input), options.output, interrupts);
     try {
       return await runThrough(options, input, output);
     } finally {
@@ -117,7 +147,7 @@ async function runThrough(options: PipeOptions, input: Input, output: Output): P
   const run = new PipeRun(options, input, gzip ?? output);
   await run.run();
   const result = run.result();
-  if (!gzip || result.error) return result;
+  if (!gzip || result.error || result.abandoned) return result;
   try {
     await gzip.end();
     return result;

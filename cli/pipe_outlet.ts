@@ -18,13 +18,25 @@ const LARGE_SIZE = LONGEST_BLOCK + WINDOW_SIZE;
 /** How many bytes an outlet takes up in its memory. */
 export const OUTLET_SIZE: number = WINDOW_SIZE + LARGE_SIZE;
 
+/** The output was not waited for any longer. */
+export class AbandonedError extends Error {
+  /** Always `"AbandonedError"`. */
+  override readonly name = "AbandonedError";
+}
+
 /** Two windows of memory, each written while the other is filled. */
 export class Outlet {
+  /** Packets of all windows that are written. */
+  packets = 0;
+  /** Captured bytes of them. */
+  bytes = 0;
   readonly #sink: ByteSink;
   readonly #memory: Memory;
   readonly #windows: readonly [number, number];
   #turn: 0 | 1 = 0;
   #writing: Promise<void> = Promise.resolve();
+  #abandoned = false;
+  #giveUp: () => void = () => {};
 
   /** Writes to `sink` out of the part of `memory` that starts at `offset`. */
   constructor(sink: ByteSink, memory: Memory, offset: number) {
@@ -36,24 +48,49 @@ export class Outlet {
   /** Where a window starts that is free and holds what comes of so many bytes. */
   async window(intake: number): Promise<number> {
     if (intake > USUAL_INTAKE && this.#turn === 0) {
-      await this.#writing;
+      await this.finish();
       this.#turn = 1;
     }
     return this.#windows[this.#turn];
   }
 
-  /** Writes a window. Done when it is being written and all before it is. */
-  async write(start: number, end: number): Promise<void> {
-    await this.#writing;
+  /**
+   * Writes a window. Done when it is being written and all before it is.
+   *
+   * @param start Where it starts.
+   * @param end Where it ends.
+   * @param packets How many packets there are up to its end, all windows before it included.
+   * @param bytes How many captured bytes they have.
+   * @throws {AbandonedError} If the output is no longer waited for.
+   */
+  async write(start: number, end: number, packets: number, bytes: number): Promise<void> {
+    await this.finish();
     if (start === end) return;
-    this.#writing = writeAll(this.#sink, this.#memory.bytes.subarray(start, end));
+    this.#writing = writeAll(this.#sink, this.#memory.bytes.subarray(start, end)).then(() => {
+      this.packets = packets;
+      this.bytes = bytes;
+    });
     // Whoever waits for it hears of an error, then.
     this.#writing.catch(() => {});
     this.#turn = this.#turn === 0 ? 1 : 0;
   }
 
-  /** Waits until all is written. */
-  async finish(): Promise<void> {
-    await this.#writing;
+  /**
+   * Waits until all is written.
+   *
+   * @throws {AbandonedError} If the output is no longer waited for.
+   */
+  finish(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#giveUp = () => reject(new AbandonedError("the output takes nothing"));
+      if (this.#abandoned) this.#giveUp();
+      this.#writing.then(resolve, reject);
+    });
+  }
+
+  /** Ends a wait for the output, now and from now on. */
+  abandon(): void {
+    this.#abandoned = true;
+    this.#giveUp();
   }
 }

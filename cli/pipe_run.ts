@@ -14,8 +14,11 @@ import type { Input } from "./files.ts";
 import type { PipeOptions, PipeResult } from "./pipe.ts";
 import { Carrier } from "./pipe_carrier.ts";
 import { Intake, INTAKE_SIZE } from "./pipe_intake.ts";
-import { Outlet, OUTLET_SIZE } from "./pipe_outlet.ts";
+import { AbandonedError, Outlet, OUTLET_SIZE } from "./pipe_outlet.ts";
 import { formatName, recognise, type Recognised } from "./pipe_recognise.ts";
+
+/** Milliseconds that an output has to take what is left when the end is urgent. */
+const GRACE = 500;
 
 /** Milliseconds between two reports of progress. */
 const PROGRESS_INTERVAL = 100;
@@ -49,6 +52,7 @@ export class PipeRun {
   #interrupted = false;
   #finished = false;
   #told = -Infinity;
+  #grace: ReturnType<typeof setTimeout> | undefined;
 
   /** Opens the ring between `input` and `sink`. */
   constructor(options: PipeOptions, input: Input, sink: ByteSink) {
@@ -83,22 +87,25 @@ export class PipeRun {
       this.#error ??= error as Error;
     }
     await this.#outlet.finish().catch((error) => this.#error ??= error);
+    clearTimeout(this.#grace);
   }
 
   /** What became of it. */
   result(): PipeResult {
-    const { packets, bytes, dropped, bytesDropped, drops } = this.#carrier;
+    const { packets, bytes, dropped, drops } = this.#carrier;
     const error = this.#explained();
+    const abandoned = error instanceof AbandonedError;
     const { driver, device } = this.#link;
     return {
-      packets: { in: packets, out: packets - dropped, dropped },
-      bytes: { in: bytes, out: bytes - bytesDropped },
+      packets: { in: packets, out: this.#outlet.packets, dropped },
+      bytes: { in: bytes, out: this.#outlet.bytes },
       drops,
       counters: { ...driver.counters(), ...device.counters() },
       elapsed_s: (performance.now() - this.#started) / 1000,
       format: this.#recognised ? formatName(this.#recognised) : "",
-      ...error && (error instanceof Deno.errors.BrokenPipe ? { readerGone: true } : { error }),
+      ...error && !abandoned && (error instanceof Deno.errors.BrokenPipe ? { readerGone: true } : { error }),
       ...this.#interrupted && { interrupted: true },
+      ...abandoned && { abandoned },
     };
   }
 
@@ -106,8 +113,7 @@ export class PipeRun {
   #explained(): Error | undefined {
     const error = this.#error;
     if (!(error instanceof CaptureError)) return error;
-    const { packets, dropped } = this.#carrier;
-    return error.inFile(this.#input.name, packets - dropped, "whole and written");
+    return error.inFile(this.#input.name, this.#outlet.packets, "whole and written");
   }
 
   /** Whether the run is to end before its input does. */
@@ -117,9 +123,12 @@ export class PipeRun {
 
   #interrupt(): void {
     const enough = this.#input.size === undefined ? 2 : 1;
-    if (this.#options.interrupts!.count < enough) return;
+    const { count } = this.#options.interrupts!;
+    if (count < enough) return;
     this.#interrupted = true;
     this.#intake.interrupt();
+    if (count > 1) this.#grace ??= setTimeout(() => this.#outlet.abandon(), GRACE);
+    if (count > 2) this.#outlet.abandon();
   }
 
   /** Finds out what the input is, and whether it is converted. */
@@ -158,7 +167,9 @@ export class PipeRun {
     this.#drain();
     this.#finished = last || this.#ending;
     if (this.#finished) carrier.finish();
-    await this.#outlet.write(carrier.start, carrier.close());
+    const windowEnd = carrier.close();
+    const { packets, dropped, bytes, bytesDropped } = carrier;
+    await this.#outlet.write(carrier.start, windowEnd, packets - dropped, bytes - bytesDropped);
     this.#progress();
   }
 

@@ -6,7 +6,7 @@
 import type { OptionValues } from "../core/options.ts";
 import type { Plugin } from "../core/plugin.ts";
 import type { Call, Command } from "./command.ts";
-import { DELIVERED, exitStatus, explain, FAILED, INTERRUPTED, READER_GONE, UsageError } from "./errors.ts";
+import { DELIVERED, exitStatus, explain, FAILED, READER_GONE, UsageError } from "./errors.ts";
 import * as flags from "./flags.ts";
 import { print, printError } from "./output.ts";
 import { Interrupts, type PipeResult, runPipe } from "./pipe.ts";
@@ -59,10 +59,10 @@ async function tell(
 }
 
 /** The exit status that a run leads to. */
-function statusOf({ error, interrupted, readerGone, packets }: PipeResult): number {
+function statusOf({ error, interrupted, readerGone, packets }: PipeResult, interrupts: Interrupts): number {
   if (readerGone) return READER_GONE;
   if (error) return exitStatus(error);
-  if (interrupted) return INTERRUPTED;
+  if (interrupted) return interrupts.status;
   return packets.dropped > 0 ? FAILED : DELIVERED;
 }
 
@@ -82,7 +82,10 @@ async function execute(call: Call): Promise<number> {
   const monitor = new Monitor({ live, verbose: call.has("verbose") });
   const interrupts = new Interrupts();
   const interrupt = () => interrupts.raise();
+  const terminate = () => interrupts.terminate();
   Deno.addSignalListener("SIGINT", interrupt);
+  // Windows has no such signal.
+  if (Deno.build.os !== "windows") Deno.addSignalListener("SIGTERM", terminate);
   let result: PipeResult;
   try {
     result = await runPipe({
@@ -99,10 +102,11 @@ async function execute(call: Call): Promise<number> {
     });
   } finally {
     Deno.removeSignalListener("SIGINT", interrupt);
+    if (Deno.build.os !== "windows") Deno.removeSignalListener("SIGTERM", terminate);
     monitor.end();
   }
   await tell(call, monitor, plugin, options, result);
-  return statusOf(result);
+  return statusOf(result, interrupts);
 }
 
 /** The command. */

@@ -12,7 +12,7 @@ export function summaryLine(
   { packets, bytes, drops, elapsed_s, interrupted }: PipeResult,
 ): string {
   const reasons = Object.entries(drops).map(([reason, count]) => `${reason} ${grouped(count)}`).join(", ");
-  const rate = elapsed_s > 0 ? `, ${grouped(Math.round(packets.in / elapsed_s))} packets/s` : "";
+  const rate = elapsed_s > 0 ? `, ${grouped(Math.round(packets.out / elapsed_s))} packets/s` : "";
   return `${counted(packets.out, "packet")}, ${counted(bytes.out, "byte")} through ${backend}` +
     (packets.dropped > 0
       ? `; ${grouped(packets.dropped)} of ${grouped(packets.in)} left out (${reasons})`

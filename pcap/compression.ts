@@ -164,6 +164,7 @@ export class DecompressedSource implements ByteSource {
 
 /** Compresses what it takes with gzip. */
 export class GzipSink implements ByteSink {
+  #begun = false;
   readonly #stream = createGzip({ chunkSize: CHUNK_SIZE });
   readonly #done: Promise<void>;
 
@@ -175,14 +176,16 @@ export class GzipSink implements ByteSink {
   }
 
   async write(bytes: Uint8Array): Promise<number> {
+    this.#begun = true;
     const taken = new Promise<number>((resolve, reject) => {
       this.#stream.write(bytes, (error) => error ? reject(error) : resolve(bytes.length));
     });
     return await Promise.race([taken, this.#done.then(() => bytes.length)]);
   }
 
-  /** Writes what is left. */
+  /** Writes what is left: nothing where nothing was to be written. */
   async end(): Promise<void> {
+    if (!this.#begun) return;
     this.#stream.end();
     await this.#done;
   }
