@@ -25,10 +25,10 @@ const MIN_GQI_TX = 256;
 const MIN_GQI_RX = 64;
 const MIN_DQO = 64;
 /**
- * Enough for a batch and for the longest frame; larger rings only spread buffers over more cache lines. A frame takes
- * two DQO transmit descriptors, and their completions come as late as the next batch.
+ * A turn of both halves costs as much as some ten frames. Rings are large enough for a batch, of whose frames each takes
+ * two DQO transmit descriptors, and for the longest frame; larger ones only spread buffers over more cache lines.
  */
-const DEFAULT_BATCH = 128;
+const DEFAULT_BATCH = 192;
 const DEFAULT_TX_RING = 512;
 const DEFAULT_RX_RING = 256;
 const MAX_QUEUES = 16;
