@@ -5,11 +5,8 @@
  *
  * @module
  */
-import { RingFault } from "../../core/fault.ts";
-import { isPowerOfTwo } from "../../core/index.ts";
 import type { DeviceQueue } from "../../plugins/virtio/device_queue.ts";
 import { featureMask } from "../../plugins/virtio/features.ts";
-import { VIRTQUEUE_MAX_SIZE, vring_used } from "../../plugins/virtio/layout.ts";
 import { protocolMask, requestName, REQUESTS, vhost_vring_state } from "./layout.ts";
 import { type Mapping, MemoryTable } from "./memory_table.ts";
 import {
@@ -24,10 +21,11 @@ import {
   RequestError,
   ringFdOf,
   ringNumberOf,
-  type RingPlaces,
   ringPlacesOf,
   singleRegionOf,
 } from "./message.ts";
+import type { EventHandle, Peripherals } from "./peripherals.ts";
+import { Vring, type VringContext, type VringEvent } from "./vring.ts";
 
 /** Regions that can be mapped at once with CONFIGURE_MEM_SLOTS. */
 export const MAX_MEM_SLOTS: number = 64;
@@ -75,36 +73,6 @@ const ANSWERED: ReadonlySet<number> = new Set([
   REQUESTS.GET_STATUS,
 ]);
 
-/** A descriptor by which one side tells the other of an event. */
-export interface EventHandle {
-  /** The descriptor. */
-  readonly fd: number;
-  /** Tells the other side. */
-  signal(): void;
-  /** Forgets what it was told. Whether it had been told anything. */
-  clear(): boolean;
-  /** Closes the descriptor. */
-  close(): void;
-}
-
-/** What the protocol needs of the kernel. */
-export interface Peripherals {
-  /**
-   * Maps a part of a file. The descriptor stays the caller's.
-   *
-   * @throws {Error} If it cannot be mapped; the message says why.
-   */
-  map(fd: number, offset: number, size: number): Mapping;
-  /**
-   * Takes an event descriptor over.
-   *
-   * @throws {Error} If it is none; then it stays the caller's.
-   */
-  event(fd: number): EventHandle;
-  /** Closes a descriptor. */
-  close(fd: number): void;
-}
-
 /** What the protocol needs of a device. */
 export interface BackendDevice {
   /** Its queues: `rx0, tx0, rx1, tx1...`; a control queue behind them is not used. */
@@ -129,37 +97,16 @@ export interface BackendOptions {
   log(line: string): void;
 }
 
-/** What the front end has said about one ring. */
-class Ring {
-  size = 0;
-  places: RingPlaces | undefined;
-  /** Next index in the available ring, while the queue is stopped. */
-  base = 0;
-  enabled = false;
-  /** Whether SET_VRING_KICK has come: it starts the ring. */
-  armed = false;
-  kick: EventHandle | undefined;
-  call: EventHandle | undefined;
-  error: EventHandle | undefined;
-
-  close(): void {
-    this.kick?.close();
-    this.call?.close();
-    this.error?.close();
-    this.kick = this.call = this.error = undefined;
-  }
-}
-
 /** The protocol's state for one connection. */
 export class Backend {
   /** The front end's memory. */
   readonly memory: MemoryTable;
   readonly #device: BackendDevice;
-  readonly #queues: readonly DeviceQueue[];
   readonly #offered: bigint;
   readonly #peripherals: Peripherals;
   readonly #log: (line: string) => void;
-  readonly #rings: Ring[];
+  readonly #context: VringContext;
+  readonly #rings: readonly Vring[];
   #features = 0n;
   #protocolFeatures = 0n;
   #status = 0;
@@ -167,13 +114,14 @@ export class Backend {
 
   /** Takes the device's queues, stopped, for one connection. */
   constructor(options: BackendOptions) {
-    this.#device = options.device;
-    this.#queues = options.device.queues.slice(0, 2 * options.queuePairs);
-    this.#offered = (options.features & ~FRONT_END_FEATURES) | PROTOCOL_FEATURES_BIT;
-    this.#peripherals = options.peripherals;
-    this.#log = options.log;
-    this.#rings = this.#queues.map(() => new Ring());
-    this.memory = options.memory;
+    const { device, features, queuePairs, memory, peripherals, log } = options;
+    this.#device = device;
+    this.#offered = (features & ~FRONT_END_FEATURES) | PROTOCOL_FEATURES_BIT;
+    this.#peripherals = peripherals;
+    this.#log = log;
+    this.memory = memory;
+    this.#context = { features: 0n, memory, peripherals, log };
+    this.#rings = device.queues.slice(0, 2 * queuePairs).map((queue) => new Vring(queue, this.#context));
   }
 
   /** Grows whenever descriptors to wait for may have come or gone. */
@@ -183,7 +131,7 @@ export class Backend {
 
   /** Negotiated features. */
   get features(): bigint {
-    return this.#features & ~PROTOCOL_FEATURES_BIT;
+    return this.#context.features;
   }
 
   /** Descriptors that become readable when the driver kicks. */
@@ -193,13 +141,13 @@ export class Backend {
 
   /** Whether a started ring has no kicks and must be looked at now and then. */
   get polled(): boolean {
-    return this.#rings.some((ring) => ring.armed && !ring.kick);
+    return this.#rings.some((ring) => ring.polled);
   }
 
   /** How many pairs, from the first on, can take frames for the driver. */
   get activePairs(): number {
-    const at = this.#queues.findIndex((queue, index) => isReceive(index) && !queue.running);
-    return at < 0 ? this.#queues.length / 2 : at / 2;
+    const at = this.#rings.findIndex((ring) => ring.receives && !ring.queue.running);
+    return at < 0 ? this.#rings.length / 2 : at / 2;
   }
 
   /** Whether frames of this transmit queue (0 for `tx0`) are to be thrown away, as its ring is disabled. */
@@ -209,12 +157,12 @@ export class Backend {
 
   /** Interrupts the driver for a queue. */
   call(queue: number): void {
-    this.#rings[queue]?.call?.signal();
+    this.#rings[queue]?.signal("call");
   }
 
   /** Tells the front end that a ring has stopped for good. */
   fail(queue: number): void {
-    this.#rings[queue]?.error?.signal();
+    this.#rings[queue]?.signal("error");
   }
 
   /**
@@ -272,21 +220,24 @@ export class Backend {
       case REQUESTS.REM_MEM_REG:
         return this.#removeRegion(singleRegionOf(payload));
       case REQUESTS.SET_VRING_NUM:
-        return this.#setSize(payload);
-      case REQUESTS.SET_VRING_ADDR:
-        return this.#setPlaces(ringPlacesOf(payload));
       case REQUESTS.SET_VRING_BASE:
-        return this.#setBase(payload);
       case REQUESTS.GET_VRING_BASE:
-        return this.#getBase(payload);
       case REQUESTS.SET_VRING_ENABLE:
-        return this.#enable(payload);
+        return this.#setNumber(request, ringNumberOf(payload));
+      case REQUESTS.SET_VRING_ADDR: {
+        const places = ringPlacesOf(payload);
+        this.#ring(places.index, request).setPlaces(places);
+        return undefined;
+      }
       case REQUESTS.SET_VRING_KICK:
-        return this.#setKick(payload, fds);
+        this.#setEvent("kick", request, payload, fds).arm();
+        return undefined;
       case REQUESTS.SET_VRING_CALL:
-        return this.#setEvent("call", payload, fds);
+        this.#setEvent("call", request, payload, fds);
+        return undefined;
       case REQUESTS.SET_VRING_ERR:
-        return this.#setEvent("error", payload, fds);
+        this.#setEvent("error", request, payload, fds);
+        return undefined;
       case REQUESTS.SET_STATUS:
         return this.#setStatus(numberOf(payload));
       case REQUESTS.GET_STATUS:
@@ -302,10 +253,11 @@ export class Backend {
     const unknown = features & ~this.#offered;
     if (unknown) throw new RequestError(`features 0x${unknown.toString(16)} were not offered`);
     if (features !== this.#features) {
-      if (this.#queues.some((queue) => queue.running)) {
+      if (this.#rings.some(({ queue }) => queue.running)) {
         throw new RequestError("features cannot change while rings run");
       }
       this.#features = features;
+      this.#context.features = features & ~PROTOCOL_FEATURES_BIT;
       this.#device.setFeatures(this.features);
     }
     if (this.#bornEnabled) { for (const ring of this.#rings) ring.enabled = true; }
@@ -328,15 +280,16 @@ export class Backend {
     if (status > 0xffn) throw new ProtocolError(`SET_STATUS has a status of ${status}`);
     if ((this.#protocolFeatures & STATUS) === 0n) throw new RequestError("STATUS was not negotiated");
     this.#status = Number(status);
-    if (status === 0n) this.#stopAll();
+    if (status === 0n) {
+      for (const ring of this.#rings) ring.halt();
+      this.#changes++;
+    }
     return undefined;
   }
 
   #reset(): undefined {
-    this.#stopAll();
     for (const ring of this.#rings) {
-      ring.close();
-      Object.assign(ring, new Ring());
+      ring.reset();
       ring.enabled = this.#bornEnabled;
     }
     this.#status = 0;
@@ -344,15 +297,11 @@ export class Backend {
     return undefined;
   }
 
-  #stopAll(): void {
-    this.#rings.forEach((_, index) => this.#halt(index));
-  }
-
   #setMemory(places: RegionPlace[], fds: readonly number[]): undefined {
-    const running = this.#pause();
+    const running = this.#rings.filter((ring) => ring.pause());
     this.memory.clear();
     places.forEach((place, i) => this.#map(place, fds[i]!));
-    this.#resume(running);
+    for (const ring of running) ring.start();
     return undefined;
   }
 
@@ -366,11 +315,11 @@ export class Backend {
 
   #removeRegion(place: RegionPlace): undefined {
     this.#needSlots();
-    const running = this.#pause();
+    const running = this.#rings.filter((ring) => ring.pause());
     try {
       this.memory.remove(place);
     } finally {
-      this.#resume(running);
+      for (const ring of running) ring.start();
     }
     return undefined;
   }
@@ -399,159 +348,40 @@ export class Backend {
     }
   }
 
-  /** Stops the queues for as long as memory is on the move; they keep no view of what goes. */
-  #pause(): number[] {
-    return this.#queues.flatMap((queue, index) => {
-      if (!queue.running) return [];
-      this.#rings[index]!.base = queue.stop();
-      return [index];
-    });
-  }
-
-  #resume(indexes: readonly number[]): void {
-    for (const index of indexes) this.#start(index);
-  }
-
-  #ring(index: number, request: string): Ring {
+  #ring(index: number, request: number): Vring {
     const ring = this.#rings[index];
-    if (!ring) throw new ProtocolError(`${request} names ring ${index} of ${this.#rings.length}`);
+    if (!ring) {
+      throw new ProtocolError(`${requestName(request)} names ring ${index} of ${this.#rings.length}`);
+    }
     return ring;
   }
 
-  /** A ring that stands still, for a request that needs that. */
-  #stopped(index: number, request: string): Ring {
+  /** The requests that say one number of a ring, or ask for one. */
+  #setNumber(request: number, { index, num }: { index: number; num: number }): Uint8Array | undefined {
     const ring = this.#ring(index, request);
-    if (this.#queues[index]!.running) throw new RequestError(`ring ${index} is running`);
+    switch (request) {
+      case REQUESTS.SET_VRING_NUM:
+        ring.setSize(num);
+        return undefined;
+      case REQUESTS.SET_VRING_BASE:
+        ring.setBase(num);
+        return undefined;
+      case REQUESTS.GET_VRING_BASE:
+        // Stops the ring: it starts again with the next SET_VRING_KICK.
+        this.#changes++;
+        return vhost_vring_state.encode({ index, num: ring.halt() });
+      default:
+        if (num > 1) throw new RequestError(`ring ${index} cannot be enabled by ${num}`);
+        this.#changes++;
+        ring.enable(num === 1);
+        return undefined;
+    }
+  }
+
+  #setEvent(which: VringEvent, request: number, payload: Uint8Array, fds: number[]): Vring {
+    const ring = this.#ring(ringFdOf(payload).index, request);
+    ring.setEvent(which, fds);
+    this.#changes++;
     return ring;
   }
-
-  #setSize(payload: Uint8Array): undefined {
-    const { index, num } = ringNumberOf(payload);
-    const ring = this.#stopped(index, "SET_VRING_NUM");
-    if (!isPowerOfTwo(num) || num > Math.min(VIRTQUEUE_MAX_SIZE, this.#queues[index]!.maxSize)) {
-      throw new RequestError(`ring ${index} cannot have ${num} entries`);
-    }
-    ring.size = num;
-    return undefined;
-  }
-
-  #setPlaces(places: RingPlaces): undefined {
-    const { index } = places;
-    const ring = this.#ring(index, "SET_VRING_ADDR");
-    const [again] = this.#pauseOne(index);
-    ring.places = places;
-    if (again !== undefined || ring.armed) this.#start(index);
-    return undefined;
-  }
-
-  #pauseOne(index: number): number[] {
-    const queue = this.#queues[index]!;
-    if (!queue.running) return [];
-    this.#rings[index]!.base = queue.stop();
-    return [index];
-  }
-
-  #setBase(payload: Uint8Array): undefined {
-    const { index, num } = ringNumberOf(payload);
-    const ring = this.#stopped(index, "SET_VRING_BASE");
-    if (num > 0xffff) throw new RequestError(`ring ${index} cannot start at index ${num}`);
-    ring.base = num;
-    return undefined;
-  }
-
-  /** Stops the ring: it starts again with the next SET_VRING_KICK. */
-  #getBase(payload: Uint8Array): Uint8Array {
-    const { index } = ringNumberOf(payload);
-    const ring = this.#ring(index, "GET_VRING_BASE");
-    this.#halt(index);
-    return vhost_vring_state.encode({ index, num: ring.base });
-  }
-
-  #halt(index: number): void {
-    const ring = this.#rings[index]!;
-    const queue = this.#queues[index]!;
-    if (queue.running || queue.broken) ring.base = queue.stop();
-    ring.armed = false;
-    ring.kick?.close();
-    ring.kick = undefined;
-    this.#changes++;
-  }
-
-  #enable(payload: Uint8Array): undefined {
-    const { index, num } = ringNumberOf(payload);
-    const ring = this.#ring(index, "SET_VRING_ENABLE");
-    if (num > 1) throw new RequestError(`ring ${index} cannot be enabled by ${num}`);
-    ring.enabled = num === 1;
-    if (ring.enabled) this.#start(index);
-    else if (isReceive(index)) this.#pauseOne(index);
-    this.#changes++;
-    return undefined;
-  }
-
-  #setKick(payload: Uint8Array, fds: number[]): undefined {
-    const { index } = ringFdOf(payload);
-    const ring = this.#ring(index, "SET_VRING_KICK");
-    this.#setEvent("kick", payload, fds);
-    ring.armed = true;
-    this.#start(index);
-    return undefined;
-  }
-
-  #setEvent(which: "kick" | "call" | "error", payload: Uint8Array, fds: number[]): undefined {
-    const { index } = ringFdOf(payload);
-    const ring = this.#ring(index, `SET_VRING_${which === "error" ? "ERR" : which.toUpperCase()}`);
-    let event: EventHandle | undefined;
-    if (fds.length > 0) {
-      try {
-        event = this.#peripherals.event(fds[0]!);
-      } catch (error) {
-        throw new ProtocolError((error as Error).message);
-      }
-      fds.shift();
-    }
-    ring[which]?.close();
-    ring[which] = event;
-    this.#changes++;
-    return undefined;
-  }
-
-  /**
-   * Where to go on: at the used index, whatever the base is. This device gives chains back in order and at once, so
-   * the two only differ if the last back end died: then DPDK's driver, for one, sets a base of 0 for a ring that is not
-   * at 0, and DPDK's and QEMU's own back ends go by the used index too.
-   */
-  #resumeAt(index: number): number {
-    const ring = this.#rings[index]!;
-    const head = new Uint8Array(USED_IDX_END);
-    if (!this.memory.rings.read(ring.places!.device, head)) return ring.base;
-    const used = head[USED_IDX_END - 2]! | head[USED_IDX_END - 1]! << 8;
-    if (used !== ring.base) {
-      this.#log(`ring ${index} goes on at used index ${used} instead of base ${ring.base}`);
-    }
-    return used;
-  }
-
-  /**
-   * Starts a queue if all is said that it needs. A receive queue waits until it is enabled; a disabled transmit queue
-   * runs, and its frames are thrown away.
-   */
-  #start(index: number): void {
-    const ring = this.#rings[index]!;
-    const queue = this.#queues[index]!;
-    if (queue.running || !ring.armed || ring.size === 0 || !ring.places) return;
-    if (isReceive(index) && !ring.enabled) return;
-    try {
-      queue.start(ring.size, ring.places, this.features, this.#resumeAt(index));
-    } catch (error) {
-      if (error instanceof RingFault) throw new ProtocolError(error.message);
-      throw error;
-    }
-  }
-}
-
-/** Bytes of the used ring up to and including its index. */
-const USED_IDX_END = vring_used.offsetOf("idx") + 2;
-
-function isReceive(index: number): boolean {
-  return index % 2 === 0;
 }

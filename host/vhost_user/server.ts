@@ -30,11 +30,12 @@ import { closeDescriptor, SystemError } from "../libc.ts";
 import { MappedFile } from "../mapped_file.ts";
 import { Poller } from "../poller.ts";
 import { UnixListener, UnixSocket } from "../unix_socket.ts";
-import { Backend, type Peripherals } from "./backend.ts";
+import { Backend } from "./backend.ts";
 import { Connection } from "./connection.ts";
 import { MemoryTable } from "./memory_table.ts";
 import { ProtocolError } from "./message.ts";
 import { OffloadPort } from "./offload_port.ts";
+import type { Peripherals } from "./peripherals.ts";
 
 /** What is beyond the device: takes the driver's frames, and brings some for it. */
 export interface Port extends Wire {
