@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { builtInNames } from "../mod.ts";
 
 const root = new URL("../", import.meta.url);
 
@@ -34,6 +35,26 @@ Deno.test("mod.ts exports what the list says, and nothing else", async () => {
 
 Deno.test("cli/main.ts exports main and its options only", async () => {
   assertEquals(await exportsOf("cli/main.ts"), ["MainOptions", "main"]);
+});
+
+Deno.test("host/vhost_user/mod.ts exports the server and what it takes", async () => {
+  const names = "FEATURE_BITS Feature Port SystemError VhostUserServer VhostUserServerOptions featureMask";
+  assertEquals(await exportsOf("host/vhost_user/mod.ts"), names.split(" "));
+});
+
+/** Classes with which each backend's halves can be had one by one. */
+const HALVES: Readonly<Record<string, readonly string[]>> = {
+  virtio: ["VirtioNetDevice", "VirtioNetDriver"],
+  gve: ["GveDevice", "GveDriver"],
+  xen: ["XenDevice", "XenDriver"],
+  vdpa: ["VdpaDevice", "VhostVdpa"],
+};
+
+Deno.test("every backend exports its plugin and its halves", async () => {
+  for (const name of builtInNames) {
+    const names = await exportsOf(`plugins/${name}/mod.ts`);
+    assertEquals(["default", ...HALVES[name]!].filter((wanted) => !names.includes(wanted)), [], name);
+  }
 });
 
 Deno.test("mod.ts holds re-exports only", async () => {
