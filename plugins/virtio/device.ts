@@ -54,6 +54,8 @@ export interface VirtioNetDeviceOptions {
   readonly shared?: boolean;
   /** See {@linkcode DeviceQueueOptions.coalesce}; on if not given. */
   readonly coalesce?: boolean;
+  /** See {@linkcode DeviceQueueOptions.snapshot}; off if not given. */
+  readonly snapshot?: boolean;
 }
 
 /** A virtio-net device. See the module. */
@@ -99,6 +101,7 @@ export class VirtioNetDevice implements DeviceHalf {
     const behaviour = {
       profile: options.profile ?? "strict",
       shared: options.shared ?? false,
+      snapshot: options.snapshot ?? false,
     };
     // Only of transmit chains nothing is ever written: one used element can stand for a batch of them.
     const transmitting = { ...behaviour, coalesce: options.coalesce ?? true };

@@ -6,6 +6,7 @@
  */
 import type { Region } from "../../core/address_space.ts";
 import { add16, distance16 } from "../../core/index.ts";
+import type { DescriptorSnapshots } from "./descriptor_snapshots.ts";
 import { DESCRIPTOR_STATE, type DescriptorStates } from "./descriptor_states.ts";
 import type { DeviceRing } from "./device_ring.ts";
 import { vring_avail, vring_desc } from "./layout.ts";
@@ -38,12 +39,14 @@ export class DeviceAvailable {
   counted = 0;
   readonly #ring: DeviceRing;
   readonly #states: DescriptorStates;
+  readonly #snapshots: DescriptorSnapshots | undefined;
   #mask = 0;
 
   /** Takes over a ring, not yet started, and what is known of its descriptors. */
-  constructor(ring: DeviceRing, states: DescriptorStates) {
+  constructor(ring: DeviceRing, states: DescriptorStates, snapshots: DescriptorSnapshots | undefined) {
     this.#ring = ring;
     this.#states = states;
+    this.#snapshots = snapshots;
   }
 
   /** Begins at this index. */
@@ -88,6 +91,9 @@ export class DeviceAvailable {
       states.states[head] = HEAD;
       this.heads[at & mask] = head;
     }
+    if (this.#snapshots !== undefined) {
+      for (let at = this.fetched; at !== idx; at = add16(at, 1)) this.#snapshots.take(this.heads[at & mask]!);
+    }
     this.fetched = idx;
     return idx !== this.next;
   }
@@ -103,8 +109,8 @@ export class DeviceAvailable {
     const last = fresh ? this.#readIdx() : this.fetched;
     if (next === last) return false;
     const { first, last: limit, high: upper, shift } = region;
-    // The upper halves of addresses differ: one by one, then.
-    if (upper < 0) return false;
+    // The upper halves of addresses differ, or descriptors are watched: one by one, then.
+    if (upper < 0 || this.#snapshots !== undefined) return false;
     const { size, mask, strict, availView, descView: view, desc: table, first: ringsFirst } = this.#ring;
     const ring = this.#ring.avail + AVAIL_RING;
     // Offsets in another memory than the rings' say nothing of them.

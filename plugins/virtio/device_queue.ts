@@ -11,6 +11,7 @@ import { type AddressSpace, NO_REGION, type Region } from "../../core/address_sp
 import type { RingFault } from "../../core/fault.ts";
 import type { FrameBatch } from "../../core/frame_batch.ts";
 import { distance16 } from "../../core/index.ts";
+import { DescriptorSnapshots } from "./descriptor_snapshots.ts";
 import { DescriptorStates } from "./descriptor_states.ts";
 import { DeviceAvailable } from "./device_available.ts";
 import { DeviceChain } from "./device_chain.ts";
@@ -46,6 +47,8 @@ export interface DeviceQueueOptions {
    * into which nothing is written: lengths get lost.
    */
   readonly coalesce?: boolean;
+  /** Whether it looks if descriptors of chains that it has are changed. It takes time. */
+  readonly snapshot?: boolean;
 }
 
 /** See the module. The chain that {@linkcode DeviceQueue.pop} took stands in `head`, `count` and what follows it. */
@@ -78,6 +81,7 @@ export class DeviceQueue {
   readonly #mayCoalesce: boolean;
   readonly #ring: DeviceRing;
   readonly #states: DescriptorStates;
+  readonly #snapshots: DescriptorSnapshots | undefined;
   readonly #available: DeviceAvailable;
   readonly #chain: DeviceChain;
   readonly #used: DeviceUsed;
@@ -93,7 +97,7 @@ export class DeviceQueue {
     buffers: AddressSpace,
     options: DeviceQueueOptions = {},
   ) {
-    const { profile = "strict", shared = false, coalesce = false } = options;
+    const { profile = "strict", shared = false, coalesce = false, snapshot = false } = options;
     this.name = name;
     this.index = index;
     this.maxSize = maxSize;
@@ -102,7 +106,8 @@ export class DeviceQueue {
     this.#mayCoalesce = coalesce;
     this.#ring = new DeviceRing(name, profile, shared);
     this.#states = new DescriptorStates(this.#ring);
-    this.#available = new DeviceAvailable(this.#ring, this.#states);
+    this.#snapshots = snapshot ? new DescriptorSnapshots(this.#ring) : undefined;
+    this.#available = new DeviceAvailable(this.#ring, this.#states, this.#snapshots);
     this.#chain = new DeviceChain(this.#ring, this.#states);
     this.#used = new DeviceUsed(this.#ring, this.#states);
     this.#fill = new DeviceFill(this.#ring, this.#states, this.#available, this.#used);
@@ -212,6 +217,7 @@ export class DeviceQueue {
     ({ heads: this.heads, offsets: this.offsets, sizes: this.sizes } = this.#available);
     this.#chain.start(hasFeature(features, "INDIRECT_DESC"));
     this.#used.start(usedIndex, inOrder && this.#mayCoalesce);
+    this.#snapshots?.start();
     this.#buffersGeneration = -1;
     this.refresh();
     this.#ring.running = true;
@@ -236,6 +242,7 @@ export class DeviceQueue {
     this.#buffersGeneration = buffers.generation;
     this.region = this.previousRegion = NO_REGION;
     this.#chain.remap(buffers);
+    this.#snapshots?.remap(buffers);
     if (this.#available.ahead !== this.#available.next) this.#available.forgetAhead();
   }
 
@@ -259,7 +266,9 @@ export class DeviceQueue {
     if (next === available.fetched && !available.fetch()) return false;
     // One that was put back is read again, but counts once.
     const counts = available.taken >= available.counted;
-    this.#chain.read(available.heads[next & this.#ring.mask]!, next, counts);
+    const head = available.heads[next & this.#ring.mask]!;
+    if (this.#snapshots !== undefined) this.#snapshots.check(head, next);
+    this.#chain.read(head, next, counts);
     available.takeAny();
     return true;
   }
@@ -315,11 +324,15 @@ export class DeviceQueue {
 
   /** Gives a chain back, with the number of bytes written into it. It shows with {@linkcode publish}. */
   push(head: number, length: number): void {
+    if (this.#snapshots !== undefined) this.#snapshots.release(head, this.#available.next);
     this.#used.push(head, length);
   }
 
   /** Gives `count` chains back, by their heads, with the number of bytes written into each. They show with {@linkcode publish}. */
   pushAll(heads: Uint16Array, lengths: Uint32Array, count: number): void {
+    if (this.#snapshots !== undefined) {
+      for (let i = 0; i < count; i++) this.#snapshots.release(heads[i]!, this.#available.next);
+    }
     this.#used.pushAll(heads, lengths, count);
   }
 

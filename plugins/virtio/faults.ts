@@ -27,6 +27,7 @@ export const DEVICE_FAULTS = {
   "zero-length": "A buffer of no bytes",
   "chain-too-large": "A chain holds more than 2^32 bytes",
   "descriptor-flags": "A descriptor has flags other than NEXT, WRITE and INDIRECT",
+  "descriptor-changed": "A chain is changed while the device has it (looked for with snapshot=on)",
   "bad-address": "A buffer is not mapped, or not with the access it needs",
   "bad-ring-address": "A ring part is not mapped, or not contiguous in memory",
   "misaligned-ring": "A ring part is not aligned as it must be",

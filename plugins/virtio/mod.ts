@@ -141,6 +141,12 @@ const options: readonly OptionSpec[] = [
     default: "strict",
     meaning: "how the device judges odd chains: by the specification, or as vhost, QEMU or DPDK do",
   },
+  {
+    name: "snapshot",
+    type: "flag",
+    default: false,
+    meaning: "have the device look whether descriptors that it has are changed, which takes time",
+  },
 ];
 
 /** Features that this device implements. */
@@ -262,6 +268,7 @@ function open(values: OptionValues, host: Host): Link {
     maxQueueSize: queueSize,
     maxRxQueueSize: rxQueueSize,
     profile: values.text("profile") as Profile,
+    snapshot: values.flag("snapshot"),
   });
   const registers = legacy ? new LegacyPciDevice(device) : new ModernPciDevice(device);
   const notificationData = hasFeature(features, "NOTIFICATION_DATA");

@@ -69,6 +69,7 @@ function fuzz(seed: number): Set<string> {
     size: random.pick([1, 2, 8, 64]),
     profile: random.pick(PROFILES),
     features: OPTIONAL.filter(() => random.chance(0.5)),
+    snapshot: random.chance(0.2),
   });
   const codes = new Set<string>();
   const rings = [net.rx, net.tx, net.ctrl];

@@ -17,6 +17,7 @@ const choices = {
   rss: ["off", "on"],
   batch: [64, 1, 3, 32768],
   profile: ["strict", "linux", "qemu", "dpdk"],
+  snapshot: ["off", "on"],
   feeding: ["roomy", "tight", "foreign", "batch"],
 } as const;
 

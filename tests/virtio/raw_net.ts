@@ -42,6 +42,8 @@ export interface RawNetOptions {
   readonly features?: readonly Feature[];
   /** How odd chains are judged. */
   readonly profile?: Profile;
+  /** Whether the device watches descriptors. */
+  readonly snapshot?: boolean;
 }
 
 /** See the module. */
@@ -72,7 +74,7 @@ export class RawNet {
   };
 
   /** Maps the memory and starts all queues. */
-  constructor({ size = 8, features = [], profile = "strict" }: RawNetOptions = {}) {
+  constructor({ size = 8, features = [], profile = "strict", snapshot = false }: RawNetOptions = {}) {
     this.profile = profile;
     this.memory.bytes.fill(GUARD_BYTE);
     let offset = GUARD;
@@ -95,6 +97,7 @@ export class RawNet {
       buffers: this.space,
       maxQueueSize: size,
       profile,
+      snapshot,
     });
     this.device.interrupt = (queue) => void this.interrupts.push(queue);
     this.device.setFeatures(mask);
