@@ -68,6 +68,7 @@ function checkValue(name: string, value: string, { kind, choices }: ValueSpec): 
     throw new UsageError(`${name} takes a whole number from 1: got "${value}"`);
   }
   if (kind === "file" && value === "") throw new UsageError(`${name} takes a file name: got ""`);
+  if (kind === "module" && value === "") throw new UsageError(`${name} takes a module: got ""`);
 }
 
 function checkOperands(command: string, given: readonly string[], specs: readonly OperandSpec[]): void {

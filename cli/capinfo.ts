@@ -12,7 +12,7 @@ import type { Command } from "./command.ts";
 import { DELIVERED, explain, FAILED } from "./errors.ts";
 import { openInput } from "./files.ts";
 import * as flags from "./flags.ts";
-import { print, report } from "./output.ts";
+import { print, report, visible } from "./output.ts";
 import { Intake, INTAKE_SIZE } from "./pipe_intake.ts";
 import { formatName, recognise, type Recognised } from "./pipe_recognise.ts";
 import { columns, counted, grouped } from "./table.ts";
@@ -20,6 +20,8 @@ import { columns, counted, grouped } from "./table.ts";
 /** What was found out about one capture. */
 interface Found {
   readonly file: string;
+  /** Its name for a person. */
+  readonly name: string;
   readonly summary: CaptureSummary;
   readonly recognised: Recognised | undefined;
   readonly error: Error | undefined;
@@ -28,6 +30,7 @@ interface Found {
 /** Reads a capture to its end, or to where it goes bad. */
 async function examine(file: string, memory: Memory): Promise<Found> {
   const summary = new CaptureSummary();
+  const name = file === "-" ? "standard input" : file;
   let recognised: Recognised | undefined;
   try {
     const input = await openInput(file);
@@ -46,9 +49,9 @@ async function examine(file: string, memory: Memory): Promise<Found> {
     } finally {
       input.close();
     }
-    return { file, summary, recognised, error: undefined };
+    return { file, name, summary, recognised, error: undefined };
   } catch (error) {
-    return { file, summary, recognised, error: error as Error };
+    return { file, name, summary, recognised, error: error as Error };
   }
 }
 
@@ -71,7 +74,7 @@ function table(found: Found): string {
     ["last time", last ? formatTime(last) : "none"],
     ["whole", error ? isTruncated(error) ? "no, truncated" : "no, damaged" : "yes"],
   ];
-  return `${found.file}:\n${columns(rows, [], 2)}`;
+  return `${visible(found.name)}:\n${columns(rows, [], 2)}`;
 }
 
 function plain(found: Found): Record<string, unknown> {
@@ -118,10 +121,10 @@ export const command: Command = {
       const found = await examine(file, memory);
       if (found.error) {
         status = FAILED;
-        const { error, summary } = found;
-        report(explain(error instanceof CaptureError ? error.inFile(file, summary.packets, "whole") : error));
+        const { error, name, summary } = found;
+        report(explain(error instanceof CaptureError ? error.inFile(name, summary.packets, "whole") : error));
       }
-      for (const warning of found.summary.warnings) report(`${file}: ${warning}`);
+      for (const warning of found.summary.warnings) report(`${found.name}: ${warning}`);
       if (call.has("json")) all.push(plain(found));
       else if (found.recognised) print(table(found));
     }

@@ -46,11 +46,10 @@ export function exitStatus(error: unknown): number {
   return name === "UsageError" || name === "OptionError" ? MISUSED : FAILED;
 }
 
-/** What went wrong in one line: the first of the message, without the numbers that systems add. */
+/** What went wrong: the first line of the message, without the numbers that systems add. */
 export function explain(error: unknown): string {
   const message = error instanceof Error ? error.message || error.name : String(error);
-  const [line = ""] = message.split("\n");
-  const file = /^(.*) \(os error \d+\)(?:: \w+ '(.*)')?$/.exec(line);
-  if (!file) return line;
-  return file[2] === undefined ? file[1]! : `${file[2]}: ${file[1]}`;
+  const [, what, file] = /^(.*) \(os error \d+\)(?:: \w+ '([^]*)')?$/.exec(message) ?? [];
+  if (what !== undefined) return file === undefined ? what : `${file}: ${what}`;
+  return message.split("\n")[0]!;
 }

@@ -160,6 +160,7 @@ async function openOrCreate(path: string): Promise<[Deno.FsFile, boolean]> {
   try {
     return [await Deno.open(path, { write: true }), false];
   } catch (error) {
+    if (error instanceof Deno.errors.IsADirectory) throw new UsageError(`${path} is a directory`);
     if (!(error instanceof Deno.errors.NotFound)) throw error;
     return [await Deno.open(path, { write: true, create: true }), true];
   }
@@ -170,7 +171,7 @@ async function openOrCreate(path: string): Promise<[Deno.FsFile, boolean]> {
  *
  * @param path Its path, or `-`.
  * @param input What is read, which it must not be.
- * @throws {UsageError} If it is a terminal, or the input.
+ * @throws {UsageError} If it is a terminal, a directory, or the input.
  */
 export async function openOutput(path: string, input: Input): Promise<Output> {
   if (path === STANDARD) {

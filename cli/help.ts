@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { didYouMean } from "../core/nearest.ts";
 import type { Command, CommandGroup, FlagSpec } from "./command.ts";
 import { commandNames, loadCommand } from "./commands.ts";
 import { DELIVERED, UsageError } from "./errors.ts";
 import { print } from "./output.ts";
 import { optionRow } from "./option_row.ts";
 import { columns, LINE_WIDTH, wrap } from "./table.ts";
+import { unknownName } from "./unknown.ts";
 
 const OVERVIEW = `ringpipe moves packets through real NIC rings, byte for byte.
 
@@ -76,7 +76,7 @@ export async function helpText(path: readonly string[]): Promise<string> {
     return `${OVERVIEW}${columns(rows, [], 2)}${OVERVIEW_END}`;
   }
   const command = await loadCommand(name);
-  if (!command) throw new UsageError(`unknown command "${name}"${didYouMean(name, commandNames)}`);
+  if (!command) throw unknownName("command", name, commandNames);
   if (!("commands" in command)) {
     if (word !== undefined) throw new UsageError(`${name} has no commands of its own: got "${word}"`);
     return commandHelp(name, command);
@@ -84,8 +84,7 @@ export async function helpText(path: readonly string[]): Promise<string> {
   if (word === undefined) return groupHelp(command);
   const inner = command.commands.find((inner) => inner.name === word);
   if (!inner) {
-    const names = command.commands.map((inner) => inner.name);
-    throw new UsageError(`unknown ${name} command "${word}"${didYouMean(word, names)}`);
+    throw unknownName(`${name} command`, word, command.commands.map((inner) => inner.name));
   }
   return commandHelp(`${name} ${word}`, inner);
 }

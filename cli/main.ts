@@ -37,8 +37,8 @@ async function help(path: readonly string[]): Promise<number> {
 }
 
 async function unknown(kind: string, word: string, names: readonly string[]): Promise<never> {
-  const { didYouMean } = await import("../core/nearest.ts");
-  throw new UsageError(`unknown ${kind} "${word}"${didYouMean(word, names)}`);
+  const { unknownName } = await import("./unknown.ts");
+  throw unknownName(kind, word, names);
 }
 
 async function dispatch(args: readonly string[], plugins: readonly Plugin[]): Promise<number> {

@@ -27,9 +27,17 @@ export function print(text: string): void {
   }
 }
 
+/** Text in which characters that would move the cursor, or worse, are written out: names of files may have any. */
+export function visible(text: string): string {
+  // deno-lint-ignore no-control-regex -- That is what is looked for.
+  return text.replace(/[\0-\x1f\x7f-\x9f]/g, (character) => {
+    return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
+  });
+}
+
 /** Prints one line on standard error, behind the program's name. */
 export function report(line: string): void {
-  printError(`ringpipe: ${line}\n`);
+  printError(`ringpipe: ${visible(line)}\n`);
 }
 
 /** Prints text on standard error. What cannot be said there cannot be said at all. */

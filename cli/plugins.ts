@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { didYouMean } from "../core/nearest.ts";
 import { OptionValues } from "../core/options.ts";
 import type { Plugin } from "../core/plugin.ts";
 import { builtInNames, loadBackend, loadPlugin } from "../plugins/registry.ts";
 import type { Call } from "./command.ts";
 import { UsageError } from "./errors.ts";
+import { unknownName } from "./unknown.ts";
 
 /** The working directory as the base of relative specifiers. */
 function workingDirectory(): string {
@@ -46,7 +46,7 @@ export async function findBackend(name: string, call: Call): Promise<Plugin> {
   const plugin = extra.get(name);
   if (plugin) return plugin;
   if (builtInNames.includes(name)) return loadBackend(name);
-  throw new UsageError(`unknown backend "${name}"${didYouMean(name, [...builtInNames, ...extra.keys()])}`);
+  throw unknownName("backend", name, [...builtInNames, ...extra.keys()]);
 }
 
 /** All backends, the built-in ones first. */

@@ -98,18 +98,21 @@ function parseNumber(field: Field, text: string): bigint {
 export async function encodeStruct(call: Call): Promise<number> {
   const { struct } = await chosenStruct(call);
   const values = new Map<string, bigint | number[]>();
+  let bytes: Uint8Array;
   try {
     for (const word of call.operands.slice(1)) {
       const [, name, text] = /^([^=]+)=([^]*)$/.exec(word) ?? [];
       if (name === undefined || text === undefined) {
-        throw new UsageError(`FIELD=VALUE is missing: got "${word}"`);
+        throw new UsageError(`struct encode takes FIELD=VALUE: got "${word}"`);
       }
+      if (values.has(name)) throw new UsageError(`field ${name} is given twice`);
       const field = fieldOf(struct, name);
       values.set(name, field.count === undefined ? parseNumber(field, text) : [...parseHex(text)]);
     }
-    print(`${formatHex(struct.encode(Object.fromEntries(values)))}\n`);
+    bytes = struct.encode(Object.fromEntries(values));
   } catch (error) {
-    throw error instanceof Deno.errors.BrokenPipe ? error : new UsageError(explain(error));
+    throw new UsageError(explain(error));
   }
+  print(`${formatHex(bytes)}\n`);
   return DELIVERED;
 }

@@ -38,6 +38,9 @@ export async function chosenStruct(call: Call): Promise<NamedStruct> {
   const [name = ""] = call.operands;
   const known = await knownStructs(call);
   const found = known.get(name);
-  if (!found) throw new UsageError(`unknown structure "${name}"${didYouMean(name, known.keys())}`);
+  if (!found) {
+    const hint = didYouMean(name, known.keys()) || "; `ringpipe struct list` has those that there are";
+    throw new UsageError(`unknown structure "${name}"${hint}`);
+  }
   return found;
 }

@@ -23,6 +23,7 @@ Deno.test("explain gives one line without the numbers of the system", () => {
     explain(new Error("No such file or directory (os error 2): open 'a b'")),
     "a b: No such file or directory",
   );
+  assertEquals(explain(new Error("Is a directory (os error 21): open 'a\nb'")), "a\nb: Is a directory");
   assertEquals(explain(new Error("No space left on device (os error 28)")), "No space left on device");
   assertEquals(explain(new RangeError()), "RangeError");
   assertEquals(explain("text"), "text");

@@ -145,7 +145,7 @@ Deno.test("struct encode refuses unknown fields and values that do not fit, with
       ["length=4294967296", "mailbox_slot.length has 32 bits: 4294967296 does not fit"],
       ["length=-1", "mailbox_slot.length has 32 bits: -1 does not fit"],
       ["owner=NOBODY", 'owner takes a number or DRIVER|DEVICE: got "NOBODY"'],
-      ["length", 'FIELD=VALUE is missing: got "length"'],
+      ["length", 'struct encode takes FIELD=VALUE: got "length"'],
     ]
   ) {
     const { status, stderr } = await ringpipe(["struct", "encode", ...MAILBOX, "mailbox_slot", field!]);
