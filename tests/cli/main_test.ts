@@ -16,7 +16,7 @@ const MISTAKES: readonly (readonly [readonly string[], string])[] = [
     ["run", ...MAILBOX, inRoot("fixtures/web.pcap"), "-w", inRoot("fixtures")],
     `${inRoot("fixtures")} is a directory`,
   ],
-  [["struct", "show", "zzzzz"], 'unknown structure "e1000_tx_desc"; `ringpipe struct list` has '],
+  [["struct", "show", "zzzzz"], 'unknown structure "zzzzz"; `ringpipe struct list` has '],
   [
     ["struct", "encode", ...MAILBOX, "mailbox_slot", "length"],
     'struct encode takes FIELD=VALUE: got "length"',
