@@ -142,7 +142,11 @@ export class Struct {
     this.stride = rest ? strideOf(rest) : 0;
   }
 
-  /** Its fields with their places. */
+  /**
+   * Its fields with their places.
+   *
+   * @throws {TypeError} If two have the same name.
+   */
   get fields(): readonly Field[] {
     return this.#fields ??= this.#place();
   }
@@ -150,6 +154,11 @@ export class Struct {
   #place(): Field[] {
     const fields: Field[] = [];
     placeAll(fields, this.members, "", 0, this.order, false);
+    const names = new Set<string>();
+    for (const { name } of fields) {
+      if (names.has(name)) throw new TypeError(`${this.name} has two fields "${name}"`);
+      names.add(name);
+    }
     const last = fields.findLastIndex((field) => field.stride !== undefined);
     if (last < 0) return fields;
     return fields.map((field, i) => i > last ? { ...field, offset: field.offset - this.size } : field);
@@ -205,16 +214,16 @@ export class Struct {
    * @param source The bytes that hold the structure.
    * @param offset Where it starts in them.
    * @param length How long it is; matters only with an array that takes the rest, and defaults to all that is there.
-   * @throws {RangeError} If the bytes are too few.
+   * @throws {RangeError} If the bytes are too few, or offset or length are none.
    */
   decode(source: Uint8Array, offset = 0, length?: number): Values {
-    const available = source.length - offset;
+    const available = Math.max(source.length - offset, 0);
     const span = length ?? (this.stride ? available : this.size);
-    if (span < this.size || span > available) {
-      throw new RangeError(
-        `${this.name} takes ${Math.max(this.size, span)} bytes: got ${Math.max(available, 0)}`,
-      );
+    if (!Number.isInteger(offset) || offset < 0 || !Number.isInteger(span)) {
+      throw new RangeError(`Cannot decode ${this.name} from ${span} bytes at ${offset}`);
     }
+    if (span < this.size) throw new RangeError(`${this.name} takes ${this.size} bytes: got ${span}`);
+    if (span > available) throw new RangeError(`${this.name} takes ${span} bytes: got ${available}`);
     const view = new DataView(source.buffer, source.byteOffset + offset, span);
     const count = this.stride ? Math.floor((span - this.size) / this.stride) : 0;
     const end = this.size + count * this.stride;

@@ -125,12 +125,27 @@ export function i16(name: string, meaning: string, notes?: FieldNotes): Member {
 export function i32(name: string, meaning: string, notes?: FieldNotes): Member {
   return number(4, name, meaning, { ...notes, signed: true });
 }
-/** An array of bytes, decoded as one value. */
+function checkCount(name: string, count: Count): void {
+  if (count === "rest" || (Number.isSafeInteger(count) && count >= 0)) return;
+  throw new TypeError(`"${name}" cannot have ${count} elements`);
+}
+
+/**
+ * An array of bytes, decoded as one value.
+ *
+ * @throws {TypeError} If the count is none.
+ */
 export function bytes(name: string, count: Count, meaning: string): Member {
+  checkCount(name, count);
   return { kind: "bytes", name, meaning, count };
 }
-/** An array of numbers (give the element an empty name) or structures: `name[0]`, `name[1].id`. */
+/**
+ * An array of numbers (give the element an empty name) or structures: `name[0]`, `name[1].id`.
+ *
+ * @throws {TypeError} If the count is none.
+ */
 export function array(name: string, count: Count, element: Member | Struct): Member {
+  checkCount(name, count);
   return { kind: "array", name, count, element: "kind" in element ? element : nested("", element) };
 }
 /** A structure within a structure: its fields are `name.field`. Without a name they stand with the others. */
@@ -156,6 +171,8 @@ export function bits(
  * @throws {TypeError} If they do not fill it.
  */
 export function bitfield(size: 1 | 2 | 4 | 8, fields: readonly Bit[], order?: ByteOrder): Member {
+  const odd = fields.find(({ width }) => !(Number.isInteger(width) && width > 0));
+  if (odd) throw new TypeError(`Bit field "${odd.name}" cannot have ${odd.width} bits`);
   const filled = fields.reduce((sum, { width }) => sum + width, 0);
   if (filled !== size * 8) {
     throw new TypeError(`Bit fields fill ${filled} of ${size * 8} bits at "${fields[0]?.name}"`);

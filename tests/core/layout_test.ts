@@ -165,6 +165,20 @@ Deno.test("struct refuses members that do not add up", () => {
   assertThrows(() => make([union("", [rest, rest])]), TypeError, "two arrays that take the rest");
 });
 
+Deno.test("struct refuses counts and widths that are none, and two fields of one name", () => {
+  for (const count of [-1, 0.5, NaN, Infinity]) {
+    assertThrows(() => bytes("b", count, ""), TypeError, `"b" cannot have ${count} elements`);
+    assertThrows(() => array("b", count, u8("", "")), TypeError, `"b" cannot have ${count} elements`);
+  }
+  for (const width of [0, -1, 0.5, NaN]) {
+    const fields = [bits("a", width, ""), bits("b", 8 - width, "")];
+    assertThrows(() => bitfield(1, fields), TypeError, `"a" cannot have ${width} bits`);
+  }
+  const twice = make([u8("a", ""), union("", [u16("b", ""), nested("", make([u8("a", "")]))])]);
+  assertThrows(() => twice.fields, TypeError, 'thing has two fields "a"');
+  assertThrows(() => twice.offsetOf("b"), TypeError, 'thing has two fields "a"');
+});
+
 Deno.test("Struct.field finds by path and says the nearest when there is none", () => {
   const layout = make([u32("addr", "Address"), u16("len", "Length")]);
   assertEquals(layout.field("len").meaning, "Length");
@@ -188,8 +202,23 @@ Deno.test("Struct.maskOf works up to bit 31 and refuses what reaches above", () 
 
 Deno.test("Struct.decode refuses bytes that are too few", () => {
   const layout = make([u32("a", ""), array("b", "rest", u16("", ""))]);
-  for (const [length, offset, span] of [[3, 0], [8, 5], [8, 0, 3], [8, 0, 9], [8, 9], [0, 0]]) {
-    assertThrows(() => layout.decode(new Uint8Array(length!), offset, span), RangeError, "thing takes");
+  const few:
+    readonly (readonly [length: number, offset: number, span: number | undefined, message: string])[] = [
+      [3, 0, undefined, "thing takes 4 bytes: got 3"],
+      [8, 5, undefined, "thing takes 4 bytes: got 3"],
+      [8, 9, undefined, "thing takes 4 bytes: got 0"],
+      [0, 0, undefined, "thing takes 4 bytes: got 0"],
+      [8, 0, 3, "thing takes 4 bytes: got 3"],
+      [8, 0, -4, "thing takes 4 bytes: got -4"],
+      [8, 0, 9, "thing takes 9 bytes: got 8"],
+      [8, 2, 7, "thing takes 7 bytes: got 6"],
+      [8, -1, undefined, "Cannot decode thing from 9 bytes at -1"],
+      [8, 0.5, 4, "Cannot decode thing from 4 bytes at 0.5"],
+      [8, NaN, 4, "Cannot decode thing from 4 bytes at NaN"],
+      [8, 0, NaN, "Cannot decode thing from NaN bytes at 0"],
+    ];
+  for (const [length, offset, span, message] of few) {
+    assertThrows(() => layout.decode(new Uint8Array(length), offset, span), RangeError, message);
   }
 });
 

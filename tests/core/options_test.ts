@@ -67,6 +67,16 @@ Deno.test("OptionValues reads texts of every type", () => {
   assertEquals(values.text("split"), "1,2");
 });
 
+Deno.test("OptionValues reads a flag either way, whatever its default is", () => {
+  for (const value of ["on", true]) {
+    for (const flag of [{ default: false }, { default: true }, {}]) {
+      const spec: OptionSpec = { name: "f", meaning: "", type: "flag", ...flag };
+      assertEquals(new OptionValues([spec], { f: value }).flag("f"), true);
+      assertEquals(new OptionValues([spec], { f: value === true ? false : "off" }).flag("f"), false);
+    }
+  }
+});
+
 Deno.test("OptionValues takes values that are no texts", () => {
   assertEquals(read("queue-size", 512), 512);
   assertEquals(read("queue-size", 512n), 512);

@@ -246,6 +246,7 @@ Deno.test("Pump moves batches as it moves frames one by one, whichever half can 
     { buffers: 3 },
     { capacity: 3, batch: 300 },
     { pieces: 2 },
+    { pieces: 3, receiveQueue: (frame) => strays(frame) ? 1 : 0 },
     { transmitQueue: (frame) => strays(frame) ? 1 : 0 },
     { receiveQueue: (frame) => strays(frame) ? 1 : 0 },
     { drops: (frame) => strays(frame) ? "odd" : undefined },
