@@ -42,6 +42,20 @@ Deno.test("Frame.copyTo copies any part of frames of any pieces, also when reuse
   }
 });
 
+Deno.test("Frame.set leaves one piece, whatever there was before", () => {
+  const random = new Random(8);
+  const frame = new Frame();
+  for (let round = 0; round < 20; round++) {
+    fill(frame, random);
+    const bytes = random.bytes(64);
+    for (const offset of [3, 5]) {
+      frame.set(bytes, offset, 7);
+      assertEquals([frame.pieces, frame.length], [1, 7]);
+      assertEquals(bytesOf(frame), bytes.subarray(offset, offset + 7));
+    }
+  }
+});
+
 Deno.test("Frame.copyTo refuses to go beyond the frame, though longer ones came before", () => {
   const frame = new Frame();
   frame.push(new Uint8Array(64), 0, 64);
