@@ -234,17 +234,25 @@ Deno.test("a split header that did not fit is none", () => {
 
 Deno.test("V20: a coalesced packet is TCP and says its segment length", () => {
   const packetTypes = new Uint8Array(2048);
-  packetTypes.set([2, 2], 5 * 2);
-  for (const values of [{ packet_type: 5, raw_cs: 0 }, { packet_type: 6, raw_cs: 1448 }]) {
+  packetTypes.set([2, 2, 2, 3, 1, 2, 3, 2], 5 * 2);
+  for (
+    const values of [
+      { packet_type: 5, raw_cs: 0 },
+      { packet_type: 6, raw_cs: 1448 },
+      { packet_type: 7, raw_cs: 1448 },
+    ]
+  ) {
     const { queue, complete, sink } = dqoRx(true, { packetTypes });
     complete(0, 2000, { rsc: 1, ...values });
     assertDriverFault(() => queue.receive(sink), "segment-length");
   }
   const { queue, complete, sink } = dqoRx(false, { packetTypes });
   complete(0, 2000, { rsc: 1, packet_type: 6, raw_cs: 1448 });
-  complete(1, 2000, { rsc: 1, packet_type: 5, raw_cs: 1448 });
+  complete(1, 2000, { rsc: 1, packet_type: 7, raw_cs: 1448 });
+  complete(2, 2000, { rsc: 1, packet_type: 5, raw_cs: 1448 });
+  complete(3, 2001, { rsc: 1, packet_type: 8, raw_cs: 1448 });
   queue.receive(sink);
-  assertEquals(sink.frames.length, 1, "Linux drops what is not TCP");
+  assertEquals(sink.frames.map(({ length }) => length), [2000, 2001], "Linux drops what is not TCP over IP");
 });
 
 Deno.test("V22: a MISS comes once, a PACKET never after it", () => {

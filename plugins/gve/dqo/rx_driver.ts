@@ -32,7 +32,9 @@ const BUF_ID = gve_rx_compl_desc_dqo.offsetOf("buf_id");
 const NONE = -1;
 const RAW_CS = gve_rx_compl_desc_dqo.offsetOf("raw_cs");
 const PTYPE = gve_ptype_entry.size;
+const L3_TYPE = gve_ptype_entry.offsetOf("l3_type");
 const L4_TYPE = gve_ptype_entry.offsetOf("l4_type");
+const { IPV4: PTYPE_IPV4, IPV6: PTYPE_IPV6 } = gve_ptype_entry.field("l3_type").values!;
 const PTYPE_TCP = gve_ptype_entry.field("l4_type").values!["TCP"]!;
 
 // Bindings of this module, unlike imported ones, are constants for the engine.
@@ -273,7 +275,9 @@ export class DqoRxDriver {
       return this.#unknown("buffer-not-posted", `RX buffer_id is not allocated: ${id}`, id);
     }
     const last = (status & END_OF_PACKET) !== 0;
-    if ((view.getUint8(at + ERROR) & RX_ERROR) !== 0 || this.#dropping) {
+    const bad = (view.getUint8(at + ERROR) & RX_ERROR) !== 0;
+    if (bad || this.#dropping) {
+      if (bad) this.#context.log("Descriptor error=1");
       this.#dropped(id, last);
       return;
     }
@@ -366,7 +370,9 @@ export class DqoRxDriver {
   #coalesced(at: number): boolean {
     const { memory: { view }, strict } = this.#context;
     const type = view.getUint16(at + TYPE, true) & PACKET_TYPE;
-    const tcp = this.#packetTypes[type * PTYPE + L4_TYPE] === PTYPE_TCP;
+    const l3 = this.#packetTypes[type * PTYPE + L3_TYPE];
+    const tcp = this.#packetTypes[type * PTYPE + L4_TYPE] === PTYPE_TCP &&
+      (l3 === PTYPE_IPV4 || l3 === PTYPE_IPV6);
     const size = view.getUint16(at + RAW_CS, true);
     if (strict && (!tcp || size === 0)) {
       throw this.#fault("segment-length", { packet_type: type, rsc_seg_len: size });
@@ -376,11 +382,8 @@ export class DqoRxDriver {
 
   /** A buffer of a bad frame: it goes back, and the frame so far is thrown away. */
   #dropped(id: number, last: boolean): void {
-    const { counters, strict, log } = this.#context;
-    if (!this.#dropping) {
-      log("Descriptor error=1");
-      counters.rxErrors++;
-    }
+    const { counters, strict } = this.#context;
+    if (!this.#dropping) counters.rxErrors++;
     counters.rxDroppedFragments++;
     this.#states.recycle(id);
     this.#abort();
