@@ -26,9 +26,12 @@ import { FlowSteering, packetTypeMap } from "./rss.ts";
 import { RssCommands } from "./rss_commands.ts";
 
 const SLOT = layout.gve_adminq_command.size;
+const OPCODE_AT = layout.gve_adminq_command.offsetOf("opcode");
 const STATUS_AT = layout.gve_adminq_command.offsetOf("status");
 /** Smallest MTU that drivers accept. */
 const MIN_MTU = 68;
+/** What names of fields begin with that must be zero. */
+const RESERVED: readonly string[] = ["reserved", "padding", "unused"];
 
 /** What the device is told. */
 export interface AdminEvents {
@@ -204,7 +207,7 @@ export class AdminDevice {
   }
 
   #execute(slot: Uint8Array): number {
-    const opcode = Number(layout.gve_adminq_command.decode(slot)["opcode"]);
+    const opcode = new DataView(slot.buffer).getUint32(OPCODE_AT);
     const { counters } = this.#context;
     counters.command(opcode);
     const known = this.#handlers.get(opcode);
@@ -217,7 +220,7 @@ export class AdminDevice {
   #run(values: Values, handler: Handler): number {
     if (this.#context.strict) {
       for (const [name, value] of Object.entries(values)) {
-        if (!/^(reserved|padding|unused)/.test(name)) continue;
+        if (!RESERVED.some((prefix) => name.startsWith(prefix))) continue;
         if (typeof value === "object" ? value.some((byte) => byte !== 0) : Number(value) !== 0) {
           return STATUS.INVALID_ARGUMENT;
         }

@@ -300,6 +300,11 @@ export const NIC_LIMITS: Readonly<
   maximumTso: 262143,
 };
 
+/** `hash_alg` of the RSS commands. */
+export const RSS_ALGORITHM: Readonly<Record<"UNCHANGED" | "TOEPLITZ", number>> = {
+  UNCHANGED: 0,
+  TOEPLITZ: 1,
+};
 /** Entries of the RSS table. */
 export const RSS_LUT_SIZE: number = 128;
 /** Packet types that GET_PTYPE_MAP tells of. This device puts L3 and L4 together to number them; 0 is unknown. */

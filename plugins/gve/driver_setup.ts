@@ -13,6 +13,7 @@ import {
   OPCODE,
   PACKET_TYPES,
   PAGE,
+  RSS_ALGORITHM,
   RSS_LUT_SIZE,
   STATUS,
 } from "./constants.ts";
@@ -37,7 +38,11 @@ const VERSION = "GVE-ringpipe\n";
 const OS_LINUX = gve_driver_info.field("os_type").values!["LINUX"]!;
 /** Milliseconds between two reports of statistics. */
 const STATS_INTERVAL = 20000;
-const LARGEST_PTYPE = { l3_type: 3, l4_type: 5 };
+const PTYPE = gve_ptype_entry.size;
+const L3_TYPE = gve_ptype_entry.offsetOf("l3_type");
+const L4_TYPE = gve_ptype_entry.offsetOf("l4_type");
+const LARGEST_L3 = 3;
+const LARGEST_L4 = 5;
 
 /** Cells of memory that driver and device share, and records in them, start at a multiple of this. */
 export const CELL = 64;
@@ -192,7 +197,7 @@ export class DriverSetup {
   }
 
   #fetchPacketTypes(): Uint8Array {
-    const length = PACKET_TYPES * gve_ptype_entry.size;
+    const length = PACKET_TYPES * PTYPE;
     const map = this.allocate(length, PAGE);
     const status = this.admin.execute(OPCODE.GET_PTYPE_MAP, layout.get_ptype_map, {
       ptype_map_len: length,
@@ -201,12 +206,11 @@ export class DriverSetup {
     this.admin.require(status, "get_ptype_map");
     const bytes = this.get(map);
     if (!this.#settings.strict) return bytes;
-    const { l3_type, l4_type } = LARGEST_PTYPE;
-    for (let i = 0; i < PACKET_TYPES; i++) {
-      const l3 = bytes[i * gve_ptype_entry.size + gve_ptype_entry.offsetOf("l3_type")]!;
-      const l4 = bytes[i * gve_ptype_entry.size + gve_ptype_entry.offsetOf("l4_type")]!;
-      if (l3 > l3_type || l4 > l4_type) {
-        throw driverFault("adminq", "packet-type", i, { l3_type: l3, l4_type: l4 });
+    for (let at = 0; at < length; at += PTYPE) {
+      const l3_type = bytes[at + L3_TYPE]!;
+      const l4_type = bytes[at + L4_TYPE]!;
+      if (l3_type > LARGEST_L3 || l4_type > LARGEST_L4) {
+        throw driverFault("adminq", "packet-type", at / PTYPE, { l3_type, l4_type });
       }
     }
     return bytes;
@@ -249,7 +253,7 @@ export class DriverSetup {
       this.dma.memory.bytes.set(entry, table.offset + i * entry.length);
     }
     const status = this.admin.execute(OPCODE.CONFIGURE_RSS, layout.configure_rss, {
-      hash_alg: 1,
+      hash_alg: RSS_ALGORITHM.TOEPLITZ,
       hash_key_size: MICROSOFT_RSS_KEY.length,
       hash_lut_size: RSS_LUT_SIZE,
       hash_key_addr: key.address,

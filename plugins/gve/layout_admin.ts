@@ -4,7 +4,7 @@
  * @module
  */
 import { bytes, type Member, type Struct, struct, u16, u32, u64, u8 } from "../../core/layout.ts";
-import { DEVICE_STATUS, DRIVER_STATUS, OPCODE, QUEUE_FORMAT, STATUS } from "./constants.ts";
+import { DEVICE_STATUS, DRIVER_STATUS, OPCODE, QUEUE_FORMAT, RSS_ALGORITHM, STATUS } from "./constants.ts";
 
 const LINUX = "Linux gve_adminq.h";
 
@@ -174,7 +174,7 @@ export const configure_rss: Struct = command("configure_rss", "Sets key and tabl
       UDPV6_EX: 1 << 8,
     },
   }),
-  u8("hash_alg", "0 leaves it, 1 is Toeplitz", { values: { UNCHANGED: 0, TOEPLITZ: 1 } }),
+  u8("hash_alg", "0 leaves it, 1 is Toeplitz", { values: RSS_ALGORITHM }),
   u8("reserved", "Zero"),
   u16("hash_key_size", "Bytes of the key; 0 leaves it"),
   u16("hash_lut_size", "Entries of the table; 0 leaves it"),

@@ -5,11 +5,11 @@
  */
 import type { AddressSpace } from "../../core/address_space.ts";
 import type { Values } from "../../core/layout.ts";
-import { RSS_LUT_SIZE, STATUS } from "./constants.ts";
+import { RSS_ALGORITHM, RSS_LUT_SIZE, STATUS } from "./constants.ts";
 import { gve_query_rss_descriptor, gve_rss_lut_entry } from "./layout_records.ts";
 import { ALL_HASH_TYPES, type FlowSteering, RSS_KEY_SIZE } from "./rss.ts";
 
-const TOEPLITZ = 1;
+const { TOEPLITZ } = RSS_ALGORITHM;
 
 /** Carries out the commands. Each answers with a status. */
 export class RssCommands {
