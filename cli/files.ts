@@ -15,8 +15,8 @@ interface Identity {
   readonly ino: number | null;
 }
 
-/** What an input is. */
-interface InputStatus extends Identity {
+/** What an input or an output is. */
+interface FileStatus extends Identity {
   /** Its size in bytes if it is a regular file. */
   readonly size: number | undefined;
 }
@@ -29,17 +29,17 @@ const STANDARD_INPUT = "/proc/self/fd/0";
  * fewer, of all interfaces Node's alone tells; loading it takes longer than all the rest of the command line, so this
  * is to be called when the answer is needed and not before.
  */
-function statStandardInput(): InputStatus {
+function statStandardInput(): FileStatus {
   try {
-    return inputStatus(Deno.statSync(STANDARD_INPUT));
+    return fileStatus(Deno.statSync(STANDARD_INPUT));
   } catch {
     // deno-lint-ignore no-process-global -- An import would load it at the start.
     const status = process.getBuiltinModule("node:fs").fstatSync(0);
-    return inputStatus({ ...status, isFile: status.isFile() });
+    return fileStatus({ ...status, isFile: status.isFile() });
   }
 }
 
-function inputStatus({ isFile, size, dev, ino }: Identity & { isFile: boolean; size: number }): InputStatus {
+function fileStatus({ isFile, size, dev, ino }: Identity & { isFile: boolean; size: number }): FileStatus {
   return { size: isFile ? size : undefined, dev, ino };
 }
 
@@ -50,11 +50,11 @@ export class Input implements ByteSource {
   /** How many bytes have been read. */
   bytesRead = 0;
   readonly #file: ByteSource & { close(): void };
-  #status: InputStatus | undefined;
+  #status: FileStatus | undefined;
   #closed = false;
 
   /** Made by {@linkcode openInput}. */
-  constructor(name: string, file: ByteSource & { close(): void }, status?: InputStatus) {
+  constructor(name: string, file: ByteSource & { close(): void }, status?: FileStatus) {
     this.name = name;
     this.#file = file;
     this.#status = status;
@@ -66,7 +66,7 @@ export class Input implements ByteSource {
   }
 
   /** Which file it is. */
-  get identity(): InputStatus {
+  get identity(): FileStatus {
     return this.#status ??= statStandardInput();
   }
 
@@ -104,7 +104,7 @@ export async function openInput(path: string): Promise<Input> {
     file.close();
     throw new UsageError(`${path} is a directory`);
   }
-  return new Input(path, file, inputStatus(status));
+  return new Input(path, file, fileStatus(status));
 }
 
 /** An opened output. Nothing is cut off or created for good before it is known that bytes will come. */
@@ -156,6 +156,24 @@ export class Output implements ByteSink {
   }
 }
 
+/**
+ * What an output is that was there before. Looking at an open file takes a permission to read it, too; with Node's
+ * interface it does not, but that takes long to load.
+ */
+async function statOutput(path: string, file: Deno.FsFile): Promise<FileStatus> {
+  try {
+    return fileStatus(await file.stat());
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotCapable)) throw error;
+    // deno-lint-ignore no-process-global -- An import would load it at the start.
+    const fs = process.getBuiltinModule("node:fs");
+    const descriptor = fs.openSync(path, "a");
+    const status = fs.fstatSync(descriptor);
+    fs.closeSync(descriptor);
+    return fileStatus({ ...status, isFile: status.isFile() });
+  }
+}
+
 async function openOrCreate(path: string): Promise<[Deno.FsFile, boolean]> {
   try {
     return [await Deno.open(path, { write: true }), false];
@@ -181,8 +199,10 @@ export async function openOutput(path: string, input: Input): Promise<Output> {
     return new Output("standard output", Deno.stdout, undefined, false);
   }
   const [file, created] = await openOrCreate(path);
-  const { isFile, dev, ino } = await file.stat();
-  if (!created && isFile && ino !== null && ino === input.identity.ino && dev === input.identity.dev) {
+  if (created) return new Output(path, file, file, created);
+  const { size, dev, ino } = await statOutput(path, file);
+  const isFile = size !== undefined;
+  if (isFile && ino !== null && ino === input.identity.ino && dev === input.identity.dev) {
     file.close();
     throw new UsageError(`the output ${path} is the input`);
   }

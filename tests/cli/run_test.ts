@@ -52,7 +52,7 @@ Deno.test("run gives back the capture byte for byte, from file to file, with per
   await withDirectory(async (directory) => {
     const output = `${directory}/out.pcap`;
     for (const input of [[WEB], ["-r", WEB]]) {
-      const permissions = [`--allow-read=${WEB},${output}`, `--allow-write=${output}`];
+      const permissions = [`--allow-read=${WEB}`, `--allow-write=${output}`];
       const { status, text, stderr } = await ringpipe([...RUN, ...input, "-w", output], { permissions });
       assertMatch(
         stderr,
@@ -174,6 +174,18 @@ Deno.test("run refuses an output that is the input under any name, and touches n
       assertEquals([status, stderr], [2, `ringpipe: the output ${output} is the input\n`]);
       assert(equal(await Deno.readFile(file), bytes));
     }
+  });
+});
+
+Deno.test("run refuses an output that is the input without a permission to read it by that name", async () => {
+  await withDirectory(async (directory) => {
+    const [file, hard] = [`${directory}/a.pcap`, `${directory}/hard`];
+    await Deno.writeFile(file, capture(60));
+    await Deno.link(file, hard);
+    const permissions = [`--allow-read=${file}`, `--allow-write=${hard}`];
+    const { status, stderr } = await ringpipe([...RUN, file, "-w", hard], { permissions });
+    assertEquals([status, stderr], [2, `ringpipe: the output ${hard} is the input\n`]);
+    assert(equal(await Deno.readFile(file), capture(60)));
   });
 });
 
