@@ -83,6 +83,21 @@ export const NO_REGION: Region = new Region(0, 0, new Memory(0), 0, 0);
  * Regions at addresses (bus addresses, IOVAs, guest physical addresses). Addresses are numbers below 2^53;
  * whatever lies above is not mapped. Look-ups never throw: what is not mapped, or not with the access asked for,
  * is `undefined`, and the half that asked raises its own fault.
+ *
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { AddressSpace, Memory, READ, WRITE } from "@ringpipe/ringpipe";
+ *
+ * const memory = new Memory(0x2000);
+ * const space = new AddressSpace();
+ * space.map(0x8000_0000, memory, 0x1000, 0x800, READ);
+ *
+ * const region = space.find(0x8000_0010, READ)!;
+ * assertEquals(region.offsetOf(0x8000_0010), 0x1010);
+ * assertEquals(region.holds(0x8000_0010, 0x800), false); // only 0x7f0 bytes are left there
+ * assertEquals(space.find(0x8000_0010, WRITE), undefined); // not granted
+ * assertEquals(space.find(0x8000_0800, READ), undefined); // a hole
+ * ```
  */
 export class AddressSpace {
   #regions: Region[] = [];

@@ -2,19 +2,6 @@
  * Structures as data: a layout is written once, and gives offsets to hot paths and a decoder, an encoder and
  * a description to everything else.
  *
- * ```ts
- * import { assertEquals } from "@std/assert";
- * import { struct, u16, u32, u64 } from "@ringpipe/ringpipe";
- *
- * const vring_desc = struct("vring_desc", {
- *   summary: "Describes one buffer",
- *   source: "virtio 1.4, 2.7.5",
- *   fields: [u64("addr", "Address"), u32("len", "Bytes"), u16("flags", "Kind"), u16("next", "Next in chain")],
- * });
- * assertEquals(vring_desc.offsetOf("len"), 8);
- * assertEquals(vring_desc.decode(vring_desc.encode({ addr: 4096, len: 60 })).len, 60);
- * ```
- *
  * @module
  */
 import type { ByteOrder, Member } from "./layout_member.ts";
@@ -324,6 +311,26 @@ export class Struct {
 /**
  * Defines a structure.
  *
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { bitfield, bits, struct, u16 } from "@ringpipe/ringpipe";
+ *
+ * const slot = struct("slot", {
+ *   summary: "Hands a buffer over",
+ *   source: "an example",
+ *   order: "be",
+ *   fields: [
+ *     u16("length", "Bytes in the buffer"),
+ *     bitfield(1, [bits("type", 4, "What is in it"), bits("round", 4, "Counts turns of the ring")]),
+ *   ],
+ * });
+ * assertEquals(slot.encode({ length: 60, type: 1, round: 2 }), Uint8Array.of(0, 60, 0x21));
+ * assertEquals(slot.decode(Uint8Array.of(5, 0xea, 0xf3)), { length: 1514, type: 3, round: 15 });
+ * assertEquals([slot.offsetOf("round"), slot.maskOf("round"), slot.shiftOf("round")], [2, 0xf0, 4]);
+ * ```
+ *
+ * @param name C name.
+ * @param options Its members, and what else there is to say.
  * @throws {TypeError} If the members do not add up to the stated size, bit fields do not fill their unit, or two
  *   arrays take the rest.
  */

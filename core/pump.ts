@@ -77,6 +77,25 @@ function newQueue(queue: number): NumberQueue {
 /**
  * The pipe's engine. Rings carry no frame numbers, so the pump follows each frame by its place: transmit queues
  * are first-in first-out, and the loopback sees which receive queue took what came from which transmit queue.
+ *
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { loadBackend, LocalHost, openLink, OptionValues, Pump } from "@ringpipe/ringpipe";
+ *
+ * const plugin = await loadBackend("gve");
+ * const link = openLink(plugin, new OptionValues(plugin.options, { queues: 4 }), new LocalHost());
+ * const lengths: number[] = [];
+ * const pump = new Pump(link, {
+ *   piece: (number, _bytes, _offset, length) => lengths[number] = (lengths[number] ?? 0) + length,
+ *   batch(number, frames) {
+ *     for (let i = 0; i < frames.count; i++) lengths[number + i] = frames.lengths[i]!;
+ *   },
+ *   drop: (number, reason) => console.warn(`frame ${number} is left out: ${reason}`),
+ * });
+ * for (const length of [60, 1514, 9000]) pump.push(new Uint8Array(length), 0, length, 0);
+ * pump.drain();
+ * assertEquals(lengths, [60, 1514, 9000]);
+ * ```
  */
 export class Pump implements Wire, FrameSink {
   readonly #driver: DriverHalf;
