@@ -8,7 +8,7 @@ import { commandNames, loadCommand } from "./commands.ts";
 import { DELIVERED, UsageError } from "./errors.ts";
 import { print } from "./output.ts";
 import { optionRow } from "./option_row.ts";
-import { columns, LINE_WIDTH, wrap } from "./table.ts";
+import { columns, lineWidth, wrap } from "./table.ts";
 import { unknownName } from "./unknown.ts";
 
 const OVERVIEW = `ringpipe moves packets through real NIC rings, byte for byte.
@@ -29,7 +29,7 @@ const HELP: FlagSpec = { name: "help", short: "h", meaning: "Prints this text" }
 
 function paragraphs(command: Command | CommandGroup): string {
   return [`${command.summary}.`, ...command.about ?? []]
-    .map((text) => `${wrap(text, LINE_WIDTH).join("\n")}\n`)
+    .map((text) => `${wrap(text, lineWidth()).join("\n")}\n`)
     .join("\n");
 }
 

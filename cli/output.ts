@@ -35,6 +35,16 @@ export function visible(text: string): string {
   });
 }
 
+/** How many characters a line of a terminal has; `undefined` if the stream is none, or does not say. */
+export function terminalWidth(stream: { isTerminal(): boolean }): number | undefined {
+  if (!stream.isTerminal()) return undefined;
+  try {
+    return Deno.consoleSize().columns || undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Prints one line on standard error, behind the program's name. */
 export function report(line: string): void {
   printError(`ringpipe: ${visible(line)}\n`);

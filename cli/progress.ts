@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { printError, report } from "./output.ts";
+import { printError, report, terminalWidth } from "./output.ts";
 import { counted, grouped } from "./table.ts";
 
 /** Nothing is shown of a run that is over sooner. */
@@ -67,7 +67,9 @@ export class Monitor {
     if (!this.#options.live || now - this.#last < INTERVAL_MS) return;
     this.#last = now;
     this.#shown = true;
-    printError(ERASE + progressLine(progress, now - this.#start));
+    // A line that is wrapped could not be erased.
+    const width = terminalWidth(Deno.stderr) ?? Infinity;
+    printError(ERASE + progressLine(progress, now - this.#start).slice(0, width - 1));
   }
 
   /** Says one line. */

@@ -8,7 +8,7 @@ import type { Call } from "./command.ts";
 import { DELIVERED } from "./errors.ts";
 import { print } from "./output.ts";
 import { chosenStruct, knownStructs, type NamedStruct } from "./struct_names.ts";
-import { columns, LINE_WIDTH, wrap } from "./table.ts";
+import { columns, lineWidth, wrap } from "./table.ts";
 
 /** `16`, or `6+2n` with an array that takes the rest. */
 function sizeText({ size, stride }: Struct): string {
@@ -100,7 +100,7 @@ function heading({ struct, backend }: NamedStruct): string {
     `${struct.name}: ${struct.summary}`,
     `${struct.size} bytes${repeated}; backend ${backend}; source: ${struct.source}`,
   ];
-  return lines.map((line) => `${wrap(line, LINE_WIDTH).join("\n")}\n`).join("") + "\n";
+  return lines.map((line) => `${wrap(line, lineWidth()).join("\n")}\n`).join("") + "\n";
 }
 
 function plainLayout({ struct, backend }: NamedStruct): Record<string, unknown> {

@@ -4,8 +4,15 @@
  * @module
  */
 
-/** Lines as wide as this are wrapped. */
+import { terminalWidth } from "./output.ts";
+
+/** The widest a line gets. */
 export const LINE_WIDTH = 100;
+
+/** How wide lines are to be: narrower in a narrow terminal. */
+export function lineWidth(): number {
+  return Math.min(LINE_WIDTH, terminalWidth(Deno.stdout) ?? LINE_WIDTH);
+}
 
 /** Breaks text into lines of at most `width` characters, at spaces. */
 export function wrap(text: string, width: number): string[] {
@@ -37,7 +44,7 @@ export function columns(
   const count = rows[0]?.length ?? 0;
   const widths = Array.from({ length: count }, (_, i) => Math.max(...rows.map((row) => row[i]!.length)));
   const start = widths.slice(0, -1).reduce((sum, width) => sum + width + 2, indent);
-  const room = Math.max(30, LINE_WIDTH - start);
+  const room = Math.max(30, lineWidth() - start);
   let text = "";
   for (const row of rows) {
     const cells = row.slice(0, -1).map((cell, i) =>

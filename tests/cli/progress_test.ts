@@ -46,6 +46,18 @@ Deno.test("Monitor shows no progress of a short run, then at most ten lines a se
   );
 });
 
+Deno.test("Monitor keeps progress to one line of a narrow terminal", () => {
+  using _terminal = stub(Deno.stderr, "isTerminal", () => true);
+  using _size = stub(Deno, "consoleSize", () => ({ columns: 40, rows: 25 }));
+  const told = stderrOf(() => {
+    let now = 0;
+    const monitor = new Monitor({ live: true, verbose: false, now: () => now });
+    now = 1000;
+    monitor.progress({ packets: 1e6, bytesRead: 5, inputSize: 10 });
+  });
+  assertEquals(told.replace("\r\x1b[K", "").length, 39);
+});
+
 Deno.test("Monitor shows no progress where it is not wanted", () => {
   let now = 0;
   const text = stderrOf(() => {

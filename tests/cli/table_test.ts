@@ -1,9 +1,22 @@
 import { assertEquals } from "@std/assert";
-import { columns, counted, grouped, LINE_WIDTH, wrap } from "../../cli/table.ts";
+import { stub } from "@std/testing/mock";
+import { columns, counted, grouped, LINE_WIDTH, lineWidth, wrap } from "../../cli/table.ts";
 
 Deno.test("columns aligns cells, to the right where asked, and leaves no space at line ends", () => {
   assertEquals(columns([["a", "1", "x"], ["bcd", "100", ""]], [1]), "a      1  x\nbcd  100\n");
   assertEquals(columns([["a", "1"], ["b", "10"]], [1], 2), "  a   1\n  b  10\n");
+});
+
+Deno.test("lineWidth is that of the terminal, if it is narrower than usual", () => {
+  let columns = 60;
+  using _terminal = stub(Deno.stdout, "isTerminal", () => true);
+  using _size = stub(Deno, "consoleSize", () => ({ columns, rows: 25 }));
+  assertEquals(lineWidth(), 60);
+  columns = 300;
+  assertEquals(lineWidth(), LINE_WIDTH);
+  // A terminal that does not know.
+  columns = 0;
+  assertEquals(lineWidth(), LINE_WIDTH);
 });
 
 Deno.test("columns wraps the last cell under itself", () => {
