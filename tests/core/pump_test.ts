@@ -75,6 +75,23 @@ Deno.test("Pump names each frame by its number however it is spread over transmi
   }
 });
 
+Deno.test("Pump names thousands of frames right that are inside at once", () => {
+  const frames = randomFrames(31, 9000);
+  const outcome = pump(
+    fakeLink({
+      batch: 1500,
+      budget: 1000,
+      capacity: 9000,
+      buffers: 9000,
+      transmitQueue: (frame) => frame[0]! < 230 ? 1 : 0,
+      receiveQueue: (frame) => frame[frame.length - 1]! < 230 ? 1 : 0,
+    }),
+    frames,
+  );
+  frames.forEach((frame, i) => assertEquals(outcome.frames.get(i), [...frame]));
+  assertEquals(outcome.order.length, frames.length);
+});
+
 Deno.test("Pump names frames right when the first that goes another way comes while many are inside", () => {
   const frames = randomFrames(27, 400);
   // Frames of the second part begin with 128 and more; of those, every fourth goes another way.
