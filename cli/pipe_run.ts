@@ -87,7 +87,8 @@ export class PipeRun {
       this.#error ??= error as Error;
     }
     await this.#outlet.finish().catch((error) => this.#error ??= error);
-    clearTimeout(this.#grace);
+    // The first use of any timer costs milliseconds, even where there is none to clear.
+    if (this.#grace !== undefined) clearTimeout(this.#grace);
   }
 
   /** What became of it. */
