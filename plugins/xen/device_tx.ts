@@ -8,7 +8,7 @@ import { Frame } from "../../core/frame.ts";
 import { distance32 } from "../../core/index.ts";
 import type { Memory } from "../../core/memory.ts";
 import type { Wire } from "../../core/plugin.ts";
-import { TxBatch } from "./device_tx_batch.ts";
+import { TxBatch, UnmapQueue } from "./device_tx_batch.ts";
 import type { GrantTable } from "./grant_table.ts";
 import { GNTMAP, GNTST } from "./hypervisor_layout.ts";
 import { ETHERNET_HEADER, NETIF_RSP, netif_tx_response, PAGE_SIZE } from "./layout.ts";
@@ -107,10 +107,7 @@ export class TxBack {
   /** The wire did not take the frame: it is kept as it is. */
   #held = false;
   /** Responses that wait for the unmap at the end of a batch. */
-  readonly #waitingId: Uint16Array;
-  readonly #waitingExtras: Uint16Array;
-  readonly #waitingHandle: Uint32Array;
-  #waiting = 0;
+  readonly #waiting: UnmapQueue;
   /** Packets to be passed on in one go. */
   readonly #batch: TxBatch;
   #batchFrames = 0;
@@ -137,9 +134,7 @@ export class TxBack {
     this.#ownOffset = own.offset;
     this.#settings = settings;
     this.#batch = new TxBatch(ring, settings.linux ? ETHERNET_HEADER : 1);
-    this.#waitingId = new Uint16Array(ring.size);
-    this.#waitingExtras = new Uint16Array(ring.size);
-    this.#waitingHandle = new Uint32Array(ring.size);
+    this.#waiting = new UnmapQueue(ring.size);
   }
 
   /** How many bytes of its own memory a queue needs. */
@@ -176,7 +171,7 @@ export class TxBack {
 
   /**
    * Passes packets of one slot each to the wire in one go: those that lie in static grants or, without static
-   * grants, those of which the policy copies all.
+   * grants, any.
    *
    * @returns Whether the wire took any, or there were none.
    */
@@ -188,22 +183,27 @@ export class TxBack {
       batch.gatherStatic(this.#statics, requests);
     } else {
       const most = Math.min(requests, BATCH - this.#batchFrames);
-      batch.gatherCopies(this.#grants, most, linux ? HEAD : PAGE, this.#own, this.#ownOffset);
+      batch.gatherGranted(this.#grants, most, linux ? HEAD : PAGE, this.#own, this.#ownOffset);
     }
     if (batch.frames.count === 0) return true;
     const taken = wire.transmitBatch!(batch.frames, this.#number);
-    const longer = batch.answer(taken, HEAD);
     this.frames += taken;
     this.slots += taken;
     if (isStatic) {
+      const longer = batch.answer(taken, HEAD);
       this.hits += taken;
       this.saved += taken;
       // What Linux would have mapped and unmapped beside the copy of the head.
       if (linux) this.saved += 2 * longer;
-    } else if (taken > 0) {
-      // Those that the wire did not take are copied, and counted, when it does.
+      return taken > 0;
+    }
+    const mapped = batch.answerGranted(taken, this.#grants, this.#waiting);
+    if (taken > 0) {
+      // Those that the wire did not take are copied and mapped again, and counted, when it does.
       this.copies += taken;
+      this.maps += mapped;
       this.#batchCopies = true;
+      if (mapped > 0) this.#batchMaps = true;
       this.#batchFrames += taken;
       if (this.#batchFrames === BATCH) this.#endBatch();
     }
@@ -352,10 +352,7 @@ export class TxBack {
       if (handle === 0) {
         this.#respond(id[i]!, this.#entry[i] === BAD_GRANT ? ERROR : OKAY, extras);
       } else {
-        const at = this.#waiting++;
-        this.#waitingId[at] = id[i]!;
-        this.#waitingExtras[at] = extras;
-        this.#waitingHandle[at] = handle - 1;
+        this.#waiting.add(id[i]!, extras, handle - 1);
       }
     }
   }
@@ -366,15 +363,15 @@ export class TxBack {
     if (this.#batchCopies) this.copyCalls++;
     if (this.#batchMaps) this.mapCalls++;
     this.#batchCopies = this.#batchMaps = false;
-    const waiting = this.#waiting;
-    if (waiting === 0) return;
-    for (let i = 0; i < waiting; i++) {
-      this.#grants.unmap(this.#waitingHandle[i]!);
-      this.#respond(this.#waitingId[i]!, OKAY, this.#waitingExtras[i]!);
+    const { count, ids, extras, handles } = this.#waiting;
+    if (count === 0) return;
+    for (let i = 0; i < count; i++) {
+      this.#grants.unmap(handles[i]!);
+      this.#respond(ids[i]!, OKAY, extras[i]!);
     }
-    this.unmaps += waiting;
+    this.unmaps += count;
     this.unmapCalls++;
-    this.#waiting = 0;
+    this.#waiting.count = 0;
   }
 
   /** Unmaps whatever is mapped: what a disconnect does. */

@@ -6,6 +6,7 @@
 import { BATCH_SIZE, FrameBatch } from "../../core/frame_batch.ts";
 import type { Memory } from "../../core/memory.ts";
 import type { GrantTable } from "./grant_table.ts";
+import { GNTMAP, GNTST } from "./hypervisor_layout.ts";
 import { NETIF_RSP, netif_tx_request, netif_tx_response, NETTXF, PAGE_SIZE } from "./layout.ts";
 import type { BackRing } from "./shared_ring.ts";
 import type { StaticGrants } from "./static_grants.ts";
@@ -28,6 +29,10 @@ const LOWER_MASK = 2 ** 16 - 1;
 /** A packet that goes on behind its first slot. */
 const GOES_ON = (NETTXF.more_data | NETTXF.extra_info) << FLAGS_SHIFT;
 const OKAY = NETIF_RSP.OKAY << STATUS_SHIFT;
+const GRANTED = GNTST.okay;
+const MAP_READONLY = GNTMAP.host_map | GNTMAP.readonly;
+const COPIED = -1;
+const NONE: Int32Array = new Int32Array(0);
 
 /**
  * The packets that the ring holds next, as frames. Every slot is read once and judged; the first packet that
@@ -41,8 +46,14 @@ export class TxBatch {
   /** The shortest packet that is taken. */
   readonly #shortest: number;
   readonly #ids = new Int32Array(BATCH_SIZE);
-  /** Where packets that are copied lie, in the frontend's memory. */
-  #sources: Int32Array = new Int32Array(0);
+  /** What to unmap each packet by; {@linkcode COPIED} if it was copied. */
+  readonly #handles = new Int32Array(BATCH_SIZE);
+  /** Of the packets that are copied: where they go, where they lie in the frontend's memory, how long they are. */
+  #targets = NONE;
+  #sources = NONE;
+  #sizes = NONE;
+  /** How many were gathered by grant operations: whoever gets the frames may cut them short. */
+  #gathered = 0;
 
   /**
    * Gathers from a ring.
@@ -89,23 +100,28 @@ export class TxBatch {
   }
 
   /**
-   * Gathers packets by grant copies.
+   * Gathers packets by grant operations: short ones are copied, longer ones mapped. The head of a mapped packet, which
+   * Linux copies besides, is not moved: nothing looks at it before the wire reads the frame, once, where it lies.
    *
    * @param grants The frontend's grants.
    * @param most How many packets at most; so many requests there are.
-   * @param longest Longer packets are not gathered.
-   * @param own Memory for `most` packets of the longest kind.
+   * @param head Longer packets are mapped. They must lie in the memory that the others are copied to.
+   * @param own Memory for `most` packets of that length.
    * @param ownOffset Where it starts.
    */
-  gatherCopies(grants: GrantTable, most: number, longest: number, own: Memory, ownOffset: number): void {
+  gatherGranted(grants: GrantTable, most: number, head: number, own: Memory, ownOffset: number): void {
     const { memory: { view }, mask, slots, reqCons } = this.#ring;
     const { offsets, lengths } = this.#framesIn(own);
+    const targets = this.#targets;
     const sources = this.#sources;
+    const sizes = this.#sizes;
+    const handles = this.#handles;
     const ids = this.#ids;
     const shortest = this.#shortest;
     let memory: Memory | undefined;
     let position = reqCons & mask;
     let target = ownOffset;
+    let copies = 0;
     let count = 0;
     for (; count < most; count = (count + 1) | 0) {
       const slot = (slots + position * SLOT) | 0;
@@ -114,29 +130,44 @@ export class TxBatch {
       const extent = view.getInt32((slot + ID) | 0, true);
       const offset = start & LOWER_MASK;
       const size = extent >>> SIZE_SHIFT;
-      if ((start & GOES_ON) !== 0 || size < shortest || size > longest) break;
-      const page = grants.findForCopy(ref, offset, size, false);
-      if (page < 0) break;
-      if (memory !== grants.copyMemory) {
-        if (memory !== undefined) break;
-        memory = grants.copyMemory;
+      if ((start & GOES_ON) !== 0 || size < shortest || offset + size > PAGE) break;
+      if (size > head) {
+        if (grants.map(ref, MAP_READONLY) !== GRANTED) break;
+        if (grants.memory !== own) {
+          grants.unmap(grants.handle);
+          break;
+        }
+        offsets[count] = grants.offset + offset;
+        handles[count] = grants.handle;
+      } else {
+        const page = grants.findForCopy(ref, offset, size, false);
+        if (page < 0) break;
+        if (memory !== grants.copyMemory) {
+          if (memory !== undefined) break;
+          memory = grants.copyMemory;
+        }
+        sources[copies] = page + offset;
+        sizes[copies] = size;
+        targets[copies] = offsets[count] = target;
+        handles[count] = COPIED;
+        target = (target + head) | 0;
+        copies = (copies + 1) | 0;
       }
-      sources[count] = page + offset;
-      offsets[count] = target;
       lengths[count] = size;
       ids[count] = extent & LOWER_MASK;
       position = (position + 1) & mask;
-      target = (target + longest) | 0;
     }
-    if (memory !== undefined) own.copyEach(offsets, memory.bytes, sources, lengths, 0, count);
-    this.frames.count = count;
+    if (memory !== undefined) own.copyEach(targets, memory.bytes, sources, sizes, 0, copies);
+    this.frames.count = this.#gathered = count;
   }
 
   /** The batch for frames in a memory: that seldom changes. */
   #framesIn(memory: Memory): FrameBatch {
     if (this.frames.bytes !== memory.bytes) {
       this.frames = new FrameBatch(memory);
+      this.#targets = memory.words(BATCH_SIZE);
       this.#sources = memory.words(BATCH_SIZE);
+      this.#sizes = memory.words(BATCH_SIZE);
     }
     return this.frames;
   }
@@ -162,5 +193,63 @@ export class TxBatch {
     ring.rspProd = (ring.rspProd + count) >>> 0;
     ring.reqCons = (ring.reqCons + count) >>> 0;
     return longer;
+  }
+
+  /**
+   * Answers those of the first `count` packets that were copied, and leaves the mapped ones to the end of the batch. All
+   * further mappings end: their packets are read anew.
+   *
+   * @param waiting Takes the mapped ones.
+   * @returns How many these are.
+   */
+  answerGranted(count: number, grants: GrantTable, waiting: UnmapQueue): number {
+    const ring = this.#ring;
+    const { memory: { view }, mask, slots } = ring;
+    const ids = this.#ids;
+    const handles = this.#handles;
+    let position = ring.rspProd & mask;
+    let mapped = 0;
+    for (let i = 0; i < count; i++) {
+      if (handles[i] === COPIED) {
+        view.setInt32((slots + position * SLOT + RSP_ID) | 0, ids[i]! | OKAY, true);
+        position = (position + 1) & mask;
+      } else {
+        waiting.add(ids[i]!, 0, handles[i]!);
+        mapped++;
+      }
+    }
+    for (let i = count; i < this.#gathered; i++) {
+      if (handles[i] !== COPIED) grants.unmap(handles[i]!);
+    }
+    ring.rspProd = (ring.rspProd + count - mapped) >>> 0;
+    ring.reqCons = (ring.reqCons + count) >>> 0;
+    return mapped;
+  }
+}
+
+/** Slots whose bytes are mapped: they are answered when their mappings end, all at once. */
+export class UnmapQueue {
+  /** How many there are. */
+  count = 0;
+  /** Id of each. */
+  readonly ids: Uint16Array;
+  /** Extra infos to be answered with each. */
+  readonly extras: Uint16Array;
+  /** What to unmap each by. */
+  readonly handles: Uint32Array;
+
+  /** Has room for a ring of `size` slots. */
+  constructor(size: number) {
+    this.ids = new Uint16Array(size);
+    this.extras = new Uint16Array(size);
+    this.handles = new Uint32Array(size);
+  }
+
+  /** Adds a slot. */
+  add(id: number, extras: number, handle: number): void {
+    const at = this.count++;
+    this.ids[at] = id;
+    this.extras[at] = extras;
+    this.handles[at] = handle;
   }
 }

@@ -54,11 +54,13 @@ export const FEATURES: BackendFeatures = {
 export interface RawSettings extends Partial<BackendOptions> {
   /** What `multi-queue-num-queues` says. */
   readonly queues?: string;
+  /** Whether the device's own pages lie in the same memory as the guest's, behind these, as in the pipe. */
+  readonly together?: boolean;
 }
 
 /** Memory of a guest, a device over it, and the guest's raw writes. */
 export class RawFrontend {
-  readonly memory = new Memory(PAGES * PAGE);
+  readonly memory: Memory;
   readonly store = new XenStore();
   readonly grants: GrantTable;
   readonly device: XenDevice;
@@ -75,6 +77,8 @@ export class RawFrontend {
   readonly #producers: Record<Ring, number> = { tx: 0, rx: 0, ctrl: 0 };
 
   constructor(settings: RawSettings = {}) {
+    const ownSize = XenDevice.ownSize(4);
+    this.memory = new Memory(PAGES * PAGE + (settings.together ? ownSize : 0));
     const space = new AddressSpace();
     space.map(0, this.memory, 0, PAGES * PAGE, READ_WRITE);
     this.grants = new GrantTable({ space, version: 1, address: PAGE, entries: REFS, domid: 0 });
@@ -97,7 +101,9 @@ export class RawFrontend {
     if (settings.queues !== undefined) put("multi-queue-num-queues", settings.queues);
     this.device = new XenDevice({
       grants: this.grants,
-      own: { memory: new Memory(XenDevice.ownSize(4)), offset: 0 },
+      own: settings.together
+        ? { memory: this.memory, offset: PAGES * PAGE }
+        : { memory: new Memory(ownSize), offset: 0 },
       store: this.store,
       path: BACKEND_PATH,
       events: { allocate: () => 1, bind: (port) => port, send: () => {}, take: () => false, close: () => {} },
@@ -168,6 +174,11 @@ export class RawFrontend {
   /** Publishes what was written, or any number. */
   publish(ring: Ring, index: number = this.#producers[ring]): void {
     this.memory.view.setUint32(RING_PAGES[ring] * PAGE + sring_header.offsetOf("req_prod"), index, true);
+  }
+
+  /** All that the guest has. */
+  get guestBytes(): Uint8Array {
+    return this.memory.bytes.subarray(0, PAGES * PAGE);
   }
 
   /** A header word of a ring. */
