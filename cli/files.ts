@@ -86,10 +86,19 @@ export class Input implements ByteSource {
 }
 
 /**
+ * Refuses a name that was not UTF-8: the runtime has put a replacement character into it, and so finds no such file and
+ * would write to another one.
+ */
+function refuseReplaced(path: string, instead: string): void {
+  if (!path.includes("\ufffd")) return;
+  throw new UsageError(`${path} is not UTF-8, and no such file can be opened: use ${instead}`);
+}
+
+/**
  * Opens a capture to be read.
  *
  * @param path Its path, or `-`.
- * @throws {UsageError} If it is a terminal or a directory.
+ * @throws {UsageError} If it is a terminal or a directory, or its name is not UTF-8.
  */
 export async function openInput(path: string): Promise<Input> {
   if (path === STANDARD) {
@@ -98,7 +107,10 @@ export async function openInput(path: string): Promise<Input> {
     }
     return new Input("standard input", Deno.stdin);
   }
-  const file = await Deno.open(path);
+  const file = await Deno.open(path).catch((error) => {
+    if (error instanceof Deno.errors.NotFound) refuseReplaced(path, "- < FILE");
+    throw error;
+  });
   const status = await file.stat();
   if (status.isDirectory) {
     file.close();
@@ -180,6 +192,7 @@ async function openOrCreate(path: string): Promise<[Deno.FsFile, boolean]> {
   } catch (error) {
     if (error instanceof Deno.errors.IsADirectory) throw new UsageError(`${path} is a directory`);
     if (!(error instanceof Deno.errors.NotFound)) throw error;
+    refuseReplaced(path, "-w - > FILE");
     return [await Deno.open(path, { write: true, create: true }), true];
   }
 }
@@ -189,7 +202,7 @@ async function openOrCreate(path: string): Promise<[Deno.FsFile, boolean]> {
  *
  * @param path Its path, or `-`.
  * @param input What is read, which it must not be.
- * @throws {UsageError} If it is a terminal, a directory, or the input.
+ * @throws {UsageError} If it is a terminal, a directory, or the input, or its name is not UTF-8.
  */
 export async function openOutput(path: string, input: Input): Promise<Output> {
   if (path === STANDARD) {

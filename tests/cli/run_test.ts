@@ -224,6 +224,28 @@ Deno.test("run creates no output when there is no input", async () => {
   });
 });
 
+Deno.test("run refuses names that are not UTF-8, and makes no file of another name", async () => {
+  await withDirectory(async (directory) => {
+    const web = `${directory}/web.pcap`;
+    await Deno.copyFile(WEB, web);
+    const run = [Deno.execPath(), "run", "--quiet", "-A", "cli/main.ts", ...RUN];
+    const bad = `${directory}/a$(printf '\\377')`;
+    for (const [files, instead] of [[`${web} -w ${bad}`, "-w - > FILE"], [bad, "- < FILE"]]) {
+      const { code, stderr } = await new Deno.Command("sh", {
+        args: ["-c", `"$@" ${files}`, "sh", ...run],
+        cwd: inRoot("."),
+      }).output();
+      const words = new TextDecoder().decode(stderr);
+      assertEquals(
+        words,
+        `ringpipe: ${directory}/a\ufffd is not UTF-8, and no such file can be opened: use ${instead}\n`,
+      );
+      assertEquals(code, 2);
+    }
+    assertEquals([...Deno.readDirSync(directory)].map(({ name }) => name), ["web.pcap"]);
+  });
+});
+
 Deno.test("run reports a full disk with status 1", async () => {
   const { status, stderr } = await ringpipe([...RUN, "-q", WEB, "-w", "/dev/full"], { permissions: ["-A"] });
   assertEquals(status, 1);
