@@ -27,6 +27,12 @@ Deno.test("nearest counts a swap of neighbours as one slip", () => {
   assertEquals(nearest("cd", ["ab", "dc"]), "dc");
 });
 
+Deno.test("nearest counts every slip once: one less or one more is nearer than two others", () => {
+  assertEquals(nearest("abcx", ["abyz", "abc"]), "abc");
+  assertEquals(nearest("abc", ["ayz", "xabc"]), "xabc");
+  assertEquals(nearest("abcd", ["xbcy", "xbcd"]), "xbcd");
+});
+
 Deno.test("didYouMean phrases the find, or stays silent", () => {
   assertEquals(didYouMean("layuot", WORDS), ' (did you mean "layout"?)');
   assertEquals(didYouMean("zzzzzz", WORDS), "");
