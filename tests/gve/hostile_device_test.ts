@@ -47,6 +47,9 @@ Deno.test("V8: profile=linux takes a length of 0 or 1 for 65534 or 65535 bytes, 
   queue.receive(sink);
   assertEquals(sink.frames.map(({ length }) => length), [65534, 65535]);
   assertEquals([around.context.counters.rxErrors, around.context.counters.rxResetsWanted], [1, 1]);
+  describe(2049, 4, { err: 1 });
+  queue.receive(sink);
+  assertEquals([around.context.counters.rxErrors, around.context.counters.rxResetsWanted], [2, 1]);
 });
 
 Deno.test("V9: a GQI packet is published as a whole", () => {

@@ -169,7 +169,7 @@ export class GqiRxDriver {
         throw driverFault(this.#name, "packet-length", this.#count, { length, buffer: bufferSize });
       }
       if (!dropping && (flags & ERR || length > bufferSize)) {
-        if (length > bufferSize) counters.rxResetsWanted++;
+        if ((flags & ERR) === 0) counters.rxResetsWanted++;
         counters.rxErrors++;
         dropping = true;
         this.#abort();
