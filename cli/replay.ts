@@ -144,10 +144,13 @@ export class Replay {
       if (last && start < filled) {
         throw this.#after(collecting, scanner.truncated(start, filled, consumed - start));
       }
-      if (collecting.offsets.length === 0) continue;
-      await this.#hand(collecting);
-      collecting = new Batch();
-      half = HALF - half;
+      if (collecting.offsets.length > 0) {
+        await this.#hand(collecting);
+        collecting = new Batch();
+        half = HALF - half;
+      } else if (start === half) {
+        continue;
+      }
       memory.bytes.copyWithin(half, start, filled);
       filled = half + filled - start;
       start = half;

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { UsageError } from "../../cli/errors.ts";
 import { Replay } from "../../cli/replay.ts";
 import { CaptureError } from "../../pcap/capture_error.ts";
+import { block, epb, LE, ng, START } from "../pcap/build.ts";
 import { Random } from "../random.ts";
 
 /** Bytes that come in pieces of any size. */
@@ -10,7 +11,7 @@ function source(bytes: Uint8Array, random: Random) {
   return {
     read(target: Uint8Array): Promise<number | null> {
       if (at === bytes.length) return Promise.resolve(null);
-      const length = Math.min(bytes.length - at, target.length, random.between(1, 5000));
+      const length = Math.min(bytes.length - at, target.length, random.between(1, 50000));
       target.set(bytes.subarray(at, at + length));
       at += length;
       return Promise.resolve(length);
@@ -91,6 +92,14 @@ Deno.test("Replay gives what stands before a damaged record", async () => {
   const { frames, error } = await drain(bytes);
   assertEquals(frames.length, 9);
   assert(error instanceof CaptureError);
+});
+
+Deno.test("Replay passes over more blocks without packets than it holds", async () => {
+  const large = block(LE, 0x1234, new Uint8Array(7 << 20));
+  const blocks = [large, large, large, epb(FRAMES[0]!), large, large, large, large, epb(FRAMES[1]!)];
+  const { frames, error } = await drain(ng(...START, ...blocks));
+  assertEquals(error, undefined);
+  assertEquals(frames, FRAMES.slice(0, 2));
 });
 
 Deno.test("Replay refuses what is no capture, or none of Ethernet frames", async () => {
