@@ -4,17 +4,35 @@ import { DRIVER_FAULTS } from "../../plugins/virtio/faults.ts";
 import type { Feature } from "../../plugins/virtio/features.ts";
 import { Random } from "../random.ts";
 import { RawPeer } from "./raw_peer.ts";
+import { INDIRECT } from "./raw_ring.ts";
 
 const OPTIONAL: readonly Feature[] = ["EVENT_IDX", "INDIRECT_DESC", "IN_ORDER", "MRG_RXBUF"];
+/** These need the control queue. */
+const COMMANDED: readonly Feature[] = ["HASH_REPORT", "RSS"];
 const BUFFER = 256;
 
 function fuzz(seed: number): { codes: Set<string>; frames: number } {
   const random = new Random(seed);
   const size = random.pick([1, 2, 8, 32]);
+  const commanded = COMMANDED.filter(() => random.chance(0.2));
   const peer = new RawPeer({
     size,
     rxBuffer: random.pick([64, BUFFER, 5000]),
-    features: OPTIONAL.filter(() => random.chance(0.5)),
+    features: [
+      ...OPTIONAL.filter(() => random.chance(0.5)),
+      ...commanded,
+      ...commanded.length > 0 ? ["CTRL_VQ" as const] : [],
+    ],
+    onControl: (peer) => {
+      const ring = peer.ring(2);
+      const { memory, dma } = peer.host;
+      const command = ring.getDesc(0);
+      // The ack is the second buffer: of an indirect table, or of the ring.
+      const table = command.flags === INDIRECT ? dma.region.offsetOf(command.addr) : ring.desc;
+      const ack = Number(memory.view.getBigUint64(table + 16, true));
+      memory.bytes[dma.region.offsetOf(ack)] = 0;
+      ring.use(0, 1);
+    },
   });
   const { view, bytes } = peer.host.memory;
   const codes = new Set<string>();
@@ -27,7 +45,7 @@ function fuzz(seed: number): { codes: Set<string>; frames: number } {
         const id = random.chance(0.98) ? ring.availHead(slot) : random.u32();
         ring.use(
           id,
-          ring === peer.tx ? 0 : random.chance(0.03) ? random.u32() : random.pick([12, 13, 60, 64]),
+          ring === peer.tx ? 0 : random.chance(0.03) ? random.u32() : random.pick([12, 13, 20, 60, 64]),
         );
         if (ring === peer.rx && id < size) {
           const at = peer.buffer(id);
