@@ -18,7 +18,13 @@ import { type EventPorts, Notifier } from "./event_channel.ts";
 import type { GrantTable } from "./grant_table.ts";
 import { HashConfiguration } from "./hash.ts";
 import { GNTMAP, GNTST } from "./hypervisor_layout.ts";
-import { netif_rx_request, netif_tx_request, PAGE_SIZE, XEN_NETIF_GSO_TYPE } from "./layout.ts";
+import {
+  netif_rx_request,
+  netif_tx_request,
+  PAGE_SIZE,
+  XEN_NETIF_GSO_TYPE,
+  XEN_NETIF_MAX_TX_SIZE,
+} from "./layout.ts";
 import { MulticastFilter } from "./multicast.ts";
 import { BackRing } from "./shared_ring.ts";
 import { StaticGrants } from "./static_grants.ts";
@@ -287,7 +293,7 @@ export class XenDevice implements DeviceHalf {
     if (this.#fault) throw this.#fault;
     const frontend = this.#frontend;
     if (!frontend) return NO_BUFFERS;
-    if (frame.length > PAGE_SIZE && !frontend.sg) return OVERSIZE;
+    if (frame.length > (frontend.sg ? XEN_NETIF_MAX_TX_SIZE : PAGE_SIZE)) return OVERSIZE;
     if (this.#multicast.rejects(frame)) {
       this.#filtered++;
       return 0;

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import type { Frame } from "../../core/frame.ts";
+import { Frame } from "../../core/frame.ts";
 import { LocalHost } from "../../core/host.ts";
 import { OptionError, OptionValues } from "../../core/options.ts";
 import { FULL, openLink, OVERSIZE } from "../../core/plugin.ts";
@@ -96,8 +96,21 @@ Deno.test("a frontend without scatter-gather gets no frame of more than a page",
   const raw = new RawFrontend();
   raw.store.write(`${FRONTEND_PATH}/feature-sg`, "0");
   raw.connect();
-  const frame = { length: 4097, pieces: 0 } as Frame;
+  const frame = new Frame();
+  frame.set(new Uint8Array(5000), 0, 4097);
   assertEquals(raw.device.deliver(frame), OVERSIZE);
+});
+
+Deno.test("no frontend gets a frame of more than 65535 bytes, however many pages it has posted", () => {
+  const raw = new RawFrontend().connect();
+  for (let i = 0; i < 64; i++) raw.grant(20 + i, 20 + i);
+  raw.post(20, 64);
+  const frame = new Frame();
+  frame.set(new Uint8Array(70000), 0, 65536);
+  assertEquals(raw.device.deliver(frame), OVERSIZE);
+  frame.set(new Uint8Array(70000), 0, 65535);
+  assertEquals(raw.device.deliver(frame), 0);
+  assertEquals(raw.responses("rx").length, 16);
 });
 
 Deno.test("event channels: a send is seen once, sends merge, and a bind makes its own port pending", () => {
