@@ -5,7 +5,8 @@
  */
 import { RingFault } from "../../core/fault.ts";
 import type { Registers } from "../../core/plugin.ts";
-import { virtio_pci_cap, virtio_pci_notify_cap } from "./layout.ts";
+import { isPowerOfTwo } from "../../core/index.ts";
+import { virtio_pci_cap, virtio_pci_common_cfg, virtio_pci_notify_cap } from "./layout.ts";
 import { pci_config_header, pci_msix_cap } from "./pci_layout.ts";
 
 const VENDOR_SPECIFIC = 9;
@@ -17,6 +18,7 @@ const CAP_NEXT = virtio_pci_cap.offsetOf("cap_next");
 const CFG_TYPE = virtio_pci_cap.offsetOf("cfg_type");
 const BAR = virtio_pci_cap.offsetOf("bar");
 const OFFSET = virtio_pci_cap.offsetOf("offset");
+const LENGTH = virtio_pci_cap.offsetOf("length");
 const MULTIPLIER = virtio_pci_notify_cap.offsetOf("notify_off_multiplier");
 const TYPES = virtio_pci_cap.field("cfg_type").values!;
 const MSIX_CONTROL = pci_msix_cap.offsetOf("enable");
@@ -42,8 +44,12 @@ export interface PciWindows {
   readonly common: number;
   /** Device configuration. */
   readonly device: number;
+  /** Its length: older devices have less. */
+  readonly deviceLength: number;
   /** Doorbells. */
   readonly notify: number;
+  /** Bytes that they lie in. */
+  readonly notifyLength: number;
   /** Bytes per step of `queue_notify_off`. */
   readonly multiplier: number;
   /** MSI-X, if the device has it. */
@@ -63,10 +69,14 @@ export interface MsixPlace {
 /**
  * Walks the capability list for the windows; the first of each type counts (4.1.4.2).
  *
- * @throws {RingFault} If a window is missing, the windows lie in several BARs, or the list loops.
+ * @throws {RingFault} If a window is missing or too short, the windows lie in several BARs, doorbells lie at odd
+ *   distances, or the list loops.
  */
 export function findWindows(config: Registers): PciWindows {
-  const windows = new Map<number, { readonly bar: number; readonly offset: number }>();
+  const windows = new Map<
+    number,
+    { readonly bar: number; readonly offset: number; readonly length: number }
+  >();
   let multiplier = 0;
   let msix: number | undefined;
   let at = config.read(STATUS, 2) & CAP_LIST ? config.read(CAPABILITY_LIST, 1) & LINK : 0;
@@ -80,22 +90,31 @@ export function findWindows(config: Registers): PciWindows {
     if (id === MSIX) msix ??= at;
     const bar = config.read(at + BAR, 1);
     if (id === VENDOR_SPECIFIC && bar <= HIGHEST_BAR && !windows.has(type)) {
-      windows.set(type, { bar, offset: config.read(at + OFFSET, 4) });
+      windows.set(type, { bar, offset: config.read(at + OFFSET, 4), length: config.read(at + LENGTH, 4) });
       if (type === TYPES.NOTIFY_CFG) multiplier = config.read(at + MULTIPLIER, 4);
     }
     at = config.read(at + CAP_NEXT, 1) & LINK;
   }
   const window = (type: number) => windows.get(type) ?? fault({ missing_cfg_type: type });
-  const { bar, offset: common } = window(TYPES.COMMON_CFG!);
-  const offset = (type: number) => {
+  const { bar, offset: common, length } = window(TYPES.COMMON_CFG!);
+  const inBar = (type: number) => {
     const found = window(type);
-    return found.bar === bar ? found.offset : fault({ cfg_type: type, bar: found.bar, common_bar: bar });
+    return found.bar === bar ? found : fault({ cfg_type: type, bar: found.bar, common_bar: bar });
   };
+  if (length < virtio_pci_common_cfg.size) fault({ cfg_type: TYPES.COMMON_CFG!, length });
+  // No odd distance, so that every doorbell is aligned (4.1.4.4.1).
+  if (multiplier === 1 || (multiplier !== 0 && !isPowerOfTwo(multiplier))) {
+    fault({ notify_off_multiplier: multiplier });
+  }
+  const device = inBar(TYPES.DEVICE_CFG!);
+  const notify = inBar(TYPES.NOTIFY_CFG!);
   const vectors = msix === undefined ? undefined : findVectors(config, msix, bar);
   return {
     common,
-    device: offset(TYPES.DEVICE_CFG!),
-    notify: offset(TYPES.NOTIFY_CFG!),
+    device: device.offset,
+    deviceLength: device.length,
+    notify: notify.offset,
+    notifyLength: notify.length,
     multiplier,
     ...vectors && { msix: vectors },
   };

@@ -20,18 +20,20 @@ import type { VirtioTransport } from "./transport.ts";
 /** How often a register is read until it shows what it must. */
 const PATIENCE = 1000;
 const HIGH = 2 ** 32;
+/** Bytes of a doorbell write without NOTIFICATION_DATA. */
+const DOORBELL = 2;
 /** With a single vector, INTx does as well: 4.1.5.1.2. */
 const FEWEST_VECTORS = 2;
 
-/** Reads `length` bytes of the device configuration, each field at its own width (4.1.3). */
-function readFields(bar: Registers, base: number, length: number): Uint8Array {
+/** Reads the device configuration, each field at its own width (4.1.3): `length` bytes of which there are `present`. */
+function readFields(bar: Registers, base: number, length: number, present: number): Uint8Array {
   const view = new DataView(new ArrayBuffer(length));
   for (const { offset, size, count } of virtio_net_config.fields) {
     if (typeof count === "number") {
-      for (let at = offset; at < offset + count && at < length; at++) {
+      for (let at = offset; at < Math.min(offset + count, length, present); at++) {
         view.setUint8(at, bar.read(base + at, 1));
       }
-    } else if (offset + size <= length) {
+    } else if (offset + size <= Math.min(length, present)) {
       const value = bar.read(base + offset, size);
       if (size === 1) view.setUint8(offset, value);
       else if (size === 2) view.setUint16(offset, value, true);
@@ -118,9 +120,10 @@ export class ModernPciTransport implements VirtioTransport {
   }
 
   readConfig(length: number): Uint8Array {
+    const { device, deviceLength } = this.#windows;
     for (let left = PATIENCE; left > 0; left--) {
       const generation = this.#read("cfg.config_generation");
-      const config = readFields(this.#bar, this.#windows.device, length);
+      const config = readFields(this.#bar, device, length, deviceLength);
       if (this.#read("cfg.config_generation") === generation) return config;
     }
     return fault({ config: "never settles" });
@@ -139,10 +142,20 @@ export class ModernPciTransport implements VirtioTransport {
     this.#writeAddress("avail", areas.driver);
     this.#writeAddress("used", areas.device);
     if (this.#vectors) this.#map("cfg.queue_msix_vector", this.#vectors.of(index));
-    this.#doorbells[index] = this.#windows.notify +
-      this.#read("cfg.queue_notify_off") * this.#windows.multiplier;
+    this.#doorbells[index] = this.#findDoorbell(index);
     this.#write("cfg.queue_enable", 1);
     if (this.#read("cfg.queue_enable") !== 1) fault({ queue: index, enable: 0 });
+  }
+
+  /** Where the selected queue's doorbell is: it has room for what is written there (4.1.4.4.1). */
+  #findDoorbell(queue: number): number {
+    const { notify, notifyLength, multiplier } = this.#windows;
+    const place = this.#read("cfg.queue_notify_off") * multiplier;
+    const width = this.#withData() ? virtio_notification_data.size : DOORBELL;
+    if (place % width !== 0 || place + width > notifyLength) {
+      fault({ queue, doorbell: place, length: notifyLength });
+    }
+    return notify + place;
   }
 
   #writeAddress(part: string, address: number): void {
@@ -163,7 +176,7 @@ export class ModernPciTransport implements VirtioTransport {
     const doorbell = this.#doorbells[index]!;
     if (this.#withData()) {
       this.#bar.write(doorbell, virtio_notification_data.size, notificationData(index, availIndex));
-    } else this.#bar.write(doorbell, 2, index);
+    } else this.#bar.write(doorbell, DOORBELL, index);
   }
 }
 
@@ -211,7 +224,7 @@ export class LegacyPciTransport implements VirtioTransport {
   }
 
   readConfig(length: number): Uint8Array {
-    return readFields(this.#bar, virtio_pci_legacy.size, length);
+    return readFields(this.#bar, virtio_pci_legacy.size, length, length);
   }
 
   maxQueueSize(index: number): number {

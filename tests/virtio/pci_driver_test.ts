@@ -70,6 +70,18 @@ function bringUp({ offered = FEATURES, wanted = offered, queueSize = 8, config, 
   return { host, device, pci, writes, connect, common, bells, rung, status };
 }
 
+/** Sets notify_off_multiplier, behind the notification capability. */
+function setMultiplier(config: Uint8Array, value: number): void {
+  const { at } = windows(config).find(({ type }) => type === 2)!;
+  new DataView(config.buffer).setUint32(at + 16, value, true);
+}
+
+/** Sets the length of the window of a type. */
+function setLength(config: Uint8Array, type: number, length: number): void {
+  const { at } = windows(config).find((window) => window.type === type)!;
+  new DataView(config.buffer).setUint32(at + 12, length, true);
+}
+
 Deno.test("the driver comes up, reads the address and starts queues smaller than the largest", () => {
   const { connect, device, status } = bringUp();
   const { driver } = connect();
@@ -220,6 +232,11 @@ for (
     }],
     ["is not there by the status register", (config: Uint8Array) => config[6]! &= ~0x10],
     ["is empty", (config: Uint8Array) => config[0x34] = 0],
+    ["puts doorbells 1 byte apart", (config: Uint8Array) => setMultiplier(config, 1)],
+    ["puts doorbells 6 bytes apart", (config: Uint8Array) => setMultiplier(config, 6)],
+    ["puts a doorbell behind its window", (config: Uint8Array) => setMultiplier(config, 0x8000_0000)],
+    ["has a doorbell window that ends within a doorbell", (config: Uint8Array) => setLength(config, 2, 5)],
+    ["has too short a common window", (config: Uint8Array) => setLength(config, 1, 55)],
     ["has no notification window", (config: Uint8Array) => {
       const notify = windows(config).find(({ type }) => type === 2)!;
       config[notify.at + 3] = 9;
@@ -230,6 +247,33 @@ for (
     assertFault(bringUp({ config: (bytes) => void config(bytes) }).connect, "driver", "bring-up");
   });
 }
+
+Deno.test("the shortest windows will do: 56 bytes of registers, a doorbell for each queue, a configuration of old", () => {
+  const { connect, device } = bringUp({
+    offered: FEATURES | featureMask("MTU"),
+    config: (config) => {
+      setLength(config, 1, 56);
+      setLength(config, 2, 6);
+      // Up to max_virtqueue_pairs: an MTU there is not.
+      setLength(config, 4, 10);
+    },
+    wanted: FEATURES,
+  });
+  const { driver, transport } = connect();
+  assertEquals([driver.mac, device.queues[1]!.running], [[2, 4, 6, 8, 10, 12], true]);
+  assertEquals(
+    transport.readConfig(24),
+    Uint8Array.from([2, 4, 6, 8, 10, 12, 1, 0, 1, ...Array(15).fill(0)]),
+  );
+});
+
+Deno.test("all queues may share one doorbell", () => {
+  const { connect, rung } = bringUp({ config: (config) => setMultiplier(config, 0) });
+  const { driver } = connect();
+  driver.transmit(new Uint8Array(20), 0, 20, 0);
+  driver.flush();
+  assertEquals(rung(), [[0, 2, 0], [0, 2, 1]]);
+});
 
 Deno.test("doorbells: two bytes at the queue's own place; four with NOTIFICATION_DATA", () => {
   const plain = bringUp();
