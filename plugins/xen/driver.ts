@@ -147,13 +147,19 @@ export class XenDriver implements DriverHalf {
    * Has the static grants of all queues unmapped by the backend, which {@linkcode XenDriver.disconnect} alone
    * would do as well. Step by step: let the backend work between two calls of `next`.
    *
-   * @returns How many were unmapped.
+   * @returns How many were unmapped; none while the interface is not up.
+   * @throws {RingFault} If the backend breaks the protocol.
    */
   *releasePool(): Generator<void, number> {
+    if (this.#fault) throw this.#fault;
     let removed = 0;
-    if (!this.#control || !this.#page) return removed;
-    for (const [number, { tx, rx }] of this.#queues.entries()) {
-      removed += yield* deletePools(this.#control, this.#page, number, [tx.pages, rx.pages]);
+    if (!this.#connected || !this.#control || !this.#page) return removed;
+    try {
+      for (const [number, { tx, rx }] of this.#queues.entries()) {
+        removed += yield* deletePools(this.#control, this.#page, number, [tx.pages, rx.pages]);
+      }
+    } catch (error) {
+      throw this.#stop(error);
     }
     return removed;
   }

@@ -310,9 +310,19 @@ Deno.test("XenDriver stops when DEL counts entries that it only processed, or wr
     for (let i = 0; i < 512; i++) raw.memory.view.setUint16(list + i * 8 + 6, status, true);
     raw.write("ctrl", 2, xen_netif_ctrl_response.encode({ id: 3, type: 10, data }));
     raw.publish("ctrl", 3);
-    if (passes) assertEquals(release.next().value, data);
-    else assertFault("ctrl-del-status", () => release.next());
+    if (passes) {
+      assertEquals(release.next().value, data);
+    } else {
+      assertFault("ctrl-del-status", () => release.next());
+      assertFault("ctrl-del-status", () => raw.driver.transmit(new Uint8Array(60), 0, 60, 0));
+      assertFault("ctrl-del-status", () => raw.driver.releasePool().next());
+    }
   }
+});
+
+Deno.test("XenDriver has nothing to release while it is not up", () => {
+  const raw = new RawBackend();
+  assertEquals(raw.driver.releasePool().next(), { done: true, value: 0 });
 });
 
 Deno.test("XenDriver ignores events for a while when they bring no work (XSA-391)", () => {
