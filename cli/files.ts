@@ -21,8 +21,9 @@ interface FileStatus extends Identity {
   readonly size: number | undefined;
 }
 
-/** What stands for standard input among Linux' files. */
+/** What stands for standard input and output among Linux' files. */
 const STANDARD_INPUT = "/proc/self/fd/0";
+const STANDARD_OUTPUT = "/proc/self/fd/1";
 
 /**
  * What standard input is. Linux shows it as a file, to be looked at with all permissions only. Elsewhere, and with
@@ -41,6 +42,25 @@ function statStandardInput(): FileStatus {
 
 function fileStatus({ isFile, size, dev, ino }: Identity & { isFile: boolean; size: number }): FileStatus {
   return { size: isFile ? size : undefined, dev, ino };
+}
+
+/** Whether everything is permitted; if not, a look at some files would make the runtime ask the user. */
+function hasAllPermissions(): boolean {
+  const names = ["read", "write", "run", "ffi", "net", "env", "sys", "import"] as const;
+  return names.every((name) => Deno.permissions.querySync({ name }).state === "granted");
+}
+
+/** What standard output is, if Linux shows it; to find it out otherwise takes too long for every run. */
+function statStandardOutput(): FileStatus | undefined {
+  if (Deno.build.os !== "linux" || !hasAllPermissions()) return undefined;
+  return fileStatus(Deno.statSync(STANDARD_OUTPUT));
+}
+
+/** Whether an output is a regular file and the same one as the input. */
+function isSameFile(output: FileStatus | undefined, input: Input): boolean {
+  if (output?.size === undefined || output.ino === null) return false;
+  const { dev, ino } = input.identity;
+  return output.ino === ino && output.dev === dev;
 }
 
 /** An opened input. */
@@ -173,17 +193,14 @@ export class Output implements ByteSink {
  * interface it does not, but that takes long to load.
  */
 async function statOutput(path: string, file: Deno.FsFile): Promise<FileStatus> {
-  try {
-    return fileStatus(await file.stat());
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotCapable)) throw error;
-    // deno-lint-ignore no-process-global -- An import would load it at the start.
-    const fs = process.getBuiltinModule("node:fs");
-    const descriptor = fs.openSync(path, "a");
-    const status = fs.fstatSync(descriptor);
-    fs.closeSync(descriptor);
-    return fileStatus({ ...status, isFile: status.isFile() });
-  }
+  const { state } = Deno.permissions.querySync({ name: "read", path });
+  if (state === "granted") return fileStatus(await file.stat());
+  // deno-lint-ignore no-process-global -- An import would load it at the start.
+  const fs = process.getBuiltinModule("node:fs");
+  const descriptor = fs.openSync(path, "a");
+  const status = fs.fstatSync(descriptor);
+  fs.closeSync(descriptor);
+  return fileStatus({ ...status, isFile: status.isFile() });
 }
 
 async function openOrCreate(path: string): Promise<[Deno.FsFile, boolean]> {
@@ -209,15 +226,15 @@ export async function openOutput(path: string, input: Input): Promise<Output> {
     if (Deno.stdout.isTerminal()) {
       throw new UsageError("standard output is a terminal: name an output with -w, or connect a pipe");
     }
+    if (isSameFile(statStandardOutput(), input)) throw new UsageError("standard output is the input");
     return new Output("standard output", Deno.stdout, undefined, false);
   }
   const [file, created] = await openOrCreate(path);
   if (created) return new Output(path, file, file, created);
-  const { size, dev, ino } = await statOutput(path, file);
-  const isFile = size !== undefined;
-  if (isFile && ino !== null && ino === input.identity.ino && dev === input.identity.dev) {
+  const status = await statOutput(path, file);
+  if (isSameFile(status, input)) {
     file.close();
     throw new UsageError(`the output ${path} is the input`);
   }
-  return new Output(path, file, isFile ? file : undefined, created);
+  return new Output(path, file, status.size === undefined ? undefined : file, created);
 }

@@ -177,6 +177,27 @@ Deno.test("run refuses an output that is the input under any name, and touches n
   });
 });
 
+Deno.test({
+  ignore: Deno.build.os !== "linux",
+  name: "run refuses to append to its input, by name or not",
+  async fn() {
+    await withDirectory(async (directory) => {
+      const file = `${directory}/a.pcap`;
+      await Deno.writeFile(file, capture(60));
+      const run = [Deno.execPath(), "run", "--quiet", "-A", "cli/main.ts", ...RUN];
+      for (const files of [`${file} >> ${file}`, `< ${file} >> ${file}`, `< ${file} 1<> ${file}`]) {
+        const { code, stderr } = await new Deno.Command("sh", {
+          args: ["-c", `"$@" ${files}`, "sh", ...run],
+          cwd: inRoot("."),
+        }).output();
+        assertEquals(new TextDecoder().decode(stderr), "ringpipe: standard output is the input\n");
+        assertEquals(code, 2);
+        assert(equal(await Deno.readFile(file), capture(60)));
+      }
+    });
+  },
+});
+
 Deno.test("run refuses an output that is the input without a permission to read it by that name", async () => {
   await withDirectory(async (directory) => {
     const [file, hard] = [`${directory}/a.pcap`, `${directory}/hard`];
