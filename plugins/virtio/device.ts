@@ -1,16 +1,23 @@
 /**
  * The device half of virtio-net: reads transmit chains, fills receive chains, obeys the control queue.
  *
- * It knows queues, features and frames, not how the driver sets them up: a transport (virtio-pci in the pipe,
- * vhost-user, vDPA) hands over the negotiated features, starts queues and passes doorbells on. Queue 2n receives,
- * 2n+1 transmits; behind the pairs comes the control queue.
+ * It knows queues, features and frames, not how the driver sets them up. A transport (virtio-pci in the pipe,
+ * vhost-user, vDPA) calls {@linkcode VirtioNetDevice.setFeatures}, starts queues and passes doorbells on. Queue 2n
+ * receives, 2n+1 transmits; behind the pairs comes the control queue.
  *
- * The data path, top down. A doorbell ({@linkcode VirtioNetDevice.notify}) marks a queue. Then
- * {@linkcode VirtioNetDevice.service} works off the marked transmit queues: each chain becomes a {@linkcode Frame} of
- * pieces that lie in the driver's own buffers, and the wire takes it, or not, and then the chain stays for later
- * (`device_transmit.ts`). {@linkcode VirtioNetDevice.deliver} chooses a receive queue (`steering.ts`) and copies a frame
- * into its chains (`device_receive.ts`). {@linkcode VirtioNetDevice.publish} shows the driver what was used and
- * interrupts it. What a chain must be, and every other rule of a ring, is `device_queue.ts`'s affair.
+ * The data path, top down:
+ *
+ * 1. {@linkcode VirtioNetDevice.notify}: the driver has rung a queue's bell. The queue is marked.
+ * 2. {@linkcode VirtioNetDevice.service}: the host lets the device work. It takes chains from the marked transmit
+ *    queues. Each becomes a {@linkcode Frame} of pieces that lie in the driver's own buffers, and goes to the wire; a
+ *    chain that the wire refuses stays for later (`device_transmit.ts`).
+ * 3. {@linkcode VirtioNetDevice.deliver}: a frame comes from the wire. A receive queue is chosen (`steering.ts`), and
+ *    the frame copied into its chains (`device_receive.ts`). Where the wire loops back, this happens within step 2.
+ * 4. {@linkcode VirtioNetDevice.publish}: the driver is shown what was used, and interrupted if it wants that. Step 2
+ *    ends so; a host that delivers on its own calls it.
+ *
+ * The rules of rings and chains are `device_queue.ts`'s affair. If the driver breaks one, that queue stops, the
+ * transport hears of it (`onFault`), and the call that met it throws; the other queues go on.
  *
  * @module
  */
@@ -73,8 +80,8 @@ export class VirtioNetDevice implements DeviceHalf {
   /** Tells the transport that a queue broke, so that it can ask for a reset. */
   onFault: (fault: RingFault) => void = ignore;
   /**
-   * Whether the driver is ready (DRIVER_OK): before, it is given no frames. For transports under which queues can run
-   * earlier than that.
+   * Whether the driver is ready (DRIVER_OK). Until then it gets no frames. Transports that start queues no earlier need
+   * not care.
    */
   ready = true;
 
@@ -126,17 +133,6 @@ export class VirtioNetDevice implements DeviceHalf {
     return this.#queues;
   }
 
-  /** Gives the control queue, if there is one, an index among the pairs. */
-  #placeControl(index: number): void {
-    if (index === this.#controlIndex) return;
-    const pairs = this.#receiveQueues.flatMap((queue, pair) => [queue, this.#transmitQueues[pair]!]);
-    this.#controlIndex = index;
-    this.#queues = hasFeature(this.offered, "CTRL_VQ")
-      ? pairs.toSpliced(index, 0, this.#controlQueue)
-      : pairs;
-    this.#queues.forEach((queue, at) => queue.index = at);
-  }
-
   /** Feature bits that were negotiated. */
   get features(): bigint {
     return this.#features;
@@ -174,6 +170,17 @@ export class VirtioNetDevice implements DeviceHalf {
     this.control.negotiated(features);
   }
 
+  /** Puts the control queue, if there is one, among the pairs: those behind it move up. */
+  #placeControl(index: number): void {
+    if (index === this.#controlIndex) return;
+    const pairs = this.#receiveQueues.flatMap((queue, pair) => [queue, this.#transmitQueues[pair]!]);
+    this.#controlIndex = index;
+    this.#queues = hasFeature(this.offered, "CTRL_VQ")
+      ? pairs.toSpliced(index, 0, this.#controlQueue)
+      : pairs;
+    this.#queues.forEach((queue, at) => queue.index = at);
+  }
+
   /** Stops all queues and forgets what was negotiated. */
   reset(): void {
     for (const queue of this.#queues) queue.stop();
@@ -209,7 +216,7 @@ export class VirtioNetDevice implements DeviceHalf {
     if (fault) throw fault;
     try {
       this.#begin();
-      this.#seeBuffers();
+      this.#wakeTransmit();
       for (let index = 1; index < this.#controlIndex; index += 2) {
         if (this.#kicked[index] === 0) continue;
         this.#kicked[index] = 0;
@@ -227,8 +234,8 @@ export class VirtioNetDevice implements DeviceHalf {
     return moved;
   }
 
-  /** Where there are fresh receive buffers, whoever waited for them goes on. Kicks are wanted again when they run out. */
-  #seeBuffers(): void {
+  /** Where there are fresh receive buffers, frames that waited for them go on. No more kicks until they run out. */
+  #wakeTransmit(): void {
     for (let index = 0; index < this.#controlIndex; index += 2) {
       if (this.#kicked[index] === 0) continue;
       this.#kicked[index] = 0;
@@ -237,33 +244,14 @@ export class VirtioNetDevice implements DeviceHalf {
     }
   }
 
-  /** From now on queues need not look at the map again. */
+  /** Has all queues look at the map: what is delivered from now on need not do so. */
   #begin(): void {
     this.#serving = true;
     const queues = this.#queues;
     for (let i = 0; i < queues.length; i++) if (queues[i]!.running) queues[i]!.refresh();
   }
 
-  /** Lets the transport know of a fault on its way to the caller. */
-  #tell(error: unknown): never {
-    if (error instanceof RingFault) this.onFault(error);
-    throw error;
-  }
-
-  /** Shows the driver what was used since, and interrupts where it wants that. `service` does so at its end. */
-  publish(): void {
-    try {
-      for (let i = 0; i < this.#queues.length; i++) {
-        const queue = this.#queues[i]!;
-        // What a queue did before it broke is still the driver's.
-        if ((queue.running || queue.broken) && queue.publish()) this.interrupt(queue.index);
-      }
-    } catch (error) {
-      this.#tell(error);
-    }
-  }
-
-  /** Puts a frame from the wire into receive buffers. */
+  /** Puts a frame from the wire into receive buffers. The driver sees it with the next `publish` or `service`. */
   deliver(frame: Frame): number {
     return this.#serving ? this.#receive.deliver(frame) : this.#deliverAlone(frame);
   }
@@ -284,6 +272,25 @@ export class VirtioNetDevice implements DeviceHalf {
   /** Puts frames into receive buffers in one loop; those that no `service` call brought go one by one. */
   deliverBatch(frames: FrameBatch, from: number): number {
     return this.#serving ? this.#receive.deliverBatch(frames, from) : from;
+  }
+
+  /** Shows the driver what was used since, and interrupts where it wants that. `service` does so at its end. */
+  publish(): void {
+    try {
+      for (let i = 0; i < this.#queues.length; i++) {
+        const queue = this.#queues[i]!;
+        // What a queue did before it broke is still the driver's.
+        if ((queue.running || queue.broken) && queue.publish()) this.interrupt(queue.index);
+      }
+    } catch (error) {
+      this.#tell(error);
+    }
+  }
+
+  /** Lets the transport know of a fault on its way to the caller. */
+  #tell(error: unknown): never {
+    if (error instanceof RingFault) this.onFault(error);
+    throw error;
   }
 
   /** Counters, documented in `counters.ts`. */

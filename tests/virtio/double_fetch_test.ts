@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { READ_WRITE } from "../../core/address_space.ts";
+import { NO_BUFFERS, OVERSIZE } from "../../core/plugin.ts";
 import { assertFault } from "./faults.ts";
 import { BUFFERS, frameOf, NOWHERE, RAM, RAM_SIZE, RawNet } from "./raw_net.ts";
 import { INDIRECT, NEXT, WRITE, writeDesc } from "./raw_ring.ts";
@@ -113,6 +114,25 @@ Deno.test("a frame that finds too few merged buffers waits, and no buffer is los
   assertEquals([0, 1, 2].map((slot) => net.rx.usedElem(slot)), [[0, 100], [1, 100], [2, 62]]);
   assertEquals(net.get(BUFFERS + 10, 2)[0], 3);
   assertEquals(net.device.counters()["device.rx.descriptors"], 3);
+});
+
+Deno.test("a frame that no buffers can hold is told from one that needs more buffers", () => {
+  const post = (net: RawNet, ...heads: number[]) => {
+    for (const head of heads) {
+      net.rx.offer(net.rx.chain(head, { addr: BUFFERS + head * 256, len: 100, flags: WRITE }));
+    }
+  };
+  const merging = new RawNet({ features: ["MRG_RXBUF"], size: 4 });
+  post(merging, 0, 1, 2);
+  assertEquals(merging.arrive(new Uint8Array(389)), NO_BUFFERS);
+  post(merging, 3);
+  assertEquals(merging.arrive(new Uint8Array(389)), OVERSIZE);
+  assertEquals([merging.rx.usedIdx, merging.arrive(new Uint8Array(388))], [0, 0]);
+  const single = new RawNet({ size: 4 });
+  assertEquals(single.arrive(new Uint8Array(89)), NO_BUFFERS);
+  post(single, 0);
+  assertEquals(single.arrive(new Uint8Array(89)), OVERSIZE);
+  assertEquals([single.rx.usedIdx, single.arrive(new Uint8Array(88))], [0, 0]);
 });
 
 Deno.test("nothing outside the mapped regions is read or written", () => {
