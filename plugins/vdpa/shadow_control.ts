@@ -19,6 +19,8 @@ import type { ShadowRing } from "./shadow_ring.ts";
 export const LONGEST_COMMAND: number = 4096;
 
 const VLAN_ADD = 0;
+/** Bytes of a VLAN's number. */
+const VLAN_BYTES = 2;
 
 /** The commands that make up the state of a device, in the order in which they were given. */
 export class CommandRecord {
@@ -30,8 +32,8 @@ export class CommandRecord {
     if (type === CTRL_CLASS.ANNOUNCE) return;
     let key = `${type} ${cmd}`;
     if (type === CTRL_CLASS.VLAN) {
-      // Adding and removing a VLAN concern that VLAN only.
-      key = `${type} ${command.subarray(virtio_net_ctrl_hdr.size)}`;
+      // Adding and removing a VLAN concern that VLAN only, whatever follows its number.
+      key = `${type} ${command.subarray(virtio_net_ctrl_hdr.size, virtio_net_ctrl_hdr.size + VLAN_BYTES)}`;
       this.#commands.delete(key);
       if (cmd !== VLAN_ADD) return;
     }

@@ -18,6 +18,7 @@ import { CommandRecord } from "../../plugins/vdpa/shadow_control.ts";
 import { VdpaDevice as Device } from "../../plugins/vdpa/device.ts";
 import { VhostVdpa } from "../../plugins/vdpa/vhost.ts";
 import { featureMask } from "../../plugins/virtio/features.ts";
+import { Random } from "../random.ts";
 import { HandRing, NEXT, WRITE } from "./hand_ring.ts";
 
 const SIZE = 16;
@@ -147,6 +148,54 @@ for (const kind of ["mlx5", "sim", "vduse"] as const) {
     assertEquals(guest.hypervisor.counters()["control.commands"], COMMANDS.length);
   });
 }
+
+/** A command, now and then of no known kind, cut short or with more behind it than its kind has. */
+function randomCommand(random: Random): number[] {
+  const small = () => random.below(3);
+  const mac = () => Array.from({ length: 6 }, () => random.below(256));
+  const macs = (count: number) => [count, 0, 0, 0, ...Array.from({ length: count }, mac).flat()];
+  const command = random.pick([
+    () => [0, random.below(7), small()],
+    () => [1, 0, ...macs(small()), ...macs(small())],
+    () => [1, 1, ...mac()],
+    () => [2, small(), random.below(3), random.pick([0, 0, 0, 16])],
+    () => [3, 0],
+    () => [4, 0, random.below(4), 0],
+    () => Array.from({ length: random.below(12) }, () => random.below(6)),
+  ])();
+  if (random.chance(0.1)) return command.slice(0, random.below(command.length + 1));
+  return random.chance(0.2) ? [...command, ...mac().slice(0, random.below(6))] : command;
+}
+
+/** Lengths, none of them 0, that come to a sum. */
+function split(random: Random, sum: number): number[] {
+  const pieces: number[] = [];
+  while (sum > 0) {
+    const length = pieces.length < SIZE - 2 ? random.between(1, sum) : sum;
+    pieces.push(length);
+    sum -= length;
+  }
+  return pieces;
+}
+
+Deno.test("ShadowControl gives a device its state back, whatever the commands were", () => {
+  for (let seed = 1; seed <= 100; seed++) {
+    const random = new Random(seed);
+    const guest = new Guest(random.pick(["mlx5", "sim", "vduse"]));
+    const accepted: number[][] = [];
+    for (let i = 0; i < 30; i++) {
+      const command = randomCommand(random);
+      if (command.length > 0 && guest.command(command, split(random, command.length)) === 0) {
+        accepted.push(command);
+      }
+      if (random.chance(0.8)) continue;
+      const state = guest.state();
+      guest.hypervisor.migration.toggle();
+      assertEquals(guest.state(), state, `seed ${seed}: ${JSON.stringify(accepted)}`);
+    }
+    assert(accepted.length > 5);
+  }
+});
 
 Deno.test("ShadowControl forgets what was commanded before the guest reset its device", () => {
   const guest = new Guest();
