@@ -218,7 +218,8 @@ export class ReceiveQueues {
   ): DqoRxDriver {
     const context = this.#contexts[place.queue]!;
     const states = new BufferStates(this.#pool, context.counters, {
-      states: this.#states,
+      // With raw addressing no more than its share: the first queues would leave the last ones without a page.
+      states: this.buffers,
       bufferSize: place.bufferSize,
       pageList,
     });

@@ -290,6 +290,22 @@ Deno.test("the largest rings and the most queues come up", async () => {
   }
 });
 
+Deno.test("many large DQO queues share the memory, so that frames of every flow find buffers", async () => {
+  const large: readonly Record<string, number>[] = [
+    { "queues": 16, "rx-ring": 8192 },
+    { "queues": 4, "rx-ring": 32768, "rx-buffer": 4096 },
+    { "queues": 16, "rx-ring": 32768, "page-size": 16384 },
+  ];
+  for (const name of ["dns", "gso"]) {
+    const input = await Deno.readFile(new URL(`${name}.pcap`, FIXTURES));
+    for (const options of large) {
+      const { output, drops } = await runBytes(input, { plugin: gve, options });
+      assertEquals(drops, [], JSON.stringify(options));
+      assertEquals(output, input, JSON.stringify(options));
+    }
+  }
+});
+
 Deno.test("no frame waits for ever for buffers that are posted late, or held by the stack", async () => {
   const random = new Random(29);
   const frames = Array.from(
