@@ -15,7 +15,7 @@
 import type { Plugin } from "../core/plugin.ts";
 import { parseCall } from "./arguments.ts";
 import { commandNames, loadCommand } from "./commands.ts";
-import { DELIVERED, exitStatus, explain, READER_GONE, UsageError } from "./errors.ts";
+import { DELIVERED, exitStatus, explain, FAILED, READER_GONE, UsageError } from "./errors.ts";
 import { print, report } from "./output.ts";
 
 /** What {@linkcode main} takes beside the arguments. */
@@ -82,5 +82,15 @@ export async function main(args: readonly string[], options: MainOptions = {}): 
   }
 }
 
-// A read of standard input that will never end must not keep the process.
-if (import.meta.main) Deno.exit(await main(Deno.args));
+/** Ends the process over what went wrong where nobody waited for it: in a plugin, most likely. */
+function endOver(error: unknown): never {
+  report(explain(error));
+  Deno.exit(FAILED);
+}
+
+if (import.meta.main) {
+  addEventListener("error", (event) => endOver(event.error));
+  addEventListener("unhandledrejection", (event) => endOver(event.reason));
+  // A read of standard input that will never end must not keep the process.
+  Deno.exit(await main(Deno.args));
+}

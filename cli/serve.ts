@@ -37,10 +37,10 @@ function check(call: Call): string {
   if (call.text("read") !== undefined) sources.unshift("-r");
   if (sources.length > 1) throw new UsageError(`${sources.join(" and ")} exclude each other`);
   if (call.text("pace") !== undefined && call.text("read") === undefined) {
-    throw new UsageError("--pace needs -r IN");
+    throw new UsageError("--pace needs -r INPUT");
   }
   if (call.count("count") !== undefined && call.text("write") === undefined) {
-    throw new UsageError("-c counts written frames: it needs -w OUT");
+    throw new UsageError("-c counts written frames: it needs -w OUTPUT");
   }
   if (call.text("write") === "-" && Deno.stdout.isTerminal()) {
     throw new UsageError("standard output is a terminal: name an output with -w, or connect a pipe");

@@ -66,6 +66,23 @@ Deno.test("--plugin says in one line why a module is no backend, with status 1",
   });
 });
 
+Deno.test("a failure in a plugin that nobody waits for is one line as well", async () => {
+  await withDirectory(async (directory) => {
+    const path = `${directory}/late.ts`;
+    const plugin = JSON.stringify(`file://${inRoot("examples/mailbox.ts")}`);
+    for (
+      const late of ["Promise.reject(new Error(text))", "queueMicrotask(() => { throw new Error(text); })"]
+    ) {
+      await Deno.writeTextFile(
+        path,
+        `const text = "on purpose\\nsecond";\n${late};\nexport { default } from ${plugin};`,
+      );
+      const { status, stderr } = await ringpipe(["run", "--plugin", path, "-b", "mailbox"]);
+      assertEquals([status, stderr], [1, "ringpipe: on purpose\n"]);
+    }
+  });
+});
+
 Deno.test("--plugin says how a file is written when it gets a bare name", async () => {
   const { status, stderr } = await ringpipe(["backends", "--plugin", "mailbox"]);
   assertEquals(status, 1);
