@@ -96,6 +96,10 @@ function event(name: string, summary: string, size: number, fields: readonly Mem
   return struct(name, { summary, source: EVENT, size, fields });
 }
 
+function group(name: string, ...members: readonly Member[]): Member {
+  return { kind: "struct", name, members };
+}
+
 const entryFlags: Member = u16("flags", "Type in bits 0-1 (1 permits access), GTF_*", {
   flags: { permit_access: GTF_TYPE.permit_access, ...GTF },
 });
@@ -324,9 +328,25 @@ export const evtchn_status: Struct = event("evtchn_status", "Operation 5: tells 
   u32("port", "Port"),
   u32("status", "EVTCHNSTAT_* (out)"),
   u32("vcpu", "VCPU that is notified (out)"),
-  u16("u_dom", "Other domain (out); in C u.interdomain.dom"),
-  u16("_pad1", "Padding"),
-  u32("u_port", "Other port (out); in C u.interdomain.port"),
+  union("", [
+    group(
+      "",
+      u16("u_dom", "u.interdomain.dom"),
+      u16("_pad1", "Padding"),
+      u32("u_port", "u.interdomain.port"),
+    ),
+    union("u", [
+      group("unbound", u16("dom", "Domain that may bind the port (out)")),
+      group(
+        "interdomain",
+        u16("dom", "Other domain (out)"),
+        u16("_pad", "Padding"),
+        u32("port", "Other port (out)"),
+      ),
+      u32("pirq", "Physical interrupt (out)"),
+      u32("virq", "Virtual interrupt (out)"),
+    ]),
+  ]),
 ]);
 
 /** All structures of this file. */
