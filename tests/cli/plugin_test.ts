@@ -70,13 +70,16 @@ Deno.test("a failure in a plugin that nobody waits for is one line as well", asy
   await withDirectory(async (directory) => {
     const path = `${directory}/late.ts`;
     const plugin = JSON.stringify(`file://${inRoot("examples/mailbox.ts")}`);
-    for (
-      const late of ["Promise.reject(new Error(text))", "queueMicrotask(() => { throw new Error(text); })"]
-    ) {
-      await Deno.writeTextFile(
-        path,
-        `const text = "on purpose\\nsecond";\n${late};\nexport { default } from ${plugin};`,
-      );
+    // The module lets the event loop turn before it is loaded, so what is late comes before anything else.
+    const turn = "await new Promise((resolve) => setTimeout(resolve, 50))";
+    for (const late of ["Promise.reject(error)", "queueMicrotask(() => { throw error; })"]) {
+      const source = [
+        'const error = new Error("on purpose\\nsecond")',
+        late,
+        turn,
+        `export { default } from ${plugin}`,
+      ];
+      await Deno.writeTextFile(path, source.join(";\n"));
       const { status, stderr } = await ringpipe(["run", "--plugin", path, "-b", "mailbox"]);
       assertEquals([status, stderr], [1, "ringpipe: on purpose\n"]);
     }
