@@ -30,7 +30,9 @@ function call(random: Random, face: Face): number {
     const message = vhost_msg_v2.encode({
       type: random.chance(0.9) ? 2 : random.below(4),
       asid: small(random),
-      "iotlb.iova": random.chance(0.9) ? 0x1000 * random.below(16) : 2n ** 64n - BigInt(random.below(0x3000)),
+      "iotlb.iova": random.chance(0.9)
+        ? 0x1000 * random.below(16)
+        : 2n ** 64n - BigInt(random.between(1, 0x3000)),
       "iotlb.size": 0x1000 * random.below(4) + (random.chance(0.1) ? random.below(0x1000) : 0),
       "iotlb.uaddr": random.chance(0.9) ? MEMORY + 0x1000 * random.below(16) : random.u32(),
       "iotlb.perm": random.below(4),
