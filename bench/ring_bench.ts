@@ -13,6 +13,7 @@ import {
   type FrameSink,
   LocalHost,
   OptionValues,
+  type PieceBatch,
   type Plugin,
   type Wire,
 } from "../mod.ts";
@@ -82,6 +83,10 @@ class Mover implements Wire, FrameSink {
 
   transmitBatch(frames: FrameBatch): number {
     return this.#link.device.deliverBatch?.(frames, 0) ?? 0;
+  }
+
+  transmitPieces(frames: PieceBatch): number {
+    return this.#link.device.deliverPieces?.(frames) ?? 0;
   }
 
   drop(): void {}

@@ -30,3 +30,32 @@ export class FrameBatch {
     this.lengths = memory?.words(BATCH_SIZE) ?? new Int32Array(BATCH_SIZE);
   }
 }
+
+/** Most pieces of a {@linkcode PieceBatch}. */
+export const BATCH_PIECES: number = 2 * BATCH_SIZE;
+
+/**
+ * Frames that lie in any number of pieces each, all in one buffer. As with a {@linkcode FrameBatch}, they are valid until
+ * the call that got them returns.
+ */
+export class PieceBatch {
+  /** The buffer that all pieces lie in. */
+  bytes: Uint8Array = new Uint8Array(0);
+  /** Where each piece starts. */
+  readonly offsets: Int32Array;
+  /** How long each piece is: at least one byte. */
+  readonly lengths: Int32Array;
+  /** For each frame: the index behind its last piece. A frame's pieces follow those of the frame before it. */
+  readonly ends: Int32Array = new Int32Array(BATCH_SIZE);
+  /** How long each frame is. */
+  readonly sizes: Int32Array = new Int32Array(BATCH_SIZE);
+  /** How many frames there are. */
+  count = 0;
+
+  /** Makes an empty batch, for pieces in `memory` if it is given: see {@linkcode Memory.words}. */
+  constructor(memory?: Memory) {
+    if (memory) this.bytes = memory.bytes;
+    this.offsets = memory?.words(BATCH_PIECES) ?? new Int32Array(BATCH_PIECES);
+    this.lengths = memory?.words(BATCH_PIECES) ?? new Int32Array(BATCH_PIECES);
+  }
+}

@@ -12,7 +12,7 @@ import type { Counters, CounterSpec } from "./counters.ts";
 import type { DmaMemory } from "./dma_memory.ts";
 import type { FaultSpec } from "./fault.ts";
 import type { Frame } from "./frame.ts";
-import type { FrameBatch } from "./frame_batch.ts";
+import type { FrameBatch, PieceBatch } from "./frame_batch.ts";
 import type { Struct } from "./layout.ts";
 import type { OptionSpec, OptionValues } from "./options.ts";
 
@@ -67,6 +67,8 @@ export interface Wire {
    * @returns How many it took: the first that it did not is to be passed to `transmit`, which may know more.
    */
   transmitBatch?(frames: FrameBatch, queue: number): number;
+  /** As {@linkcode transmitBatch}, of frames that may lie in several pieces. */
+  transmitPieces?(frames: PieceBatch, queue: number): number;
   /** Notes that the device dropped the next frame of transmit queue `queue`, and why. */
   drop(queue: number, reason: string): void;
 }
@@ -134,6 +136,13 @@ export interface DeviceHalf {
    * @throws {RingFault} If the driver has broken the protocol.
    */
   deliverBatch?(frames: FrameBatch, from: number): number;
+  /**
+   * As {@linkcode deliverBatch}, of frames that may lie in several pieces, from the first one on.
+   *
+   * @returns How many it took.
+   * @throws {RingFault} If the driver has broken the protocol.
+   */
+  deliverPieces?(frames: PieceBatch): number;
   /** What the device has done so far. */
   counters(): Counters;
   /** The device's state for a person to look at: plain data. */

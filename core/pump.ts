@@ -4,7 +4,7 @@
  * @module
  */
 import type { Frame } from "./frame.ts";
-import type { FrameBatch } from "./frame_batch.ts";
+import type { FrameBatch, PieceBatch } from "./frame_batch.ts";
 import {
   type DeviceHalf,
   type DriverHalf,
@@ -260,7 +260,18 @@ export class Pump implements Wire, FrameSink {
   transmitBatch(frames: FrameBatch, queue: number): number {
     const device = this.#device;
     if (!this.#straight || queue !== 0 || device.deliverBatch === undefined) return 0;
-    const taken = device.deliverBatch(frames, 0);
+    return this.#loop(device.deliverBatch(frames, 0));
+  }
+
+  /** The loopback for many frames that may lie in several pieces. */
+  transmitPieces(frames: PieceBatch, queue: number): number {
+    const device = this.#device;
+    if (!this.#straight || queue !== 0 || device.deliverPieces === undefined) return 0;
+    return this.#loop(device.deliverPieces(frames));
+  }
+
+  /** So many frames went on, and straight. */
+  #loop(taken: number): number {
     this.#looped += taken;
     if (this.#looped > this.#next) {
       throw new StallError("transmit queue 0 brought a frame that was never sent");

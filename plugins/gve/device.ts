@@ -8,7 +8,7 @@ import type { AddressSpace } from "../../core/address_space.ts";
 import { type Clock, systemClock } from "../../core/clock.ts";
 import type { Counters } from "../../core/counters.ts";
 import type { Frame } from "../../core/frame.ts";
-import type { FrameBatch } from "../../core/frame_batch.ts";
+import type { FrameBatch, PieceBatch } from "../../core/frame_batch.ts";
 import {
   type DeviceHalf,
   type Doorbell,
@@ -25,6 +25,7 @@ import type { DeviceContext, NotifyBlock } from "./device_context.ts";
 import type { DeviceSettings } from "./device_settings.ts";
 import { isDqo } from "./formats.ts";
 import type { DqoRxDevice } from "./dqo/rx_device.ts";
+import type { GqiRxDevice } from "./gqi/rx_device.ts";
 import { gve_dqo_irq_doorbell } from "./layout_dqo.ts";
 import { gve_gqi_irq_doorbell } from "./layout_gqi.ts";
 import { Offload } from "./offload.ts";
@@ -155,6 +156,22 @@ export class GveDevice implements DeviceHalf {
     while (end < count && lengths[end]! <= longestPlain) end++;
     frames.count = end;
     const taken = queue.deliverBatch(frames, from);
+    frames.count = count;
+    return taken;
+  }
+
+  /** Puts frames of several pieces into receive buffers in one loop, as far as that is possible: a GQI queue's. */
+  deliverPieces(frames: PieceBatch): number {
+    const { rx, steers, longestPlain } = this.#admin;
+    const [queue] = rx;
+    if (steers || queue === undefined || queue.queue !== 0 || isDqo(this.#admin.format)) return 0;
+    const { count, sizes } = frames;
+    if (longestPlain !== Infinity) {
+      let end = 0;
+      while (end < count && sizes[end]! <= longestPlain) end++;
+      frames.count = end;
+    }
+    const taken = (queue as GqiRxDevice).deliverPieces(frames);
     frames.count = count;
     return taken;
   }

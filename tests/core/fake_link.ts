@@ -14,6 +14,7 @@ import {
   type Link,
   NO_BUFFERS,
   OVERSIZE,
+  PieceBatch,
   RUNT,
   type Wire,
 } from "../../mod.ts";
@@ -40,6 +41,8 @@ export interface FakeOptions {
   readonly pieces?: number;
   /** Whether both halves move frames in batches where they can. */
   readonly batches?: boolean;
+  /** Whether the device's batches are of frames in two pieces each. */
+  readonly halved?: boolean;
 }
 
 /** What happened, call by call. */
@@ -73,6 +76,20 @@ export function fakeLink(options: FakeOptions = {}): FakeLink {
       if (device.deliver(gather) !== 0) break;
     }
     return i;
+  };
+  const deliverPieces: DeviceHalf["deliverPieces"] = ({ bytes, offsets, lengths, ends, count }) => {
+    for (let i = 0, piece = 0; i < count; i++) {
+      const parts = [];
+      for (; piece < ends[i]!; piece++) {
+        parts.push(bytes.subarray(offsets[piece]!, offsets[piece]! + lengths[piece]!));
+      }
+      const whole = concat(parts);
+      if ((options.receiveQueue?.(whole) ?? 0) !== 0) return i;
+      const gather = new Frame();
+      gather.set(whole, 0, whole.length);
+      if (device.deliver(gather) !== 0) return i;
+    }
+    return count;
   };
   const driver: DriverHalf = {
     ...options.batches && options.transmitQueue === undefined && { transmitBatch },
@@ -117,7 +134,7 @@ export function fakeLink(options: FakeOptions = {}): FakeLink {
     inspect: () => ({}),
   };
   const device: DeviceHalf = {
-    ...options.batches && { deliverBatch },
+    ...options.batches && { deliverBatch, deliverPieces },
     service(wire: Wire) {
       let moved = 0;
       const gather = new Frame();
@@ -125,7 +142,9 @@ export function fakeLink(options: FakeOptions = {}): FakeLink {
         if (options.batches && wire.transmitBatch !== undefined) {
           const end = frames.findIndex((frame) => options.drops?.(frame) !== undefined);
           const batch = gathered(frames.slice(0, Math.min(end < 0 ? Infinity : end, budget)));
-          const taken = wire.transmitBatch(batch, queue);
+          const taken = options.halved
+            ? wire.transmitPieces!(halved(batch), queue)
+            : wire.transmitBatch(batch, queue);
           frames.splice(0, taken);
           moved += taken;
         }
@@ -171,6 +190,25 @@ function gathered(frames: readonly Uint8Array[]): FrameBatch {
     batch.offsets[batch.count] = offset;
     batch.lengths[batch.count++] = length;
     offset += length;
+  }
+  return batch;
+}
+
+/** The same frames, each in two pieces if it has two bytes. */
+function halved({ bytes, offsets, lengths, count }: FrameBatch): PieceBatch {
+  const batch = new PieceBatch();
+  batch.bytes = bytes;
+  let piece = 0;
+  for (; batch.count < count; batch.count++) {
+    const length = batch.sizes[batch.count] = lengths[batch.count]!;
+    const start = offsets[batch.count]!;
+    const first = Math.ceil(length / 2);
+    for (const [at, size] of [[start, first], [start + first, length - first]] as const) {
+      if (size === 0) continue;
+      batch.offsets[piece] = at;
+      batch.lengths[piece++] = size;
+    }
+    batch.ends[batch.count] = piece;
   }
   return batch;
 }

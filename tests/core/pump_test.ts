@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { concat } from "@std/bytes/concat";
-import { FrameBatch, FULL, type Link, OVERSIZE, Pump, StallError } from "../../mod.ts";
+import { FrameBatch, FULL, type Link, OVERSIZE, PieceBatch, Pump, StallError, type Wire } from "../../mod.ts";
 import { Random } from "../random.ts";
 import { type FakeLink, fakeLink, type FakeOptions } from "./fake_link.ts";
 
@@ -103,6 +103,9 @@ Deno.test("Pump names frames right when the first that goes another way comes wh
     { drops: (frame) => strays(frame) ? "odd" : undefined },
     { refuses: (frame) => strays(frame) ? OVERSIZE : undefined },
     { holds: (frame) => !strays(frame) },
+    { halved: true },
+    { halved: true, buffers: 3 },
+    { halved: true, receiveQueue: (frame) => strays(frame) ? 1 : 0 },
   ];
   for (const way of ways) {
     for (const budget of [3, Infinity]) {
@@ -284,13 +287,19 @@ Deno.test("Pump moves batches as it moves frames one by one, whichever half can 
 });
 
 Deno.test("Pump throws StallError when a device brings a batch that was never sent", () => {
-  const link = fakeLink({ batch: 4, batches: true });
-  const { service } = link.device;
-  link.device.service = (wire) => {
-    wire.transmitBatch!(batchOf(9), 0);
-    return service(wire);
-  };
-  assertThrows(() => pump(link, randomFrames(29, 20), 4), StallError, "that was never sent");
+  const brings: ((wire: Wire) => void)[] = [
+    (wire) => wire.transmitBatch!(batchOf(9), 0),
+    (wire) => wire.transmitPieces!(piecesOf(9), 0),
+  ];
+  for (const bring of brings) {
+    const link = fakeLink({ batch: 4, batches: true });
+    const { service } = link.device;
+    link.device.service = (wire) => {
+      bring(wire);
+      return service(wire);
+    };
+    assertThrows(() => pump(link, randomFrames(29, 20), 4), StallError, "that was never sent");
+  }
 });
 
 /** So many frames of one byte. */
@@ -299,5 +308,16 @@ function batchOf(count: number): FrameBatch {
   batch.bytes = new Uint8Array(count);
   batch.count = count;
   batch.lengths.fill(1, 0, count);
+  return batch;
+}
+
+/** The same in batches of pieces. */
+function piecesOf(count: number): PieceBatch {
+  const batch = new PieceBatch();
+  batch.bytes = new Uint8Array(count);
+  batch.count = count;
+  for (let i = 0; i < count; i++) batch.ends[i] = i + 1;
+  batch.lengths.fill(1, 0, count);
+  batch.sizes.fill(1, 0, count);
   return batch;
 }

@@ -63,7 +63,11 @@ class Link {
     this.driver.flush();
     const single: Wire = { transmit: (frame: Frame) => this.device.deliver(frame) >= 0, drop: () => {} };
     const wire: Wire = this.#batches
-      ? { ...single, transmitBatch: (frames) => this.device.deliverBatch(frames, 0) }
+      ? {
+        ...single,
+        transmitBatch: (frames) => this.device.deliverBatch(frames, 0),
+        transmitPieces: (frames) => this.device.deliverPieces(frames),
+      }
       : single;
     let part: number[] = [];
     const piece: FrameSink["piece"] = (_queue, bytes, offset, length, more) => {

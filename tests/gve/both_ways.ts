@@ -3,9 +3,10 @@
  *
  * @module
  */
+import { concat } from "@std/bytes/concat";
 import { RingFault } from "../../core/fault.ts";
 import type { Frame } from "../../core/frame.ts";
-import type { FrameBatch } from "../../core/frame_batch.ts";
+import type { FrameBatch, PieceBatch } from "../../core/frame_batch.ts";
 import type { FrameSink, Wire } from "../../core/plugin.ts";
 import { joined } from "./raw_driver.ts";
 
@@ -31,7 +32,18 @@ export function wireTo(frames: Uint8Array[], limit: () => number, batches: boole
     for (let i = 0; i < taken; i++) frames.push(bytes.slice(offsets[i]!, offsets[i]! + lengths[i]!));
     return taken;
   };
-  return { transmit, drop: () => {}, ...batches && { transmitBatch } };
+  const transmitPieces = ({ bytes, offsets, lengths, ends, count }: PieceBatch) => {
+    const taken = Math.min(count, limit() - frames.length);
+    for (let i = 0, piece = 0; i < taken; i++) {
+      const parts = [];
+      for (; piece < ends[i]!; piece++) {
+        parts.push(bytes.slice(offsets[piece]!, offsets[piece]! + lengths[piece]!));
+      }
+      frames.push(concat(parts));
+    }
+    return taken;
+  };
+  return { transmit, drop: () => {}, ...batches && { transmitBatch, transmitPieces } };
 }
 
 /** A sink that takes frames in batches as well, for one that takes pieces. */

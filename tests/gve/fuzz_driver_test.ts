@@ -36,6 +36,7 @@ function run(format: string, seed: number): [frames: number, fault: boolean] {
   const wire: Wire = {
     transmit: (frame: Frame) => device.deliver(frame) >= -2,
     transmitBatch: (frames) => device.deliverBatch(frames, 0),
+    transmitPieces: (frames) => device.deliverPieces(frames),
     drop: () => {},
   };
   let received = 0;

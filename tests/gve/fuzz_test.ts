@@ -1,6 +1,6 @@
 import { assert, assertInstanceOf } from "@std/assert";
 import { RingFault } from "../../core/fault.ts";
-import { FrameBatch } from "../../core/frame_batch.ts";
+import { FrameBatch, PieceBatch } from "../../core/frame_batch.ts";
 import type { Struct, ValuesInput } from "../../core/layout.ts";
 import * as g from "../../plugins/gve/mod.ts";
 import { Random } from "../random.ts";
@@ -180,6 +180,14 @@ class Chaos {
         batch.count = random.between(1, 30);
         for (let i = 0; i < batch.count; i++) batch.lengths[i] = random.pick([0, 1, 60, 1500, 6000]);
         raw.device.deliverBatch(batch, 0);
+        const pieces = new PieceBatch();
+        pieces.bytes = batch.bytes;
+        for (; pieces.count < batch.count; pieces.count++) {
+          const size = pieces.sizes[pieces.count] = Math.max(1, batch.lengths[pieces.count]!);
+          pieces.lengths[pieces.count] = size;
+          pieces.ends[pieces.count] = pieces.count + 1;
+        }
+        raw.device.deliverPieces(pieces);
         raw.deliver(random.bytes(random.pick([0, 1, 60, 1500, 100000])));
         return;
       }

@@ -5,8 +5,9 @@
  */
 import { NO_REGION, READ, WRITE } from "../../../core/address_space.ts";
 import { Frame } from "../../../core/frame.ts";
-import { BATCH_SIZE, type FrameBatch } from "../../../core/frame_batch.ts";
+import { BATCH_PIECES, BATCH_SIZE, type FrameBatch, type PieceBatch } from "../../../core/frame_batch.ts";
 import { distance32 } from "../../../core/index.ts";
+import type { Memory } from "../../../core/memory.ts";
 import { GQI_RX_PAD, PAGE } from "../constants.ts";
 import type { DeviceContext, NotifyBlock } from "../device_context.ts";
 import { type DeviceFault, deviceFault } from "../faults.ts";
@@ -69,8 +70,11 @@ export class GqiRxDevice {
   readonly #writer;
   readonly #pad = new Frame();
   readonly #listOffsets: ListOffsets | undefined;
-  /** Where the frames of a batch go. */
+  /** Where the frames of a batch go: in this memory. */
   readonly #targets: Int32Array;
+  #memory: Memory = NO_REGION.memory;
+  /** Where the pieces of frames go, if there are several. */
+  readonly #pieceTargets: Int32Array;
   #view!: DataView;
   #ring = 0;
   #slotView!: DataView;
@@ -93,6 +97,7 @@ export class GqiRxDevice {
     this.#attach();
     const { memory } = context.space.find(options.slots, READ)!;
     this.#targets = memory.words(BATCH_SIZE);
+    this.#pieceTargets = memory.words(BATCH_PIECES);
   }
 
   /** Id of the page list, or -1. */
@@ -150,14 +155,41 @@ export class GqiRxDevice {
    * @returns The index of the first frame that it did not take: {@linkcode deliver} may know more.
    */
   deliverBatch(frames: FrameBatch, from: number): number {
-    if (this.stopped) return from;
+    const { bytes, offsets, lengths } = frames;
+    const count = this.#place(lengths, from, frames.count);
+    if (count === 0) return from;
+    this.#memory.copyEach(this.#targets, bytes, offsets, lengths, from, count);
+    this.#publish(lengths, from, from + count);
+    return from + count;
+  }
+
+  /**
+   * Puts frames into one slot each in one loop, each of any number of pieces.
+   *
+   * @returns How many it took: {@linkcode deliver} may know more.
+   */
+  deliverPieces(frames: PieceBatch): number {
+    const { bytes, offsets, lengths, ends, sizes } = frames;
+    const count = this.#place(sizes, 0, frames.count);
+    if (count === 0) return 0;
+    const pieces = ends[count - 1]!;
+    const targets = pieces === count ? this.#targets : this.#placePieces(lengths, ends, count);
+    this.#memory.copyEach(targets, bytes, offsets, lengths, 0, pieces);
+    this.#publish(sizes, 0, count);
+    return count;
+  }
+
+  /**
+   * Finds places for frames of these lengths, from index `from` to `end`, and writes their descriptors but for the words
+   * that make them valid. Returns for how many.
+   */
+  #place(lengths: Int32Array, from: number, end: number): number {
+    if (this.stopped) return 0;
     if (this.#writer.refresh()) this.#attach();
     const { bufferSize, size } = this.#options;
-    const { counters, doorbells } = this.#context;
-    const posted = distance32(swap32(doorbells[this.word]!), this.#used);
-    if (posted > size || posted === 0) return from;
-    const { bytes, offsets, lengths } = frames;
-    const end = Math.min(frames.count, from + posted);
+    const posted = distance32(swap32(this.#context.doorbells[this.word]!), this.#used);
+    if (posted > size || posted === 0) return 0;
+    const most = Math.min(end, from + posted);
     const view = this.#view;
     const ring = this.#ring;
     const slotView = this.#slotView;
@@ -171,14 +203,13 @@ export class GqiRxDevice {
     const region = pages !== undefined ? NO_REGION : this.#writer.regionAt(
       slotView.getUint32(slots + slot * SLOT) * 4294967296 + slotView.getUint32(slots + slot * SLOT + 4),
     );
-    const memory = listOffsets?.memory ?? region.memory;
+    const memory = this.#memory = listOffsets?.memory ?? region.memory;
     const { high, shift, first, last } = region;
     const target = memory.view;
     const limit = (pages?.length ?? 0) * PAGE_SIZE - bufferSize;
     const targets = this.#targets;
-    let sum = 0;
     let i = from;
-    for (; i < end; i++) {
+    for (; i < most; i++) {
       const length = lengths[i]!;
       const total = (length + PAD) | 0;
       if (total > bufferSize || length === 0) break;
@@ -202,18 +233,23 @@ export class GqiRxDevice {
       view.setInt32((at + RX_MSS) | 0, 0);
       view.setInt32((at + HDR_LEN) | 0, 0);
       slot = (slot + 1) & mask;
-      sum = (sum + length) | 0;
     }
-    const count = i - from;
-    if (count === 0) return from;
-    memory.copyEach(targets, bytes, offsets, lengths, from, count);
-    this.#publish(lengths, from, i);
-    this.#used = (this.#used + count) >>> 0;
-    this.block.pending = true;
-    counters.rxPackets += count;
-    counters.rxBytes += sum;
-    counters.rxDescriptors += count;
-    return i;
+    return i - from;
+  }
+
+  /** Where the pieces of frames go, one behind the other from the place of their frame on. */
+  #placePieces(lengths: Int32Array, ends: Int32Array, count: number): Int32Array {
+    const targets = this.#targets;
+    const pieceTargets = this.#pieceTargets;
+    let piece = 0;
+    for (let i = 0; i < count; i = (i + 1) | 0) {
+      const end = ends[i]!;
+      for (let target = targets[i]!; piece < end; piece = (piece + 1) | 0) {
+        pieceTargets[piece] = target;
+        target = (target + lengths[piece]!) | 0;
+      }
+    }
+    return pieceTargets;
   }
 
   /** Makes descriptors valid, each of a frame of so many bytes in one buffer. */
@@ -223,13 +259,22 @@ export class GqiRxDevice {
     const mask = this.#mask;
     let slot = this.#used & mask;
     let sequence = this.#sequence;
+    let sum = 0;
     for (let i = from; i < end; i++) {
-      const word = ((lengths[i]! + PAD) << LEN_SHIFT) | sequence;
-      view.setInt32((ring + slot * DESC + LEN) | 0, word);
+      const length = lengths[i]!;
+      view.setInt32((ring + slot * DESC + LEN) | 0, ((length + PAD) << LEN_SHIFT) | sequence);
+      sum = (sum + length) | 0;
       sequence = sequence === LAST_SEQUENCE ? 1 : (sequence + 1) | 0;
       slot = (slot + 1) & mask;
     }
+    const { counters } = this.#context;
+    const count = end - from;
     this.#sequence = sequence;
+    this.#used = (this.#used + count) >>> 0;
+    this.block.pending = true;
+    counters.rxPackets += count;
+    counters.rxBytes += sum;
+    counters.rxDescriptors += count;
   }
 
   /** State for a person to look at. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { NO_REGION, READ, WRITE } from "../../../core/address_space.ts";
+import { READ, WRITE } from "../../../core/address_space.ts";
 import type { FaultValues } from "../../../core/fault.ts";
 import { Frame } from "../../../core/frame.ts";
 import { BATCH_SIZE, FrameBatch } from "../../../core/frame_batch.ts";
@@ -25,6 +25,7 @@ import type { PageList } from "../page_list.ts";
 import { swap32 } from "../registers.ts";
 import { reader } from "../space_access.ts";
 import { ListOffsets } from "./list_offsets.ts";
+import { ListPackets } from "./list_packets.ts";
 
 const DESC = gve_tx_pkt_desc.size;
 const TYPE_FLAGS = gve_tx_pkt_desc.offsetOf("type_flags");
@@ -49,8 +50,6 @@ const LEN_SHIFT = (SEG_LEN - LEN) * 8;
 const MAX_LENGTH = 0xffff;
 // Bindings of this module, unlike imported ones, are constants for the engine.
 const BATCH = BATCH_SIZE;
-const PAGE_SIZE = PAGE;
-const PAGE_SHIFT = Math.log2(PAGE);
 
 /** Where a GQI transmit queue lies. */
 export interface GqiTxDeviceOptions {
@@ -85,6 +84,8 @@ export class GqiTxDevice implements TxQueueDevice {
   /** Bytes of the page list that offsets may name. */
   readonly #listBytes: number;
   readonly #frames: FrameBatch;
+  /** Packets of a page list. */
+  readonly #packets: ListPackets | undefined;
   /** Whether batches are worth trying in the present round. */
   #batches = false;
   #view!: DataView;
@@ -108,7 +109,9 @@ export class GqiTxDevice implements TxQueueDevice {
     this.#listBytes = Math.min(options.list?.bytes ?? 0, context.nicLimits ? GQI_NIC_LIST_BYTES : Infinity);
     this.#attach();
     this.#counterView.setUint32(this.#counter, 0);
-    this.#frames = new FrameBatch(context.space.find(options.ring, READ)!.memory);
+    const { memory } = context.space.find(options.ring, READ)!;
+    this.#frames = new FrameBatch(memory);
+    this.#packets = this.#listOffsets && new ListPackets(memory, this.#listOffsets, this.#listBytes);
   }
 
   /** Id of the page list, or -1. */
@@ -135,11 +138,16 @@ export class GqiTxDevice implements TxQueueDevice {
         ring: this.#options.size,
       });
     }
-    this.#batches = wire.transmitBatch !== undefined;
+    const packets = this.#packets;
+    this.#batches = (packets ? wire.transmitPieces : wire.transmitBatch) !== undefined;
     try {
       while (pending > 0) {
-        const count = (this.#batches && this.#plain ? this.#batch(wire, pending) : 0) ||
-          this.#packet(wire, pending);
+        const batch = !this.#batches
+          ? 0
+          : packets
+          ? this.#listed(wire, packets, pending)
+          : this.#batch(wire, pending);
+        const count = batch || this.#packet(wire, pending);
         if (count === 0) break;
         this.#taken = (this.#taken + count) >>> 0;
         pending -= count;
@@ -182,14 +190,21 @@ export class GqiTxDevice implements TxQueueDevice {
     this.block.pending = true;
   }
 
-  /** Whether the packet at the head is in one segment, for which nothing is asked. */
-  get #plain(): boolean {
-    return (this.#view.getInt32(this.#ring + (this.#taken & this.#mask) * DESC) & KIND) === PLAIN;
+  /**
+   * Takes packets of the page list from the head on, for which nothing is asked. Whatever else comes, and whatever breaks
+   * a rule, is left to {@linkcode #packet}. Returns the descriptors of what the wire took.
+   */
+  #listed(wire: Wire, packets: ListPackets, pending: number): number {
+    packets.gather(this.#view, this.#ring, this.#mask, this.#taken & this.#mask, pending);
+    const { batch } = packets;
+    if (batch.count === 0) return 0;
+    const taken = wire.transmitPieces!(batch, this.queue);
+    return this.#took(taken, packets.descriptors(taken), packets.bytes(taken));
   }
 
   /**
-   * Takes packets in one segment from the head on, for which nothing is asked. Whatever else comes, and whatever breaks
-   * a rule, is left to {@linkcode #packet}. Returns how many the wire took.
+   * Takes packets in one segment from the head on, for which nothing is asked, with raw addressing. Whatever else comes,
+   * and whatever breaks a rule, is left to {@linkcode #packet}. Returns how many the wire took.
    */
   #batch(wire: Wire, pending: number): number {
     const view = this.#view;
@@ -198,17 +213,11 @@ export class GqiTxDevice implements TxQueueDevice {
     const batch = this.#frames;
     const { offsets, lengths } = batch;
     const most = Math.min(pending, BATCH);
-    const listOffsets = this.#listOffsets;
     let slot = this.#taken & mask;
-    // With raw addressing one region; with a page list all its pages, in one memory.
-    const pages = listOffsets?.offsets;
-    const ends = listOffsets?.ends;
-    const head = ring + slot * DESC + SEG_ADDR;
-    const region = pages !== undefined
-      ? NO_REGION
-      : this.#reader.regionAt(view.getUint32(head) * 4294967296 + view.getUint32(head + 4));
-    const { high, shift, first, last } = region;
-    const limit = Math.min(this.#listBytes, (pages?.length ?? 0) * PAGE_SIZE);
+    const head = ring + slot * DESC;
+    if ((view.getInt32(head + TYPE_FLAGS) & KIND) !== PLAIN) return 0;
+    const address = view.getUint32(head + SEG_ADDR) * 4294967296 + view.getUint32(head + SEG_ADDR + 4);
+    const { high, shift, first, last, memory } = this.#reader.regionAt(address);
     let sum = 0;
     let count = 0;
     while (count < most) {
@@ -217,17 +226,9 @@ export class GqiTxDevice implements TxQueueDevice {
       const both = view.getInt32((at + LEN) | 0);
       const length = both & MAX_LENGTH;
       if ((kind & KIND) !== PLAIN || both >>> LEN_SHIFT !== length || length === 0) break;
-      const upper = view.getInt32((at + SEG_ADDR) | 0);
-      const low = view.getInt32((at + SEG_ADDR + 4) | 0);
-      let offset: number;
-      if (pages !== undefined) {
-        if (upper !== 0 || low < 0 || low > limit - length) break;
-        const page = low >> PAGE_SHIFT;
-        offset = (pages[page]! + (low & (PAGE_SIZE - 1))) | 0;
-        if (length > ((ends![page]! - offset) | 0)) break;
-      } else {
-        offset = (low + shift) | 0;
-        if (upper !== high || offset < first || length > ((last - offset) | 0)) break;
+      const offset = (view.getInt32((at + SEG_ADDR + 4) | 0) + shift) | 0;
+      if (view.getInt32((at + SEG_ADDR) | 0) !== high || offset < first || length > ((last - offset) | 0)) {
+        break;
       }
       offsets[count] = offset;
       lengths[count] = length;
@@ -236,17 +237,22 @@ export class GqiTxDevice implements TxQueueDevice {
       count = (count + 1) | 0;
     }
     if (count === 0) return 0;
-    batch.bytes = (listOffsets?.memory ?? region.memory).bytes;
+    batch.bytes = memory.bytes;
     batch.count = count;
     const taken = wire.transmitBatch!(batch, this.queue);
-    // A wire that takes no batch now will hardly take the next one.
-    if (taken === 0) this.#batches = false;
     for (let i = taken; i < count; i++) sum -= lengths[i]!;
+    return this.#took(taken, taken, sum);
+  }
+
+  /** Counts packets that the wire took as a batch. Returns their descriptors. */
+  #took(packets: number, descriptors: number, bytes: number): number {
+    // A wire that takes no batch now will hardly take the next one.
+    if (packets === 0) this.#batches = false;
     const { counters } = this.#context;
-    counters.txPackets += taken;
-    counters.txBytes += sum;
-    counters.txDescriptors += taken;
-    return taken;
+    counters.txPackets += packets;
+    counters.txBytes += bytes;
+    counters.txDescriptors += descriptors;
+    return descriptors;
   }
 
   /** Takes the packet at the head. Returns its descriptors, or 0 if it has to wait. */
