@@ -5,7 +5,19 @@
  *
  * @module
  */
-import { array, bytes, nested, type Struct, struct, u16, u32, u64, u8, union } from "../../core/layout.ts";
+import {
+  array,
+  bytes,
+  type Member,
+  nested,
+  type Struct,
+  struct,
+  u16,
+  u32,
+  u64,
+  u8,
+  union,
+} from "../../core/layout.ts";
 
 const VHOST = "linux/vhost_types.h";
 const VDUSE = "linux/vduse.h";
@@ -149,6 +161,12 @@ export const vhost_features_array: Struct = struct("vhost_features_array", {
   ],
 });
 
+/** Members in the place of what older kernels have reserved: API version 1 of VDUSE. */
+function later(reserved: Member, ...members: readonly Member[]): Member {
+  return union("", [reserved, { kind: "struct", name: "", members }]);
+}
+const asid = u32("asid", "Address space (API version 1)");
+
 const vduse_vq_state_split: Struct = struct("vduse_vq_state_split", {
   summary: "Position in a split virtqueue",
   source: VDUSE,
@@ -187,6 +205,14 @@ export const vduse_iotlb_entry: Struct = struct("vduse_iotlb_entry", {
   ],
 });
 
+/** Mapped range in an address space of a VDUSE device. */
+export const vduse_iotlb_entry_v2: Struct = struct("vduse_iotlb_entry_v2", {
+  summary: "One range of the IOTLB of an address space",
+  source: `${VDUSE}, API version 1`,
+  size: 40,
+  fields: [nested("v1", vduse_iotlb_entry), asid, bytes("", 4, "Padding")],
+});
+
 /** State of a VDUSE virtqueue. */
 export const vduse_vq_info: Struct = struct("vduse_vq_info", {
   summary: "What the driver has set up for a virtqueue",
@@ -212,7 +238,12 @@ export const vduse_vq_config: Struct = struct("vduse_vq_config", {
   fields: [
     u32("index", "Virtqueue"),
     u16("max_size", "Most entries"),
-    array("reserved", 13, u16("", "Zero")),
+    later(
+      array("reserved", 13, u16("", "Zero")),
+      u16("reserved1", "Zero"),
+      u32("group", "Group (API version 1)"),
+      array("reserved2", 10, u16("", "Zero")),
+    ),
   ],
 });
 
@@ -257,7 +288,9 @@ export const vduse_dev_request: Struct = struct("vduse_dev_request", {
   source: VDUSE,
   size: 152,
   fields: [
-    u32("type", "What is asked", { values: { GET_VQ_STATE: 0, SET_STATUS: 1, UPDATE_IOTLB: 2 } }),
+    u32("type", "What is asked", {
+      values: { GET_VQ_STATE: 0, SET_STATUS: 1, UPDATE_IOTLB: 2, SET_VQ_GROUP_ASID: 3 },
+    }),
     u32("request_id", "Comes back with the response"),
     array("reserved", 4, u32("", "Zero")),
     union("", [
@@ -303,7 +336,11 @@ export const vduse_dev_config: Struct = struct("vduse_dev_config", {
     u64("features", "Feature bits offered"),
     u32("vq_num", "Virtqueues"),
     u32("vq_align", "Alignment of a ring"),
-    array("reserved", 13, u32("", "Zero")),
+    later(
+      array("reserved", 13, u32("", "Zero")),
+      u32("ngroups", "Groups (API version 1)"),
+      u32("nas", "Address spaces (API version 1)"),
+    ),
     u32("config_size", "Bytes of configuration space that follow"),
     bytes("config", "rest", "Configuration space"),
   ],
@@ -337,7 +374,7 @@ export const vduse_iova_umem: Struct = struct("vduse_iova_umem", {
     u64("uaddr", "First address as the process sees it"),
     u64("iova", "First address as the driver sees it"),
     u64("size", "Bytes"),
-    array("reserved", 3, u64("", "Zero")),
+    later(array("reserved", 3, u64("", "Zero")), asid),
   ],
 });
 
@@ -350,7 +387,7 @@ export const vduse_iova_info: Struct = struct("vduse_iova_info", {
     u64("start", "First address"),
     u64("last", "Last address, itself included"),
     u64("capability", "Bit 0: memory can be registered", { flags: { VDUSE_IOVA_CAP_UMEM: 1 } }),
-    array("reserved", 3, u64("", "Zero")),
+    later(array("reserved", 3, u64("", "Zero")), asid),
   ],
 });
 
@@ -368,6 +405,7 @@ export const structures: readonly Struct[] = [
   vhost_memory,
   vhost_features_array,
   vduse_iotlb_entry,
+  vduse_iotlb_entry_v2,
   vduse_vq_info,
   vduse_vq_config,
   vduse_vq_group_asid,

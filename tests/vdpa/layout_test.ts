@@ -24,7 +24,9 @@ function hex(bytes: Uint8Array): string {
   return bytes.toHex();
 }
 
-const mine = vectors("virtio.json").filter(({ struct }) => /^(vhost|vduse)_/.test(struct));
+const mine = ["virtio.json", "virtio_more.json"].flatMap(vectors).filter(({ struct }) =>
+  /^(vhost|vduse)_/.test(struct)
+);
 
 for (const [number, { struct, fields, hex: expected }] of mine.entries()) {
   Deno.test(`${struct} decodes and encodes what gcc compiled (vector ${number})`, () => {
