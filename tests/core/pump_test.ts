@@ -198,6 +198,26 @@ Deno.test("Pump throws StallError when a device never takes anything", () => {
   stuck({}, (link) => link.device.service = () => 0, "frames inside, and nothing moved in a full round");
 });
 
+Deno.test("Pump lets a device wait while frames still come", () => {
+  const link = fakeLink({ batch: 3, capacity: 100 });
+  const { flush, transmit } = link.driver;
+  const { service } = link.device;
+  let fresh = 0;
+  let announced = 0;
+  link.driver.transmit = (...frame) => {
+    fresh++;
+    return transmit(...frame);
+  };
+  link.driver.flush = () => {
+    announced = fresh;
+    fresh = 0;
+    flush();
+  };
+  // As a device does that waits for more before it begins: it works only when nothing new was announced.
+  link.device.service = (wire) => announced > 0 ? 0 : service(wire);
+  assertEquals(pump(link, randomFrames(32, 50)).order.length, 50);
+});
+
 Deno.test("Pump throws StallError when received frames never come out", () => {
   stuck({}, (link) => link.driver.receive = () => 0, "the link is stuck: 8 frames inside");
 });
