@@ -39,6 +39,7 @@ export class ListPackets {
   readonly batch: PieceBatch;
   readonly #list: ListOffsets;
   readonly #listBytes: number;
+  #bytes = 0;
 
   /**
    * For packets of a page list.
@@ -72,40 +73,41 @@ export class ListPackets {
     let slot = head | 0;
     let pieces = 0;
     let count = 0;
-    packets: while (count < BATCH && pieces < most) {
+    let sum = 0;
+    /** Of the present packet: descriptors and bytes that are still to come. */
+    let more = 0;
+    let left = 0;
+    while (pieces < most) {
       const at = (ring + slot * DESC) | 0;
       const kind = view.getInt32((at + TYPE_FLAGS) | 0);
-      const end = (pieces + (kind & COUNT)) | 0;
-      if ((kind & TYPE_AND_FLAGS) !== PLAIN || end === pieces || end > most) break;
       const both = view.getInt32((at + LEN) | 0);
-      let left = both >>> LEN_SHIFT;
-      sizes[count] = left;
-      let length = both & SEGMENT_LENGTH;
-      let piece = pieces;
-      for (let segment = at; piece < end; piece = (piece + 1) | 0) {
-        if (piece !== pieces) {
-          segment = (ring + slot * DESC) | 0;
-          if ((view.getInt32((segment + TYPE_FLAGS) | 0) & TYPE) !== SEGMENT) break packets;
-          length = view.getUint16((segment + SEG_LEN) | 0);
-        }
-        const low = view.getInt32((segment + SEG_ADDR + 4) | 0);
-        if (view.getInt32((segment + SEG_ADDR) | 0) !== 0 || low < 0 || low > ((limit - length) | 0)) {
-          break packets;
-        }
-        const page = low >> PAGE_SHIFT;
-        const offset = (pages[page]! + (low & (PAGE_SIZE - 1))) | 0;
-        if (length === 0 || length > ((pageEnds[page]! - offset) | 0)) break packets;
-        offsets[piece] = offset;
-        lengths[piece] = length;
-        left = (left - length) | 0;
-        slot = (slot + 1) & mask;
-      }
+      if (more === 0) {
+        more = kind & COUNT;
+        left = both >>> LEN_SHIFT;
+        if ((kind & TYPE_AND_FLAGS) !== PLAIN || more === 0 || count === BATCH) break;
+        sizes[count] = left;
+      } else if ((kind & TYPE) !== SEGMENT) break;
+      const length = both & SEGMENT_LENGTH;
+      const low = view.getInt32((at + SEG_ADDR + 4) | 0);
+      if (view.getInt32((at + SEG_ADDR) | 0) !== 0 || low < 0 || low > ((limit - length) | 0)) break;
+      const page = low >> PAGE_SHIFT;
+      const offset = (pages[page]! + (low & (PAGE_SIZE - 1))) | 0;
+      if (length === 0 || length > ((pageEnds[page]! - offset) | 0)) break;
+      offsets[pieces] = offset;
+      lengths[pieces] = length;
+      pieces = (pieces + 1) | 0;
+      slot = (slot + 1) & mask;
+      left = (left - length) | 0;
+      more = (more - 1) | 0;
+      if (more !== 0) continue;
       if (left !== 0) break;
-      ends[count] = pieces = end;
+      ends[count] = pieces;
+      sum = (sum + sizes[count]!) | 0;
       count = (count + 1) | 0;
     }
     batch.bytes = this.#list.memory.bytes;
     batch.count = count;
+    this.#bytes = sum;
   }
 
   /** Descriptors of the first `taken` packets. */
@@ -115,9 +117,9 @@ export class ListPackets {
 
   /** Bytes of the first `taken` packets. */
   bytes(taken: number): number {
-    const { sizes } = this.batch;
-    let sum = 0;
-    for (let i = 0; i < taken; i = (i + 1) | 0) sum = (sum + sizes[i]!) | 0;
+    const { sizes, count } = this.batch;
+    let sum = this.#bytes;
+    for (let i = taken; i < count; i = (i + 1) | 0) sum -= sizes[i]!;
     return sum;
   }
 }
