@@ -21,6 +21,9 @@ const HASH_REPORT = virtio_net_hdr_v1_hash.offsetOf("hash_report");
 const PLAIN_HEADER = new Int32Array(3);
 new DataView(PLAIN_HEADER.buffer).setUint16(NUM_BUFFERS, 1, true);
 const LONGEST_HEADER = virtio_net_hdr_v1_hash.size;
+/** What the device says with MTU, as much as the field holds: the longest packet behind an Ethernet header. */
+export const DEVICE_MTU: number = 65535;
+const ETHERNET_HEADER = 14;
 
 /** See the module. */
 export class DeviceReceive {
@@ -32,6 +35,8 @@ export class DeviceReceive {
   #headerLength = 12;
   #mergeable = false;
   #hashReport = false;
+  /** Longest frame that the driver may be given: with MTU there is one. */
+  #longest = Infinity;
   /** The header of a frame that is spread over several buffers, and the frame behind it. */
   readonly #header = new Memory(LONGEST_HEADER);
   readonly #outgoing = new Frame();
@@ -53,11 +58,13 @@ export class DeviceReceive {
     this.#headerLength = netHeaderLength(features);
     this.#mergeable = hasFeature(features, "MRG_RXBUF");
     this.#hashReport = hasFeature(features, "HASH_REPORT");
+    this.#longest = hasFeature(features, "MTU") ? DEVICE_MTU + ETHERNET_HEADER : Infinity;
   }
 
   /** See {@linkcode DeviceHalf.deliver}. Queues have looked at the map. */
   deliver(frame: Frame): number {
     const { spreads } = this.#steering;
+    if (frame.length > this.#longest) return OVERSIZE;
     if (this.#hashReport || spreads) this.#hash.update(frame);
     const pair = spreads ? this.#choose() : 0;
     const queue = this.#queues[pair]!;
@@ -82,9 +89,16 @@ export class DeviceReceive {
   deliverBatch(frames: FrameBatch, from: number): number {
     const queue = this.#queues[0]!;
     if (this.#hashReport || this.#steering.spreads || !queue.running) return from;
+    if (this.#longest !== Infinity && this.#tooLong(frames, from)) return from;
     const end = queue.fillFrames(frames, from, PLAIN_HEADER, this.#headerLength);
     this.bytesCopied += queue.filledBytes;
     return end;
+  }
+
+  /** Whether there is a frame among these that the driver must not be given. */
+  #tooLong({ lengths, count }: FrameBatch, from: number): boolean {
+    for (let i = from; i < count; i++) if (lengths[i]! > this.#longest) return true;
+    return false;
   }
 
   /** The pair that takes the frame just hashed. If its queue is being reset, automatic steering takes another one. */

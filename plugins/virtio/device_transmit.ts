@@ -9,7 +9,7 @@ import { BATCH_SIZE, FrameBatch } from "../../core/frame_batch.ts";
 import { Memory } from "../../core/memory.ts";
 import type { Wire } from "../../core/plugin.ts";
 import type { DeviceQueue } from "./device_queue.ts";
-import { hasFeature, netHeaderLength } from "./features.ts";
+import { type Feature, hasFeature, netHeaderLength } from "./features.ts";
 import { virtio_net_hdr_v1, virtio_net_hdr_v1_hash } from "./layout.ts";
 
 const HDR_FLAGS = virtio_net_hdr_v1.offsetOf("flags");
@@ -17,6 +17,23 @@ const HDR_GSO_TYPE = virtio_net_hdr_v1.offsetOf("gso_type");
 /** Both of them, which are neighbours: a header that asks for nothing has zeros there. */
 const HDR_WISHES = HDR_FLAGS;
 const LONGEST_HEADER = virtio_net_hdr_v1_hash.size;
+const GSO = virtio_net_hdr_v1.field("gso_type").values!;
+/** The feature that each kind of segmentation needs: virtio 1.4, 5.1.6.2.1. */
+const SEGMENTATIONS: readonly (readonly [gso: number, feature: Feature])[] = [
+  [GSO.TCPV4!, "HOST_TSO4"],
+  [GSO.TCPV6!, "HOST_TSO6"],
+  [GSO.UDP!, "HOST_UFO"],
+  [GSO.UDP_L4!, "HOST_USO"],
+];
+
+/** The values of `gso_type` that a driver may write with these features. */
+function gsoTypes(features: bigint): ReadonlySet<number> {
+  const types = SEGMENTATIONS.filter(([, feature]) => hasFeature(features, feature)).map(([gso]) => gso);
+  const congested = types.filter((gso) => gso === GSO.TCPV4 || gso === GSO.TCPV6).map((gso) =>
+    gso | GSO.ECN!
+  );
+  return new Set([GSO.NONE!, ...types, ...hasFeature(features, "HOST_ECN") ? congested : []]);
+}
 
 /** See the module. */
 export class DeviceTransmit {
@@ -30,6 +47,7 @@ export class DeviceTransmit {
   unfinished = false;
   #headerLength = 12;
   #csum = false;
+  #gsoTypes: ReadonlySet<number> = gsoTypes(0n);
   /** Whether the wire takes batches now. */
   #batches = false;
   readonly #frame = new Frame();
@@ -40,6 +58,7 @@ export class DeviceTransmit {
     this.header.bytes.fill(0);
     this.#headerLength = netHeaderLength(features);
     this.#csum = hasFeature(features, "CSUM");
+    this.#gsoTypes = gsoTypes(features);
   }
 
   /**
@@ -175,14 +194,17 @@ export class DeviceTransmit {
     frame.push(region.memory.bytes, region.offsetOf(address), length);
   }
 
-  /** Without CSUM a transmitted frame asks for nothing; with it, the header is kept for whoever finishes the frame. */
+  /**
+   * A transmitted frame asks for nothing that was not negotiated. With CSUM the header is kept for whoever finishes the
+   * frame.
+   */
   #checkHeader(queue: DeviceQueue, bytes: Uint8Array, at: number): void {
     const flags = bytes[at + HDR_FLAGS]!;
     const gso = bytes[at + HDR_GSO_TYPE]!;
+    const asked = this.#csum ? gso !== 0 && !this.#gsoTypes.has(gso) : (flags | gso) !== 0;
+    if (asked) queue.fault("header-not-negotiated", queue.availIndex, { flags, gso_type: gso });
     if (this.#csum) {
       if (bytes !== this.header.bytes) this.header.copyFrom(0, bytes, at, this.#headerLength);
-    } else if ((flags | gso) !== 0) {
-      queue.fault("header-not-negotiated", queue.availIndex, { flags, gso_type: gso });
     }
   }
 }

@@ -5,6 +5,7 @@
  */
 import { RingFault } from "../../core/fault.ts";
 import type { VirtioNetDevice } from "./device.ts";
+import { DEVICE_MTU } from "./device_receive.ts";
 import { hasFeature } from "./features.ts";
 import { virtio_net_config, virtio_pci_legacy } from "./layout.ts";
 import { PCI_STATUS, type PciConfigSpace } from "./pci_config_space.ts";
@@ -17,8 +18,6 @@ const ISR_QUEUE = ISR_BITS.QUEUE!;
 const ISR_CONFIG = ISR_BITS.CONFIG!;
 const LINK_UP = virtio_net_config.field("status").flags!.LINK_UP!;
 const MAC = virtio_net_config.offsetOf("mac");
-/** What the device says with MTU: as much as the field holds. */
-const LARGEST_MTU = 65535;
 
 /** See the module. */
 export abstract class PciBase {
@@ -58,7 +57,7 @@ export abstract class PciBase {
     const view = new DataView(this.#netConfig.buffer);
     view.setUint16(virtio_net_config.offsetOf("status"), LINK_UP, true);
     view.setUint16(virtio_net_config.offsetOf("max_virtqueue_pairs"), device.queuePairs, true);
-    view.setUint16(virtio_net_config.offsetOf("mtu"), LARGEST_MTU, true);
+    view.setUint16(virtio_net_config.offsetOf("mtu"), DEVICE_MTU, true);
     const scales = hasFeature(device.offered, "RSS");
     if (scales || hasFeature(device.offered, "HASH_REPORT")) {
       view.setUint8(virtio_net_config.offsetOf("rss_max_key_size"), HASH_KEY_LENGTH);

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { READ_WRITE } from "../../core/address_space.ts";
-import { NO_BUFFERS, OVERSIZE } from "../../core/plugin.ts";
+import { NO_BUFFERS, OVERSIZE, type Wire } from "../../core/plugin.ts";
 import { assertFault } from "./faults.ts";
 import { BUFFERS, frameOf, NOWHERE, RAM, RAM_SIZE, RawNet } from "./raw_net.ts";
 import { INDIRECT, NEXT, WRITE, writeDesc } from "./raw_ring.ts";
@@ -114,6 +114,69 @@ Deno.test("a frame that finds too few merged buffers waits, and no buffer is los
   assertEquals([0, 1, 2].map((slot) => net.rx.usedElem(slot)), [[0, 100], [1, 100], [2, 62]]);
   assertEquals(net.get(BUFFERS + 10, 2)[0], 3);
   assertEquals(net.device.counters()["device.rx.descriptors"], 3);
+});
+
+Deno.test("a buffer that is posted while the device asks for a kick is filled at once", () => {
+  for (const first of [[], [0]]) {
+    const net = new RawNet({ features: ["MRG_RXBUF", "EVENT_IDX"] });
+    const post = (head: number) =>
+      net.rx.offer(net.rx.chain(head, { addr: BUFFERS + head * 256, len: 100, flags: WRITE }));
+    first.forEach(post);
+    const queue = net.device.queues[0]!;
+    const { enableNotify } = queue;
+    let asked = 0;
+    queue.enableNotify = () => {
+      // The driver publishes just before the device has written the event index, and so does not kick.
+      if (asked++ === 0) post(first.length);
+      return enableNotify.call(queue);
+    };
+    const frame = new Uint8Array(50 + 100 * first.length).fill(7);
+    assertEquals([net.arrive(frame), asked], [0, 1]);
+    const lengths = [...first.map(() => 100), 62];
+    assertEquals([0, 1].slice(0, lengths.length).map((slot) => net.rx.usedElem(slot)[1]), lengths);
+    assertEquals(net.get(BUFFERS + 256 * first.length + lengths.at(-1)! - 1, 2), Uint8Array.of(7, 0));
+  }
+});
+
+Deno.test("with MTU no frame is delivered that is more than 65535 bytes behind its Ethernet header", () => {
+  for (const [features, verdict] of [[["MTU"], OVERSIZE], [[], 0]] as const) {
+    const net = new RawNet({ features });
+    for (const head of [0, 1]) {
+      net.rx.offer(net.rx.chain(head, { addr: BUFFERS, len: 0x2_0000, flags: WRITE }));
+    }
+    assertEquals(net.arrive(new Uint8Array(65535 + 14 + 1)), verdict);
+    assertEquals(net.arrive(new Uint8Array(65535 + 14)), 0);
+  }
+});
+
+Deno.test("with MTU the same holds for frames that go in batches", () => {
+  const net = new RawNet({ features: ["MTU"] });
+  for (const head of [0, 1]) {
+    net.rx.offer(net.rx.chain(head, { addr: BUFFERS, len: 0x2_0000, flags: WRITE }));
+  }
+  const batches: number[] = [];
+  const wire: Wire = {
+    transmit: (frame) => {
+      const into = net.device.deliver(frame);
+      if (into === OVERSIZE) wire.drop(0, "oversize");
+      return into !== NO_BUFFERS;
+    },
+    transmitBatch: (frames) => {
+      batches.push(net.device.deliverBatch(frames, 0));
+      return batches.at(-1)!;
+    },
+    drop: (_queue, reason) => void drops.push(reason),
+  };
+  const drops: string[] = [];
+  const at = BUFFERS + 0x4_0000;
+  [100, 65535 + 15, 200].forEach((length, head) => {
+    net.tx.setDesc(head, { addr: at + 0x2_0000 * head, len: 12 + length });
+    net.tx.offer(head);
+  });
+  net.device.notify(1);
+  assertEquals(net.device.service(wire), 3);
+  assertEquals([drops, batches[0], net.rx.usedIdx], [["oversize"], 0, 2]);
+  assertEquals([0, 1].map((slot) => net.rx.usedElem(slot)[1]), [112, 212]);
 });
 
 Deno.test("a frame that no buffers can hold is told from one that needs more buffers", () => {

@@ -254,6 +254,21 @@ Deno.test("rss=on: a frame takes the pair that its hash's low seven bits say, in
   }
 });
 
+Deno.test("rx.hashed counts the frames that have a flow, and none without hash-report", () => {
+  for (
+    const [given, hashed] of [[{ "hash-report": "on" }, 5], [{ "hash-report": "on", rss: "on" }, 5], [
+      {},
+      0,
+    ]] as const
+  ) {
+    const pair = pipe(given);
+    for (const frame of [...FRAMES, ARP]) assert(pair.transmit(frame));
+    pair.service();
+    assertEquals(pair.receive().length, 6);
+    assertEquals(pair.counters()["rx.hashed"], hashed);
+  }
+});
+
 Deno.test("rss=on: a capture comes out as it went in", async () => {
   const web = Deno.readFileSync(inRoot("fixtures/web.pcap"));
   for (const queues of [1, 3, 8]) {
