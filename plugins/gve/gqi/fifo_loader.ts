@@ -78,27 +78,28 @@ export class FifoLoader {
     const { view } = memory;
     const { offsets, lengths, count } = frames;
     const fifo = this.#fifo;
-    const fifoOffset = this.#fifoOffset;
+    const fifoOffset = this.#fifoOffset | 0;
     const held = this.#held;
-    const { ring, size } = this.#place;
-    const mask = size - 1;
-    const fifoSize = fifo.size;
+    const ring = this.#place.ring | 0;
+    const mask = (this.#place.size - 1) | 0;
+    const fifoSize = fifo.size | 0;
     const targets = this.#targets;
     const sources = this.#sources;
     const sizes = this.#sizes;
-    let { head, available } = fifo;
+    let head = fifo.head | 0;
+    let available = fifo.available | 0;
     let copies = 0;
     let pages = 0;
     let sum = 0;
-    let i = from;
-    for (; i < count && copies <= spare && copies <= LAST_COPY; i++) {
+    let i = from | 0;
+    for (; i < count && copies <= spare && copies <= LAST_COPY; i = (i + 1) | 0) {
       const length = lengths[i]!;
       const header = length < HEADER ? length : HEADER;
       const payload = (length - header) | 0;
       const headerSpace = (header + LINE - 1) & -LINE;
       const space = headerSpace + ((payload + LINE - 1) & -LINE);
-      if (length === 0 || length > longest || space >= fifoSize - head) break;
-      if (available <= headerSpace - header + length) break;
+      if (length === 0 || length > longest || space >= ((fifoSize - head) | 0)) break;
+      if (available <= ((headerSpace - header + length) | 0)) break;
       const offset = offsets[i]!;
       const at = (ring + slot * DESC) | 0;
       held[slot] = space;

@@ -189,12 +189,12 @@ export class GqiRxDevice {
     const { bufferSize, size } = this.#options;
     const posted = distance32(swap32(this.#context.doorbells[this.word]!), this.#used);
     if (posted > size || posted === 0) return 0;
-    const most = Math.min(end, from + posted);
+    const most = Math.min(end, from + posted) | 0;
     const view = this.#view;
-    const ring = this.#ring;
+    const ring = this.#ring | 0;
     const slotView = this.#slotView;
-    const slots = this.#slots;
-    const mask = this.#mask;
+    const slots = this.#slots | 0;
+    const mask = this.#mask | 0;
     const listOffsets = this.#listOffsets;
     let slot = this.#used & mask;
     // With raw addressing one region; with a page list all its pages, in one memory.
@@ -206,10 +206,10 @@ export class GqiRxDevice {
     const memory = this.#memory = listOffsets?.memory ?? region.memory;
     const { high, shift, first, last } = region;
     const target = memory.view;
-    const limit = (pages?.length ?? 0) * PAGE_SIZE - bufferSize;
+    const limit = ((pages?.length ?? 0) * PAGE_SIZE - bufferSize) | 0;
     const targets = this.#targets;
-    let i = from;
-    for (; i < most; i++) {
+    let i = from | 0;
+    for (; i < most; i = (i + 1) | 0) {
       const length = lengths[i]!;
       const total = (length + PAD) | 0;
       if (total > bufferSize || length === 0) break;
@@ -255,12 +255,12 @@ export class GqiRxDevice {
   /** Makes descriptors valid, each of a frame of so many bytes in one buffer. */
   #publish(lengths: Int32Array, from: number, end: number): void {
     const view = this.#view;
-    const ring = this.#ring;
-    const mask = this.#mask;
+    const ring = this.#ring | 0;
+    const mask = this.#mask | 0;
     let slot = this.#used & mask;
-    let sequence = this.#sequence;
+    let sequence = this.#sequence | 0;
     let sum = 0;
-    for (let i = from; i < end; i++) {
+    for (let i = from | 0; i < end; i = (i + 1) | 0) {
       const length = lengths[i]!;
       view.setInt32((ring + slot * DESC + LEN) | 0, ((length + PAD) << LEN_SHIFT) | sequence);
       sum = (sum + length) | 0;

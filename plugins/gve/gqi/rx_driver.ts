@@ -216,15 +216,17 @@ export class GqiRxDriver {
    */
   #plain(sink: FrameSink, limit: number): number {
     const { memory: { view }, counters, strict, syncs } = this.#context;
-    const { ring, bufferSize, queue } = this.#place;
+    const { queue } = this.#place;
+    const ring = this.#place.ring | 0;
+    const bufferSize = this.#place.bufferSize | 0;
     const batch = this.#batch;
     const { offsets, lengths } = batch;
-    const mask = this.#mask;
+    const mask = this.#mask | 0;
     const buffers = this.#buffers;
-    const copybreak = this.#copybreak;
-    const most = strict ? Math.min(limit, distance32(this.#fill, this.#count)) : limit;
+    const copybreak = this.#copybreak | 0;
+    const most = (strict ? Math.min(limit, distance32(this.#fill, this.#count)) : limit) | 0;
     let slot = this.#count & mask;
-    let sequence = this.#sequence;
+    let sequence = this.#sequence | 0;
     let copied = 0;
     let sum = 0;
     let waiting = 0;

@@ -208,11 +208,11 @@ export class GqiTxDevice implements TxQueueDevice {
    */
   #batch(wire: Wire, pending: number): number {
     const view = this.#view;
-    const ring = this.#ring;
-    const mask = this.#mask;
+    const ring = this.#ring | 0;
+    const mask = this.#mask | 0;
     const batch = this.#frames;
     const { offsets, lengths } = batch;
-    const most = Math.min(pending, BATCH);
+    const most = Math.min(pending, BATCH) | 0;
     let slot = this.#taken & mask;
     const head = ring + slot * DESC;
     if ((view.getInt32(head + TYPE_FLAGS) & KIND) !== PLAIN) return 0;

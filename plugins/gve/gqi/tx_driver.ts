@@ -221,15 +221,16 @@ export class GqiTxDriver {
     const { bytes, offsets, lengths } = frames;
     const { first, last, high, shift } = mapper.regionOf(bytes, offsets[from]!, 1);
     if (high < 0) return from;
-    const mask = this.#mask;
+    const mask = this.#mask | 0;
     const held = this.#held;
-    const { ring, size } = this.#place;
-    const free = size - distance32(this.#req, this.#done) - Math.max(1, this.#reserve) + 1;
-    const end = Math.min(frames.count, from + free);
+    const ring = this.#place.ring | 0;
+    const free = this.#place.size - distance32(this.#req, this.#done) - Math.max(1, this.#reserve) + 1;
+    // A counter that ran away (profile=linux) leaves less than nothing free.
+    const end = Math.max(from, Math.min(frames.count, from + free)) | 0;
     let slot = this.#req & mask;
     let sum = 0;
-    let i = from;
-    for (; i < end; i++) {
+    let i = from | 0;
+    for (; i < end; i = (i + 1) | 0) {
       const offset = offsets[i]!;
       const length = lengths[i]!;
       if (length === 0 || length > longest || offset < first || length > ((last - offset) | 0)) break;
