@@ -146,6 +146,8 @@ export class Output implements ByteSink {
   readonly #file: ByteSink & { close?(): void };
   readonly #regular: Deno.FsFile | undefined;
   readonly #created: boolean;
+  /** How many bytes were taken. */
+  #size = 0;
   /** Settled when the file is empty; nothing until that is begun with. */
   #emptied: Promise<void> | undefined;
 
@@ -173,11 +175,18 @@ export class Output implements ByteSink {
     try {
       this.prepare();
       await this.#emptied;
-      return await this.#file.write(bytes);
+      const length = await this.#file.write(bytes);
+      this.#size += length;
+      return length;
     } catch (error) {
       if (error instanceof Deno.errors.BrokenPipe) throw error;
       throw new Error(`cannot write ${this.name}: ${explain(error)}`);
     }
+  }
+
+  async cut(length: number): Promise<void> {
+    this.#size -= length;
+    await this.#regular?.truncate(this.#size);
   }
 
   /** Closes it; a file that was created and that nothing came for is removed. */

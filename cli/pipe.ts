@@ -152,6 +152,8 @@ async function runThrough(options: PipeOptions, input: Input, output: Output): P
     await gzip.end();
     return result;
   } catch (error) {
-    return { ...result, error: error as Error };
+    // Of data that is not whole nobody can say what is in it.
+    const { packets, bytes } = result;
+    return { ...result, packets: { ...packets, out: 0 }, bytes: { ...bytes, out: 0 }, error: error as Error };
   }
 }

@@ -10,6 +10,7 @@ import { Pump, type PumpSink } from "../core/pump.ts";
 import type { Rewriter } from "../pcap/rewriter.ts";
 import type { CaptureTarget } from "../pcap/scanner.ts";
 import { INTAKE_SIZE } from "./pipe_intake.ts";
+import type { WindowPart } from "./pipe_outlet.ts";
 
 /** The shortest record of any format, in bytes: so many packets at most are on their way at once. */
 const SHORTEST_RECORD = 16;
@@ -66,7 +67,11 @@ export class Carrier implements CaptureTarget, PumpSink {
   readonly #onDrop: DropListener;
   readonly #warn: (message: string) => void;
   readonly #begin: () => void;
-  readonly #notes = new Int32Array(INTAKE_SIZE / SHORTEST_RECORD * NOTES);
+  #notes = new Int32Array(INTAKE_SIZE / SHORTEST_RECORD * NOTES);
+  /** Those of the window before, which may still be being written: where it starts, its notes, how many there are. */
+  #before = 0;
+  #notesBefore = new Int32Array(INTAKE_SIZE / SHORTEST_RECORD * NOTES);
+  #nextBefore = 0;
   /** Packets that lie ready for the ring, and how many bytes before each of them are free to use. */
   readonly #batch: FrameBatch;
   /** Where the records or the frames of a batch go. */
@@ -129,6 +134,9 @@ export class Carrier implements CaptureTarget, PumpSink {
 
   /** Starts a window. */
   open(start: number): void {
+    this.#before = this.#start;
+    this.#nextBefore = this.#next;
+    [this.#notes, this.#notesBefore] = [this.#notesBefore, this.#notes];
     this.#start = this.#out = start;
     this.#first = this.packets;
     this.#next = 0;
@@ -316,6 +324,36 @@ export class Carrier implements CaptureTarget, PumpSink {
     }
     bytes.copyWithin(target, source, this.#out);
     return this.#out = target + this.#out - source;
+  }
+
+  /**
+   * What is whole of a window that was closed: the last one or the one before.
+   *
+   * @param start Where it starts.
+   * @param end Where what is looked at of it ends.
+   */
+  whole(start: number, end: number): WindowPart {
+    const isLast = start === this.#start;
+    const notes = isLast ? this.#notes : this.#notesBefore;
+    const next = isLast ? this.#next : this.#nextBefore;
+    const part = { end: start, packets: 0, bytes: 0 };
+    // Records of packets that did not come were cut out.
+    let missing = 0;
+    for (let at = 0; at < next; at += NOTES) {
+      const record = notes[at + RECORD]! - missing;
+      const recordEnd = notes[at + RECORD_END]! - missing;
+      // What is before a packet is whole without it.
+      if (record <= end) part.end = record;
+      if (notes[at + HOLE] === LOST) {
+        missing += recordEnd - record;
+        continue;
+      }
+      if (recordEnd > end) break;
+      part.end = recordEnd;
+      part.packets++;
+      part.bytes += notes[at + LENGTH]!;
+    }
+    return part;
   }
 
   #lose(at: number, reason: string): void {

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Memory } from "../core/memory.ts";
-import { type ByteSink, writeAll } from "../pcap/byte_source.ts";
+import type { ByteSink } from "../pcap/byte_source.ts";
 import { LONGEST_BLOCK } from "../pcap/scanner.ts";
 import { USUAL_INTAKE } from "./pipe_intake.ts";
 
@@ -17,6 +17,16 @@ const LARGE_SIZE = LONGEST_BLOCK + WINDOW_SIZE;
 
 /** How many bytes an outlet takes up in its memory. */
 export const OUTLET_SIZE: number = WINDOW_SIZE + LARGE_SIZE;
+
+/** The whole records at the start of a window. */
+export interface WindowPart {
+  /** Where they end. */
+  readonly end: number;
+  /** How many packets they hold. */
+  readonly packets: number;
+  /** Captured bytes of them. */
+  readonly bytes: number;
+}
 
 /** The output was not waited for any longer. */
 export class AbandonedError extends Error {
@@ -34,6 +44,12 @@ export class Outlet {
   readonly #memory: Memory;
   readonly #windows: readonly [number, number];
   #turn: 0 | 1 = 0;
+  /** Where the window that is being written starts. */
+  #start = 0;
+  /** How far it is written. */
+  #place = 0;
+  /** Whether the sink refused to take it. */
+  #failed = false;
   #writing: Promise<void> = Promise.resolve();
   #abandoned = false;
   #giveUp: () => void = () => {};
@@ -66,13 +82,38 @@ export class Outlet {
   async write(start: number, end: number, packets: number, bytes: number): Promise<void> {
     await this.finish();
     if (start === end) return;
-    this.#writing = writeAll(this.#sink, this.#memory.bytes.subarray(start, end)).then(() => {
+    this.#writing = this.#writeAll(start, end).then(() => {
       this.packets = packets;
       this.bytes = bytes;
     });
     // Whoever waits for it hears of an error, then.
     this.#writing.catch(() => {});
     this.#turn = this.#turn === 0 ? 1 : 0;
+  }
+
+  async #writeAll(start: number, end: number): Promise<void> {
+    this.#start = this.#place = start;
+    try {
+      while (this.#place < end) {
+        this.#place += await this.#sink.write(this.#memory.bytes.subarray(this.#place, end));
+      }
+    } catch (error) {
+      this.#failed = true;
+      throw error;
+    }
+  }
+
+  /**
+   * Takes back what is written of a record that could not be written to its end.
+   *
+   * @param whole Tells what is whole of the window that starts at the first place and is written up to the second one.
+   */
+  async mend(whole: (start: number, end: number) => WindowPart): Promise<void> {
+    if (!this.#failed || !this.#sink.cut) return;
+    const part = whole(this.#start, this.#place);
+    await this.#sink.cut(this.#place - part.end);
+    this.packets += part.packets;
+    this.bytes += part.bytes;
   }
 
   /**

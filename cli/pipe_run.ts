@@ -87,6 +87,8 @@ export class PipeRun {
       this.#error ??= error as Error;
     }
     await this.#outlet.finish().catch((error) => this.#error ??= error);
+    // What cannot be taken back stays, with the error that is there already.
+    await this.#outlet.mend((start, end) => this.#carrier.whole(start, end)).catch(() => {});
     // The first use of any timer costs milliseconds, even where there is none to clear.
     if (this.#grace !== undefined) clearTimeout(this.#grace);
   }

@@ -66,6 +66,8 @@ function statusOf({ error, interrupted, readerGone, packets }: PipeResult, inter
   return packets.dropped > 0 ? FAILED : DELIVERED;
 }
 
+function ignore(): void {}
+
 async function execute(call: Call): Promise<number> {
   const input = chosenInput(call);
   const output = call.text("write") ?? "-";
@@ -84,8 +86,11 @@ async function execute(call: Call): Promise<number> {
   const interrupt = () => interrupts.raise();
   const terminate = () => interrupts.terminate();
   Deno.addSignalListener("SIGINT", interrupt);
-  // Windows has no such signal.
-  if (Deno.build.os !== "windows") Deno.addSignalListener("SIGTERM", terminate);
+  // Windows has no such signals.
+  const isUnix = Deno.build.os !== "windows";
+  if (isUnix) Deno.addSignalListener("SIGTERM", terminate);
+  // A file that may not grow is an error of the write, not the end of the process.
+  if (isUnix) Deno.addSignalListener("SIGXFSZ", ignore);
   let result: PipeResult;
   try {
     result = await runPipe({
@@ -102,7 +107,8 @@ async function execute(call: Call): Promise<number> {
     });
   } finally {
     Deno.removeSignalListener("SIGINT", interrupt);
-    if (Deno.build.os !== "windows") Deno.removeSignalListener("SIGTERM", terminate);
+    if (isUnix) Deno.removeSignalListener("SIGTERM", terminate);
+    if (isUnix) Deno.removeSignalListener("SIGXFSZ", ignore);
     monitor.end();
   }
   await tell(call, monitor, plugin, options, result);

@@ -22,6 +22,8 @@ export interface ByteSink {
    * @returns How many it took.
    */
   write(bytes: Uint8Array): Promise<number>;
+  /** Takes back the last so many bytes that it took, if it can. */
+  cut?(length: number): Promise<void>;
   /** Hears that bytes will come soon: what must be done before the first of them can be begun with. */
   prepare?(): void;
 }

@@ -366,6 +366,61 @@ Deno.test("runPipe ends a run over a file at the first interrupt, with whole rec
   assertEquals(walk(output).packets.length, result.packets.out);
 });
 
+/** An output that takes so many bytes and no more. */
+function limited(limit: number) {
+  let output = new Uint8Array(0);
+  return {
+    get output() {
+      return output;
+    },
+    write(bytes: Uint8Array) {
+      const length = Math.min(bytes.length, limit - output.length);
+      if (length === 0) return Promise.reject(new Error("No space left on device"));
+      output = concat([output, bytes.subarray(0, length)]);
+      return Promise.resolve(length);
+    },
+    cut(length: number) {
+      output = output.slice(0, output.length - length);
+      return Promise.resolve();
+    },
+  };
+}
+
+Deno.test("runPipe leaves a whole capture, and says how much it is, when the output takes no more", async () => {
+  const random = new Random(4);
+  const cases = [
+    ["p05-le-usec", {}],
+    ["p05-le-usec", { format: "pcapng" }],
+    ["p10-modified-be", {}],
+    ["n20-2sections-mixed-endian", {}],
+    ["n10-nrb-isb-dsb-cb-unknown", { format: "pcap" }],
+    ["web.pcap", {}],
+    ["web.pcap", { format: "pcapng" }],
+    ["web.pcap", { options: { largest: 1000 } }],
+    ["web.pcap", { options: { "drop-every": 2, queues: 3 } }],
+  ] as const;
+  for (const [name, given] of cases) {
+    const capture = name === "web.pcap" ? fixture(name) : specimen(name);
+    const { output: all } = await runBytes(capture, given);
+    const limits = [0, 23, 24, all.length - 1, ...Array.from({ length: 6 }, () => random.below(all.length))];
+    for (const limit of limits) {
+      const sink = limited(limit);
+      const { result } = await runBetween(stepwise(capture, [60000]), sink, given);
+      const { output } = sink;
+      const message = `${name} ${JSON.stringify(given)} ${limit}`;
+      assertEquals(result.error?.message, "No space left on device", message);
+      assertEquals(output, all.slice(0, output.length), message);
+      const told = output.length > 0 ? walk(output) : undefined;
+      assertEquals(told?.error, undefined, message);
+      const packets = told?.packets ?? [];
+      assertEquals(result.packets.out, packets.length, message);
+      assertEquals(result.bytes.out, packets.reduce((sum, { bytes }) => sum + bytes.length, 0), message);
+      // Not one packet too few.
+      assertEquals(packets.length, limit < 24 ? 0 : walk(all.slice(0, limit)).packets.length, message);
+    }
+  }
+});
+
 Deno.test("runPipe says when the output cannot be written, and when its reader went away", async () => {
   const web = fixture("web.pcap");
   const failing = (error: Error) => ({ write: () => Promise.reject(error) });
