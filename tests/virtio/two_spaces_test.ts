@@ -1,7 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
-import { AddressSpace } from "../../core/address_space.ts";
+import { AddressSpace, READ } from "../../core/address_space.ts";
 import { DmaMemory } from "../../core/dma_memory.ts";
+import { FrameBatch } from "../../core/frame_batch.ts";
 import { Memory } from "../../core/memory.ts";
+import { Pump } from "../../core/pump.ts";
 import { RingFault } from "../../core/fault.ts";
 import { VirtioNetDevice } from "../../plugins/virtio/device.ts";
 import { VirtioNetDriver } from "../../plugins/virtio/driver.ts";
@@ -78,5 +80,49 @@ Deno.test("an area mapped in the wrong space faults: the other space's map does 
     }
     assert(fault instanceof RingFault, `${fault ?? "no fault"}`);
     assertEquals([fault.half, fault.code], ["device", code]);
+  }
+});
+
+Deno.test("rings, buffers and frames whose addresses pass a multiple of 4 GiB are carried like any others", () => {
+  const half = 1 << 19;
+  const memory = new Memory(4 * half);
+  const space = new AddressSpace();
+  const dma = new DmaMemory(space, memory, 0, 2 * half, 2 ** 32 - half);
+  space.map(2 ** 33 - half, memory, 2 * half, 2 * half, READ);
+  for (const names of [[], ["MRG_RXBUF", "EVENT_IDX", "INDIRECT_DESC"], ["IN_ORDER"]] as Feature[][]) {
+    const features = featureMask("VERSION_1", ...names);
+    const device = new VirtioNetDevice({ features, rings: space, buffers: space, maxQueueSize: 64 });
+    const pci = new ModernPciDevice(device);
+    const driver = new VirtioNetDriver(new ModernPciTransport(pci.config, pci, () => false), {
+      dma,
+      space,
+      features,
+      queueSize: 64,
+      rxQueueSize: 64,
+      rxBuffer: 4096,
+    });
+    const out: Uint8Array[] = [];
+    const pump = new Pump({ driver, device, batch: 64 }, {
+      piece: (_number, bytes, offset, length) => void out.push(bytes.slice(offset, offset + length)),
+      batch: (_number, { bytes, offsets, lengths, count }) => {
+        for (let i = 0; i < count; i++) out.push(bytes.slice(offsets[i], offsets[i]! + lengths[i]!));
+      },
+      drop: () => {},
+    });
+    const batch = new FrameBatch(memory);
+    const frames: Uint8Array[] = [];
+    // Around the border, one frame over it, and far from it on both sides.
+    for (let i = 0; i < 200; i++) {
+      const offset = 3 * half + (i - 100) * (i < 20 || i > 180 ? 2500 : 300) - 150;
+      memory.bytes.fill(i, offset, offset + 256);
+      frames.push(memory.bytes.slice(offset, offset + 256));
+      batch.offsets[i] = offset;
+      batch.lengths[i] = 256;
+    }
+    batch.count = 200;
+    pump.pushBatch(batch, 20);
+    pump.drain();
+    assertEquals(out, frames, names.join());
+    assertEquals(driver.counters()["tx.dma_maps"], 200);
   }
 });
