@@ -17,6 +17,12 @@ export interface Allocation {
   readonly size: number;
 }
 
+/** A driver asked for more memory than there is. */
+export class DmaMemoryError extends RangeError {
+  /** Always `"DmaMemoryError"`. */
+  override readonly name = "DmaMemoryError";
+}
+
 /**
  * Driver memory that a device can reach: one region of an address space, given out piece by piece.
  * Pieces live as long as the memory: a driver sets its rings up once.
@@ -53,7 +59,8 @@ export class DmaMemory {
    *
    * @param size How many.
    * @param alignment What their address is a multiple of: a power of two.
-   * @throws {RangeError} If the memory is used up, or size or alignment are none.
+   * @throws {DmaMemoryError} If the memory is used up.
+   * @throws {RangeError} If size or alignment are none.
    */
   allocate(size: number, alignment: number): Allocation {
     if (!(Number.isSafeInteger(size) && size >= 0 && isPowerOfTwo(alignment))) {
@@ -62,7 +69,7 @@ export class DmaMemory {
     const address = Math.ceil(this.region.addressOf(this.#next) / alignment) * alignment;
     const offset = this.region.offsetOf(address);
     if (size > this.region.end - address) {
-      throw new RangeError(
+      throw new DmaMemoryError(
         `Cannot allocate ${size} bytes as only ${this.free} of the driver's memory are free`,
       );
     }

@@ -9,12 +9,12 @@
 import type { AddressSpace } from "./address_space.ts";
 import type { Clock } from "./clock.ts";
 import type { Counters, CounterSpec } from "./counters.ts";
-import type { DmaMemory } from "./dma_memory.ts";
+import { type DmaMemory, DmaMemoryError } from "./dma_memory.ts";
 import type { FaultSpec } from "./fault.ts";
 import type { Frame } from "./frame.ts";
 import type { FrameBatch, PieceBatch } from "./frame_batch.ts";
 import type { Struct } from "./layout.ts";
-import type { OptionSpec, OptionValues } from "./options.ts";
+import { formatSize, OptionError, type OptionSpec, type OptionValues } from "./options.ts";
 
 /** `transmit`: the ring has no room now; let the device work, receive, and try again. */
 export const FULL: number = -1;
@@ -215,4 +215,35 @@ export function openLink(plugin: Plugin, options: OptionValues, host: Host): Lin
   }
   if (Number.isInteger(link.batch) && link.batch > 0) return link;
   throw new TypeError(`Plugin ${plugin.name} opened no whole link: batch must be a whole number from 1`);
+}
+
+/**
+ * Makes a driver half, which asks for all its memory while it comes up. More than there is is a mistake of the user's,
+ * and told as one.
+ *
+ * @param dma The driver's memory.
+ * @param options The user's options.
+ * @param greedy Names of those options that memory goes by.
+ * @param make Makes it.
+ * @param who What the message calls it.
+ * @throws {OptionError} If the memory is too little; the message names the options.
+ */
+export function withinMemory<T>(
+  dma: DmaMemory,
+  options: OptionValues,
+  greedy: readonly string[],
+  make: () => T,
+  who = "the driver",
+): T {
+  try {
+    return make();
+  } catch (error) {
+    if (!(error instanceof DmaMemoryError)) throw error;
+    const { start, end } = dma.region;
+    const all = options.assignments();
+    const chosen = greedy.flatMap((name) => all.filter((text) => text.startsWith(`${name}=`)));
+    throw new OptionError(
+      `${who} has ${formatSize(end - start)} of memory, too little for ${chosen.join(", ")}`,
+    );
+  }
 }

@@ -5,8 +5,8 @@ const root = new URL("../", import.meta.url);
 
 /** All names that mod.ts exports, types among them. Whoever changes this list changes the public interface. */
 const SURFACE = `
-Access AddressSpace Allocation ArrayMember BATCH_SIZE Bit BitsMember ByteOrder BytesMember ChoiceOption Clock
-Count CounterSpec Counters DeviceHalf DmaMemory Doorbell DriverHalf FULL FaultSpec FaultValues Field
+Access AddressSpace Allocation ArrayMember BATCH_PIECES BATCH_SIZE Bit BitsMember ByteOrder BytesMember ChoiceOption Clock
+Count CounterSpec Counters DeviceHalf DmaMemory DmaMemoryError Doorbell DriverHalf FULL FaultSpec FaultValues Field
 FieldNotes FlagOption FlowParser Frame FrameBatch FrameSink GroupMember HASH_IPV4 HASH_IPV6 HASH_IPV6_EX
 HASH_NONE HASH_TCPV4 HASH_TCPV6 HASH_TCPV6_EX HASH_UDPV4 HASH_UDPV6 HASH_UDPV6_EX Half Host
 IntegerOption L3_IPV4 L3_IPV6 L3_NONE L4_NONE L4_OTHER L4_TCP L4_UDP Link LocalHost LocalHostOptions
@@ -17,7 +17,7 @@ StructOptions TextOption ToeplitzKey Value Values ValuesInput WRITE Wire add16 a
 bitfield bits builtInNames bytes didYouMean distance16 distance32 faultSpecs finishChecksum flowHash
 flowHashType foldSum formatOption formatSize hashTypeBit i16 i32 isPowerOfTwo loadBackend loadPlugin
 nameValue nearest needEvent16 needEvent32 nested onesSum openLink optionForm plainValue pseudoHeaderSum
-struct swapped systemClock u16 u32 u64 u8 union validatePlugin
+struct swapped systemClock u16 u32 u64 u8 union validatePlugin withinMemory
 `;
 
 /** Names that a module exports, as `deno doc` sees them. */

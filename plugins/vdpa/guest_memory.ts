@@ -17,9 +17,13 @@ const PROCESS_BASE = 2 ** 44;
 /** Largest guest. */
 export const LARGEST_GUEST: number = 64 * 1024 * GIB;
 
-/** Size of a guest that nothing is said about: 4 GiB, or as many as reach as far as the space that it uses. */
+/**
+ * Size of a guest that nothing is said about: 4 GiB, or as many as reach as far as the space that it uses, if a guest
+ * can be so large.
+ */
 export function defaultGuestSize(space: AddressSpace): number {
-  return alignUp(Math.max(HIGH_START, ...space.regions.map(({ end }) => end)), GIB);
+  const used = Math.max(HIGH_START, ...space.regions.map(({ end }) => end));
+  return Math.min(alignUp(used, GIB), LARGEST_GUEST);
 }
 
 /** A contiguous piece of guest memory. */

@@ -9,9 +9,9 @@
  *
  * @module
  */
-import { formatSize, OptionError, type OptionValues } from "../../core/options.ts";
-import type { Host, Link, Plugin } from "../../core/plugin.ts";
-import { VirtioNetDriver, type VirtioNetDriverOptions } from "../virtio/driver.ts";
+import { OptionError, type OptionValues } from "../../core/options.ts";
+import { type Host, type Link, type Plugin, withinMemory } from "../../core/plugin.ts";
+import { VirtioNetDriver } from "../virtio/driver.ts";
 import { counters } from "./counters.ts";
 import { VdpaDevice } from "./device.ts";
 import { VDPA_FAULTS } from "./faults.ts";
@@ -54,25 +54,6 @@ function guestMemory(values: OptionValues, host: Host, process: ProcessMemory): 
   }
 }
 
-/** Makes the guest's driver: it asks for all its memory while it comes up. */
-function bringUp(
-  values: OptionValues,
-  transport: Hypervisor,
-  options: VirtioNetDriverOptions,
-): VirtioNetDriver {
-  try {
-    return new VirtioNetDriver(transport, options);
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    const { start, end } = options.dma.region;
-    const greedy = ["queue-size", "rx-queue-size", "rx-buffer", "queues"];
-    const sizes = greedy.map((name) => `${name}=${values.integer(name)}`).join(", ");
-    throw new OptionError(
-      `the guest's driver has ${formatSize(end - start)} of memory, too little for ${sizes}`,
-    );
-  }
-}
-
 function open(values: OptionValues, host: Host): Link {
   const mode = parseMode(values.text("mode"));
   const model = resolveDevice(values);
@@ -109,15 +90,13 @@ function open(values: OptionValues, host: Host): Link {
       "mode=switch is blocked: the control queue shares its group or space with data queues, so its state would be lost",
     );
   }
-  const driver = bringUp(values, hypervisor, {
-    dma: host.dma,
-    space: host.space,
-    features,
-    queueSize,
-    rxQueueSize,
-    rxBuffer: values.integer("rx-buffer"),
-    queuePairs: values.integer("queues") >> 1,
-  });
+  const { dma, space } = host;
+  const rxBuffer = values.integer("rx-buffer");
+  const queuePairs = values.integer("queues") >> 1;
+  const settings = { dma, space, features, queueSize, rxQueueSize, rxBuffer, queuePairs };
+  const greedy = ["queue-size", "rx-queue-size", "rx-buffer", "queues"];
+  const make = () => new VirtioNetDriver(hypervisor, settings);
+  const driver = withinMemory(dma, values, greedy, make, "the guest's driver");
   hypervisor.interrupt = (queue) => driver.interrupt(queue);
   return { driver, device: hypervisor, batch: values.integer("batch") };
 }

@@ -10,11 +10,11 @@
  * @module
  */
 import { faultSpecs } from "../../core/fault.ts";
-import { formatSize, OptionError, type OptionSpec, type OptionValues } from "../../core/options.ts";
-import type { Host, Link, Plugin } from "../../core/plugin.ts";
+import { OptionError, type OptionSpec, type OptionValues } from "../../core/options.ts";
+import { type Host, type Link, type Plugin, withinMemory } from "../../core/plugin.ts";
 import { counters } from "./counters.ts";
 import { VirtioNetDevice } from "./device.ts";
-import { VirtioNetDriver, type VirtioNetDriverOptions } from "./driver.ts";
+import { VirtioNetDriver } from "./driver.ts";
 import { DEVICE_FAULTS, DRIVER_FAULTS, type Profile } from "./faults.ts";
 import {
   brokenDependency,
@@ -28,7 +28,6 @@ import { structures, VIRTQUEUE_MAX_SIZE } from "./layout.ts";
 import { ModernPciDevice } from "./pci_device.ts";
 import { LegacyPciTransport, ModernPciTransport } from "./pci_driver.ts";
 import { LegacyPciDevice } from "./pci_legacy.ts";
-import type { VirtioTransport } from "./transport.ts";
 
 export { counters } from "./counters.ts";
 export {
@@ -225,23 +224,6 @@ function checkedFeatures(features: bigint, legacy: boolean): bigint {
   return features;
 }
 
-/** Makes the driver: it asks for all its memory while it comes up. */
-function bringUp(
-  values: OptionValues,
-  transport: VirtioTransport,
-  options: VirtioNetDriverOptions,
-): VirtioNetDriver {
-  try {
-    return new VirtioNetDriver(transport, options);
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    const { start, end } = options.dma.region;
-    const greedy = ["queue-size", "rx-queue-size", "rx-buffer", "queues"];
-    const sizes = greedy.map((name) => `${name}=${values.integer(name)}`).join(", ");
-    throw new OptionError(`the driver has ${formatSize(end - start)} of memory, too little for ${sizes}`);
-  }
-}
-
 function open(values: OptionValues, host: Host): Link {
   const legacy = values.text("layout") === "legacy";
   const features = chosenFeatures(values, legacy);
@@ -275,15 +257,10 @@ function open(values: OptionValues, host: Host): Link {
   const transport = legacy
     ? new LegacyPciTransport(registers)
     : new ModernPciTransport(registers.config, registers, () => notificationData);
-  const driver = bringUp(values, transport, {
-    dma: host.dma,
-    space: host.space,
-    features,
-    queueSize,
-    rxQueueSize,
-    rxBuffer,
-    queuePairs,
-  });
+  const { dma, space } = host;
+  const settings = { dma, space, features, queueSize, rxQueueSize, rxBuffer, queuePairs };
+  const greedy = ["queue-size", "rx-queue-size", "rx-buffer", "queues"];
+  const driver = withinMemory(dma, values, greedy, () => new VirtioNetDriver(transport, settings));
   registers.interrupt = (queue) => driver.interrupt(queue);
   return { driver, device, batch: values.integer("batch") };
 }

@@ -5,8 +5,8 @@
  */
 import type { DmaMemory } from "../../core/dma_memory.ts";
 import { faultSpecs } from "../../core/fault.ts";
-import { formatSize, OptionError, type OptionSpec, type OptionValues } from "../../core/options.ts";
-import type { Host, Link, Plugin } from "../../core/plugin.ts";
+import type { OptionSpec, OptionValues } from "../../core/options.ts";
+import { type Host, type Link, type Plugin, withinMemory } from "../../core/plugin.ts";
 import { counterSpecs } from "./counters.ts";
 import { XenDevice } from "./device.ts";
 import { XenDriver } from "./driver.ts";
@@ -234,15 +234,9 @@ export function openXenPair(values: OptionValues, host: Host): XenPair {
 
 /** Both halves. They ask for all their memory while they come up. */
 function open(values: OptionValues, host: Host): Link {
-  try {
-    const { driver, device } = openXenPair(values, host);
-    return { driver, device, batch: BATCH };
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    const { start, end } = host.dma.region;
-    const sizes = ["queues", "grants"].map((name) => `${name}=${values.integer(name)}`).join(", ");
-    throw new OptionError(`the frontend has ${formatSize(end - start)} of memory, too little for ${sizes}`);
-  }
+  const make = () => openXenPair(values, host);
+  const { driver, device } = withinMemory(host.dma, values, ["queues", "grants"], make, "the frontend");
+  return { driver, device, batch: BATCH };
 }
 
 /** The Xen network interface as a plugin. */

@@ -1,5 +1,14 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { AddressSpace, DmaMemory, LocalHost, ManualClock, Memory, READ, WRITE } from "../../mod.ts";
+import {
+  AddressSpace,
+  DmaMemory,
+  DmaMemoryError,
+  LocalHost,
+  ManualClock,
+  Memory,
+  READ,
+  WRITE,
+} from "../../mod.ts";
 import { Random } from "../random.ts";
 
 Deno.test("DmaMemory.allocate gives out aligned pieces that never overlap, at the address the device sees", () => {
@@ -27,11 +36,11 @@ Deno.test("DmaMemory.allocate gives out aligned pieces that never overlap, at th
 Deno.test("DmaMemory.allocate takes the last byte and then refuses", () => {
   const dma = new DmaMemory(new AddressSpace(), new Memory(100), 10, 64, 0x1000);
   assertEquals(dma.allocate(60, 1).offset, 10);
-  assertThrows(() => dma.allocate(5, 1), RangeError, "only 4 of the driver's memory are free");
-  assertThrows(() => dma.allocate(1, 64), RangeError, "Cannot allocate");
+  assertThrows(() => dma.allocate(5, 1), DmaMemoryError, "only 4 of the driver's memory are free");
+  assertThrows(() => dma.allocate(1, 64), DmaMemoryError, "Cannot allocate");
   assertEquals(dma.allocate(4, 4), { offset: 70, address: 0x103c, size: 4 });
   assertEquals(dma.free, 0);
-  assertThrows(() => dma.allocate(1, 1), RangeError, "Cannot allocate");
+  assertThrows(() => dma.allocate(1, 1), DmaMemoryError, "Cannot allocate");
 });
 
 Deno.test("DmaMemory.allocate refuses sizes and alignments that are none, and gives out what it would have", () => {

@@ -4,10 +4,13 @@ import {
   loadBackend,
   LocalHost,
   openLink,
+  OptionError,
+  type OptionSpec,
   OptionValues,
   type Plugin,
   struct,
   validatePlugin,
+  withinMemory,
 } from "../../mod.ts";
 import { fakeLink } from "./fake_link.ts";
 
@@ -113,6 +116,25 @@ Deno.test("validatePlugin takes an instance of a class", () => {
     }
   }
   assertEquals(validatePlugin(new Ring()).name, "ring");
+});
+
+Deno.test("withinMemory tells memory used up as a mistake of the user's, and nothing else", () => {
+  const specs: OptionSpec[] = [
+    { name: "slots", meaning: "", type: "integer", min: 1, max: 64, default: 2 },
+    { name: "buffer", meaning: "", type: "size", min: 1, max: 2 ** 30 },
+    { name: "mode", meaning: "", type: "text", form: "WORD", default: "a" },
+  ];
+  const { dma } = new LocalHost({ dmaSize: 3 * 1024 * 1024 });
+  const options = new OptionValues(specs, { buffer: "4M" });
+  const run = (make: () => unknown, who?: string) =>
+    withinMemory(dma, options, ["slots", "buffer"], make, who);
+  assertEquals(run(() => 5), 5);
+  const greedy = () => dma.allocate(options.integer("buffer"), 1);
+  const message = "has 3M of memory, too little for slots=2, buffer=4194304";
+  assertThrows(() => run(greedy), OptionError, `the driver ${message}`);
+  assertThrows(() => run(greedy, "the guest"), OptionError, `the guest ${message}`);
+  const wrong = assertThrows(() => run(() => dma.allocate(-1, 1)), RangeError, "Cannot allocate -1 bytes");
+  assertEquals(wrong.name, "RangeError");
 });
 
 Deno.test("openLink says which part of a link is missing", () => {

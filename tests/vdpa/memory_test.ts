@@ -1,9 +1,14 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { AddressSpace, READ, READ_WRITE } from "../../core/address_space.ts";
+import { ManualClock } from "../../core/clock.ts";
+import { DmaMemory } from "../../core/dma_memory.ts";
 import { Memory } from "../../core/memory.ts";
+import { OptionError, OptionValues } from "../../core/options.ts";
+import { openLink } from "../../core/plugin.ts";
 import { DeviceSpace } from "../../plugins/vdpa/device_space.ts";
 import { defaultGuestSize, GuestMemory } from "../../plugins/vdpa/guest_memory.ts";
 import { IovaAllocator } from "../../plugins/vdpa/iova_allocator.ts";
+import vdpa from "../../plugins/vdpa/mod.ts";
 import { ProcessMemory } from "../../plugins/vdpa/process_memory.ts";
 import { Translation } from "../../plugins/vdpa/translation.ts";
 
@@ -78,6 +83,17 @@ Deno.test("defaultGuestSize reaches as far as the guest does", () => {
   assertEquals(defaultGuestSize(space), 4 * GIB);
   space.map(5 * GIB, new Memory(1), 0, 1, READ);
   assertEquals(defaultGuestSize(space), 6 * GIB);
+});
+
+Deno.test("a guest that reaches too far is refused, and told so", () => {
+  const space = new AddressSpace();
+  const dma = new DmaMemory(space, new Memory(60 << 20), 0, 60 << 20, 0x1000);
+  space.map(2 ** 48, new Memory(4096), 0, 4096, READ);
+  assertThrows(
+    () => openLink(vdpa, new OptionValues(vdpa.options), { dma, space, clock: new ManualClock() }),
+    OptionError,
+    "the guest uses 0x1000000000000..0x1000000001000, where it has none",
+  );
 });
 
 Deno.test("Translation.window is for regions that one section holds whole", () => {
