@@ -1,8 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
-import { AddressSpace, READ } from "../../core/address_space.ts";
+import { AddressSpace, READ, READ_WRITE } from "../../core/address_space.ts";
 import { DmaMemory } from "../../core/dma_memory.ts";
 import { FrameBatch } from "../../core/frame_batch.ts";
 import { Memory } from "../../core/memory.ts";
+import type { Wire } from "../../core/plugin.ts";
 import { Pump } from "../../core/pump.ts";
 import { RingFault } from "../../core/fault.ts";
 import { VirtioNetDevice } from "../../plugins/virtio/device.ts";
@@ -10,6 +11,8 @@ import { VirtioNetDriver } from "../../plugins/virtio/driver.ts";
 import { type Feature, featureMask } from "../../plugins/virtio/features.ts";
 import { ModernPciDevice } from "../../plugins/virtio/pci_device.ts";
 import { ModernPciTransport } from "../../plugins/virtio/pci_driver.ts";
+import { assertFault } from "./faults.ts";
+import { RawRing } from "./raw_ring.ts";
 
 const RINGS_AT = 0x2_0000_0000;
 const BUFFERS_AT = 0x9000_0000;
@@ -124,5 +127,34 @@ Deno.test("rings, buffers and frames whose addresses pass a multiple of 4 GiB ar
     pump.drain();
     assertEquals(out, frames, names.join());
     assertEquals(driver.counters()["tx.dma_maps"], 200);
+  }
+});
+
+Deno.test("an address of 2^64 less something is not taken for one in memory that passes a multiple of 4 GiB", () => {
+  for (const base of [2 ** 32 - 0x8000, 2 ** 40 - 0x8000, 2 ** 40]) {
+    const memory = new Memory(0x1_0000);
+    const space = new AddressSpace();
+    space.map(base, memory, 0, memory.size, READ_WRITE);
+    const features = featureMask("VERSION_1");
+    const device = new VirtioNetDevice({ features, rings: space, buffers: space, maxQueueSize: 8 });
+    device.setFeatures(features);
+    device.queues[1]!.start(8, { desc: base, driver: base + 0x400, device: base + 0x800 }, features);
+    const ring = new RawRing(memory.view, 8, 0, 0x400, 0x800);
+    const lengths: number[] = [];
+    const wire: Wire = {
+      transmit: (frame) => lengths.push(frame.length) > 0,
+      transmitBatch: (frames) => lengths.push(...frames.lengths.subarray(0, frames.count)) && frames.count,
+      drop: () => {},
+    };
+    const send = (addr: number | bigint) => {
+      ring.setDesc(0, { addr, len: 100 });
+      ring.offer(0);
+      device.notify(1);
+      return device.service(wire);
+    };
+    for (const at of [0x1000, 0x9000, 0x1000]) assertEquals(send(base + at), 1);
+    const upper = 0xffff_ffff_0000_0000n;
+    assertFault(() => send(upper | BigInt((base + 0x1000) % 2 ** 32)), "device", "bad-address");
+    assertEquals(lengths, [88, 88, 88]);
   }
 });
