@@ -11,7 +11,7 @@ FieldNotes FlagOption FlowParser Frame FrameBatch FrameSink GroupMember HASH_IPV
 HASH_NONE HASH_TCPV4 HASH_TCPV6 HASH_TCPV6_EX HASH_UDPV4 HASH_UDPV6 HASH_UDPV6_EX Half Host
 IntegerOption L3_IPV4 L3_IPV6 L3_NONE L4_NONE L4_OTHER L4_TCP L4_UDP Link LocalHost LocalHostOptions
 MICROSOFT_RSS_KEY ManualClock MaskOption Member Memory NO_BUFFERS NO_REGION NumberMember OVERSIZE
-OptionBase OptionError OptionSpec OptionValue OptionValues Plugin PluginError Pump PumpSink READ
+OptionBase OptionError OptionSpec OptionValue OptionValues PieceBatch Plugin PluginError Pump PumpSink READ
 READ_WRITE REFUSALS RUNT Region Registers RingFault RingPair SizeOption StallError Struct
 StructOptions TextOption ToeplitzKey Value Values ValuesInput WRITE Wire add16 add32 alignUp array
 bitfield bits builtInNames bytes didYouMean distance16 distance32 faultSpecs finishChecksum flowHash
