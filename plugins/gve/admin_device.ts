@@ -19,11 +19,9 @@ import { FORMAT_OPTIONS, isDqo } from "./formats.ts";
 import * as layout from "./layout_admin.ts";
 import { gve_driver_info, gve_event_counter, gve_irq_db_index, gve_link_speed } from "./layout_records.ts";
 import { longestFrame, longestUntagged, MTU_HEADERS } from "./mtu.ts";
-import type { PageList } from "./page_list.ts";
-import { PageListCommands } from "./page_list_commands.ts";
+import { type PageList, PageListCommands } from "./page_list.ts";
 import { FIRST_IRQ_WORD, MAX_IRQS, QueueCommands, type RxQueue, type TxQueue } from "./queue_commands.ts";
-import { FlowSteering, packetTypeMap } from "./rss.ts";
-import { RssCommands } from "./rss_commands.ts";
+import { FlowSteering, packetTypeMap, RssCommands } from "./rss.ts";
 
 const SLOT = layout.gve_adminq_command.size;
 const OPCODE_AT = layout.gve_adminq_command.offsetOf("opcode");

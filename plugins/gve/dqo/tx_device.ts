@@ -15,7 +15,7 @@ import type { PageList } from "../page_list.ts";
 import { reader } from "../space_access.ts";
 import { BufferWindow } from "./buffer_window.ts";
 import { type CompletionPlay, CompletionWriter } from "./completion_writer.ts";
-import { widestSegment } from "./segment_span.ts";
+import { widestSegment } from "./tso_segments.ts";
 import { TxPlainPackets } from "./tx_plain_packets.ts";
 
 const DESC = gve_tx_pkt_desc_dqo.size;

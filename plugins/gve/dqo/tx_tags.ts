@@ -6,7 +6,6 @@
 import type { Clock } from "../../../core/clock.ts";
 import { DQO_ALT_MISS, DQO_REINJECT_MS, DQO_REPORT_SPACING, DQO_TAG_HOLD_MS } from "../constants.ts";
 import type { DriverCounters } from "../counters.ts";
-import { TagList } from "./tag_list.ts";
 import type { TxBuffers } from "./tx_buffers.ts";
 
 /** End of a list. */
@@ -153,5 +152,57 @@ export class TxTags {
         ? "pending"
         : "free",
     };
+  }
+}
+
+/** A doubly linked list of tags, each with a deadline; all wait equally long, so the first is the next to expire. */
+class TagList {
+  readonly #next: Int32Array;
+  readonly #previous: Int32Array;
+  readonly #deadlines: Float64Array;
+  #head = NONE;
+  #tail = NONE;
+  #length = 0;
+
+  /** For tags below `size`. */
+  constructor(size: number) {
+    this.#next = new Int32Array(size).fill(NONE);
+    this.#previous = new Int32Array(size).fill(NONE);
+    this.#deadlines = new Float64Array(size);
+  }
+
+  /** How many tags wait. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Adds a tag that is not in the list. */
+  push(tag: number, deadline: number): void {
+    this.#deadlines[tag] = deadline;
+    this.#next[tag] = NONE;
+    this.#previous[tag] = this.#tail;
+    if (this.#tail === NONE) this.#head = tag;
+    else this.#next[this.#tail] = tag;
+    this.#tail = tag;
+    this.#length++;
+  }
+
+  /** Removes a tag that is in the list. */
+  remove(tag: number): void {
+    const next = this.#next[tag]!;
+    const previous = this.#previous[tag]!;
+    if (previous === NONE) this.#head = next;
+    else this.#next[previous] = next;
+    if (next === NONE) this.#tail = previous;
+    else this.#previous[next] = previous;
+    this.#length--;
+  }
+
+  /** Removes and returns the first tag if its deadline has come; else -1. */
+  expired(now: number): number {
+    const tag = this.#head;
+    if (tag === NONE || this.#deadlines[tag]! > now) return NONE;
+    this.remove(tag);
+    return tag;
   }
 }

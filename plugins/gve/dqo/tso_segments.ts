@@ -1,8 +1,28 @@
 /**
- * How many buffers the segments of a TSO packet touch: the NIC takes only so many for each.
+ * Segments of a TSO packet: what the driver does to the headers that they get, and how many buffers they touch, of which
+ * the NIC takes only so many for each.
  *
  * @module
  */
+import { foldSum } from "../../../core/checksum.ts";
+import type { TransmitRequest } from "../transmit_request.ts";
+
+/** Where the checksum is in a TCP header. */
+const TCP_CHECKSUM = 16;
+
+/**
+ * Takes the length out of the pseudo header sum that stands in the TCP checksum field: the device puts in that of each
+ * segment.
+ */
+export function finishSegmentHeader(request: TransmitRequest): void {
+  const bytes = request.bytes[0]!;
+  const at = request.offsets[0]! + request.transportOffset + TCP_CHECKSUM;
+  const sum = (bytes[at]! << 8) | bytes[at + 1]!;
+  const length = request.length - request.transportOffset;
+  const result = ~foldSum((~sum & 0xffff) + length) & 0xffff;
+  bytes[at] = result >>> 8;
+  bytes[at + 1] = result & 0xff;
+}
 
 /**
  * The most buffers that one segment touches: its headers are one, a buffer on a border counts for both sides.
