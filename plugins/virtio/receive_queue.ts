@@ -72,7 +72,8 @@ export class ReceiveQueue {
     this.#batch = new FrameBatch(dma.memory);
     this.#offsets = new Int32Array(queue.size);
     const chain = receiveChain(shape.bytes, shape.mergeable);
-    const most = Math.floor(MOST_POSTED / (shape.bytes * shape.queues));
+    // A queue without a buffer would never receive anything.
+    const most = Math.max(Math.floor(MOST_POSTED / (shape.bytes * shape.queues)), 1);
     this.posted = chain === 1 ? this.#post(dma, most) : this.#postChains(dma, chain, most);
   }
 

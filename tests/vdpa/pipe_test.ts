@@ -46,6 +46,16 @@ for (const mode of ["passthrough", "shadow", "switch@0,1,2,5,17,40,41,100,250,33
 const odd = new URL("captures/", fixtures);
 const oddNames = [...Deno.readDirSync(odd)].map(({ name }) => name).filter((name) => /\.pcap/.test(name));
 
+Deno.test("every queue has a receive buffer, however many queues share the bytes that are posted", async () => {
+  const bytes = await Deno.readFile(new URL("dns.pcap", fixtures));
+  for (const mergeable of [true, false]) {
+    const options: Options = { "queues": 65, "rx-buffer": 1 << 20, "mrg-rxbuf": mergeable };
+    const { result, output } = await runBytes(bytes, { plugin: vdpa, options });
+    assertEquals([result.error, result.packets.dropped], [undefined, 0]);
+    assert(equal(output, bytes));
+  }
+});
+
 Deno.test("vdpa treats odd captures, pcapng and broken ones too, as a loopback does, whatever the device", async (t) => {
   const specimens = await Promise.all(oddNames.map(async (name) => {
     const bytes = await Deno.readFile(new URL(name, odd));
