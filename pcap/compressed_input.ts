@@ -7,9 +7,9 @@ import type { ByteSource } from "./byte_source.ts";
 
 /** Bytes asked for at a time. */
 const PIECE_SIZE = 64 * 1024;
-/** What is left of a piece is handed over in steps of this size when it is no more than so many of them. */
-const STEP = 64;
-const STEPS = 128;
+/** A piece that is handed over in steps has at most about so many, which are not shorter than this. */
+const STEPS = 64;
+const SHORTEST_STEP = 256;
 
 /** The input ends within what should be whole; said as the decompressors of the runtime do. */
 export function unexpectedEnd(): Error {
@@ -21,6 +21,8 @@ export class CompressedInput {
   readonly #source: ByteSource;
   readonly #buffer = new Uint8Array(PIECE_SIZE);
   #piece: Uint8Array;
+  /** Whether the piece is as long as it could be, so that more follows. */
+  #full = false;
 
   /**
    * Starts with bytes that have been read before.
@@ -39,19 +41,18 @@ export class CompressedInput {
       const length = await this.#source.read(this.#buffer);
       if (length === null) return false;
       this.#piece = this.#buffer.subarray(0, length);
+      this.#full = length === PIECE_SIZE;
     }
     return true;
   }
 
   /**
    * The bytes to hand over next. A decompressor that finds an error forgets what it had made of the bytes handed over
-   * last. So pieces are handed over in ever smaller steps, but for those that were read to the full: more follows them,
-   * and speed matters.
+   * last, so these are few; but where more follows, speed matters, and it is the whole piece.
    */
   get step(): Uint8Array {
     const { length } = this.#piece;
-    if (length === PIECE_SIZE) return this.#piece;
-    return this.#piece.subarray(0, length <= STEP * STEPS ? STEP : length >> 1);
+    return this.#piece.subarray(0, this.#full ? length : Math.max(SHORTEST_STEP, length / STEPS));
   }
 
   /** Goes on behind so many bytes. */

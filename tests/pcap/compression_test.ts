@@ -81,6 +81,20 @@ Deno.test("DecompressedSource gives nearly all before a cut or a bent byte", asy
   }
 });
 
+Deno.test("DecompressedSource gives nearly all before damage, of a capture that is read at once", async () => {
+  const web = await Deno.readFile(new URL("../../fixtures/web.pcap", import.meta.url));
+  const zipped = new Uint8Array(gzipSync(web));
+  for (const part of [0.1, 0.3, 0.5, 0.7]) {
+    const at = Math.floor(zipped.length * part);
+    const told = await decompress(zipped.slice().fill(0xff, at, at + 40));
+    assertMatch(told.error?.message ?? "", /^bad gzip data/);
+    // What the bytes before the damage decompress to, less what a sixty-fourth of the file does.
+    const sure = (await decompress(zipped.slice(0, at - zipped.length / 64))).bytes;
+    assert(told.bytes.length >= sure.length, `${told.bytes.length} of ${sure.length} at ${part}`);
+    assertEquals(told.bytes.slice(0, sure.length), web.slice(0, sure.length));
+  }
+});
+
 Deno.test("DecompressedSource gives all before garbage that follows, however much it is", async () => {
   // So few compressed bytes that they arrive together with the garbage.
   const zeros = new Uint8Array(100000);
