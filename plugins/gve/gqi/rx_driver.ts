@@ -9,10 +9,11 @@ import type { FrameSink } from "../../../core/plugin.ts";
 import { GQI_RX_PAD } from "../constants.ts";
 import { driverFault } from "../faults.ts";
 import { FrameBuilder, LONGEST_FRAME } from "../frame_builder.ts";
-import { gve_rx_data_slot, gve_rx_desc, gve_rx_flags_seq } from "../layout_gqi.ts";
+import { gve_rx_desc, gve_rx_flags_seq } from "../layout_gqi.ts";
 import type { PageHolder, PagePool } from "../pages.ts";
 import type { DriverContext, RxQueuePlace } from "../queue_context.ts";
 import { swap32 } from "../registers.ts";
+import { RxSlots } from "./rx_slots.ts";
 
 const DESC = gve_rx_desc.size;
 const LEN = gve_rx_desc.offsetOf("len");
@@ -25,7 +26,6 @@ const LEN_SHIFT = (FLAGS_SEQ - LEN) * 8;
 const FLAGS_MASK = (1 << LEN_SHIFT) - 1;
 /** A descriptor whose flags are but its sequence number in these bits is a frame in one buffer. */
 const NOT_PLAIN = SEQUENCE | ERR | PKT_CONT;
-const SLOT = gve_rx_data_slot.size;
 const LAST_SEQUENCE = 7;
 // Bindings of this module, unlike imported ones, are constants for the engine.
 const PAD = GQI_RX_PAD;
@@ -48,26 +48,14 @@ export class GqiRxDriver {
   readonly #context: DriverContext;
   readonly #place: RxQueuePlace;
   readonly #pool: PagePool;
-  readonly #qpl: boolean;
   readonly #stack: PageHolder;
   readonly #copybreak: number;
   readonly #mask: number;
   readonly #name: string;
-  /** Per slot: the page. */
-  readonly #pages: Int32Array;
-  /** Per slot: where in the page the posted buffer starts. */
-  readonly #offsets: Int32Array;
-  /** Per slot: where in memory that is. */
-  readonly #buffers: Int32Array;
-  /** Per slot: the driver's references to the page. */
-  readonly #biases: Int32Array;
-  /** Per slot (raw addressing): 1 if the other half of the page was free when this one was handed out. */
-  readonly #flips: Uint8Array;
+  readonly #slots: RxSlots;
   readonly #frame: FrameBuilder;
   /** Frames in one buffer each, not yet handed over. */
   readonly #batch: FrameBatch;
-  /** Half a page if the other half can be posted while the stack holds one; else 0. */
-  readonly #flip: number;
   /** Slots posted. */
   #fill = 0;
   /** Descriptors handled. */
@@ -84,7 +72,6 @@ export class GqiRxDriver {
     this.#context = context;
     this.#place = place;
     this.#pool = options.pool;
-    this.#qpl = options.pageList !== undefined;
     this.#stack = options.stack;
     this.#copybreak = options.copybreak;
     this.#mask = place.size - 1;
@@ -92,29 +79,8 @@ export class GqiRxDriver {
     this.#frame = new FrameBuilder(context.memory.bytes);
     this.#batch = new FrameBatch(context.memory);
     this.#batch.bytes = context.memory.bytes;
-    this.#pages = new Int32Array(place.size);
-    this.#offsets = new Int32Array(place.size);
-    this.#buffers = new Int32Array(place.size);
-    this.#biases = new Int32Array(place.size);
-    this.#flips = new Uint8Array(place.size);
-    const half = options.pool.pageSize / 2;
-    this.#flip = place.bufferSize <= half ? half : 0;
-    for (let slot = 0; slot < place.size; slot++) {
-      const page = options.pageList?.[slot];
-      if (page === undefined) {
-        if (!this.#attach(slot)) {
-          throw new RangeError(`Cannot give each of ${place.size} slots a page as memory is used up`);
-        }
-      } else {
-        this.#pages[slot] = page;
-        this.#buffers[slot] = options.pool.offsets[page]!;
-        this.#biases[slot] = options.pool.bias(page);
-      }
-      this.#writeSlot(slot);
-      this.#fill++;
-      context.counters.rxAllocated++;
-    }
-    context.counters.rxPosted += this.#fill;
+    this.#slots = new RxSlots(context, place, options.pool, options.pageList);
+    this.#fill = place.size;
   }
 
   /** Slots posted so far. */
@@ -196,7 +162,7 @@ export class GqiRxDriver {
       this.#refill(moved);
       return moved;
     }
-    if (this.#qpl) return 0;
+    if (this.#slots.listed) return 0;
     // An earlier refill may have found no pages.
     const before = this.#fill;
     this.#refill(0);
@@ -222,7 +188,7 @@ export class GqiRxDriver {
     const batch = this.#batch;
     const { offsets, lengths } = batch;
     const mask = this.#mask | 0;
-    const buffers = this.#buffers;
+    const { buffers } = this.#slots;
     const copybreak = this.#copybreak | 0;
     const most = (strict ? Math.min(limit, distance32(this.#fill, this.#count)) : limit) | 0;
     let slot = this.#count & mask;
@@ -269,21 +235,18 @@ export class GqiRxDriver {
 
   /** Gives the page of a frame in one buffer to the stack. False if the frame has to be copied. */
   #giveWhole(slot: number): boolean {
-    const page = this.#pages[slot]!;
-    const free = this.#flip > 0 && this.#pool.counts[page] === this.#biases[slot];
-    if (this.#qpl && !free) return false;
-    this.#give(slot, page);
+    const slots = this.#slots;
+    if (slots.listed && !slots.canTurn(slot)) return false;
+    slots.give(slot, this.#stack);
     this.#stack.complete();
-    if (this.#qpl) this.#turn(slot);
-    else this.#flips[slot] = free ? 1 : 0;
     return true;
   }
 
   /** Takes the data of a buffer into the frame: its page, or a copy if the page cannot be given away. */
   #fragment(slot: number, pad: number, length: number, whole: boolean): void {
     const { memory, counters, syncs, strict } = this.#context;
-    const page = this.#pages[slot]!;
-    const start = this.#buffers[slot]! + pad;
+    const slots = this.#slots;
+    const start = slots.buffers[slot]! + pad;
     if (start + length > memory.size || this.#frame.length + length > LONGEST_FRAME) {
       throw driverFault(this.#name, strict ? "frame-too-long" : "packet-length", this.#count, { length });
     }
@@ -293,22 +256,9 @@ export class GqiRxDriver {
       this.#frame.push(start, length);
       return;
     }
-    const free = this.#pool.counts[page] === this.#biases[slot];
-    if (!this.#qpl) {
-      this.#flips[slot] = free && this.#flip > 0 ? 1 : 0;
-      this.#give(slot, page);
-      this.#frame.push(start, length);
-    } else if (free && this.#flip > 0) {
-      this.#give(slot, page);
-      this.#turn(slot);
-      this.#frame.push(start, length);
-    } else this.#copy(start, length);
-  }
-
-  /** Gives the stack one of the driver's references. */
-  #give(slot: number, page: number): void {
-    this.#stack.fragment(page);
-    if (--this.#biases[slot]! === 0) this.#biases[slot] = this.#pool.topUp(page);
+    if (slots.listed && !slots.canTurn(slot)) return this.#copy(start, length);
+    slots.give(slot, this.#stack);
+    this.#frame.push(start, length);
   }
 
   /** Copies data into a page of its own, since its page is still held or has no second half. */
@@ -348,88 +298,16 @@ export class GqiRxDriver {
   /** Posts slots again: with a page list as many as were handled, else once half of them are gone. */
   #refill(handled: number): void {
     const { counters } = this.#context;
-    if (this.#qpl) {
+    const { size } = this.#place;
+    const posted = distance32(this.#fill, this.#count);
+    if (this.#slots.listed) {
       // Slots name their pages already, and halves that were given away name the other half.
       this.#fill = (this.#fill + handled) >>> 0;
       counters.rxPosted += handled;
       counters.rxRecycled += handled;
-    } else if (distance32(this.#fill, this.#count) <= this.#place.size / 2) this.#refillRaw();
-    this.flush();
-  }
-
-  #refillRaw(): void {
-    const { counters } = this.#context;
-    const { counts } = this.#pool;
-    const pages = this.#pages;
-    const biases = this.#biases;
-    const flips = this.#flips;
-    const room = this.#place.size - distance32(this.#fill, this.#count);
-    let slot = this.#fill & this.#mask;
-    let recycled = 0;
-    let reused = 0;
-    let posted = 0;
-    for (; posted < room; posted++) {
-      if (flips[slot] === 1) {
-        flips[slot] = 0;
-        this.#turn(slot);
-        recycled = (recycled + 1) | 0;
-      } else if (counts[pages[slot]!] === biases[slot]) reused = (reused + 1) | 0;
-      else if (!this.#replace(slot)) break;
-      slot = (slot + 1) & this.#mask;
+    } else if (posted <= size / 2) {
+      this.#fill = (this.#fill + this.#slots.post(this.#fill, size - posted)) >>> 0;
     }
-    this.#fill = (this.#fill + posted) >>> 0;
-    counters.rxRecycled += recycled;
-    counters.rxReused += reused;
-    counters.rxPosted += posted;
-  }
-
-  /** Gives a slot another page. False if there is none, and the stack still holds the slot's own. */
-  #replace(slot: number): boolean {
-    const { counters } = this.#context;
-    const pool = this.#pool;
-    const page = this.#pages[slot]!;
-    const fresh = pool.take();
-    // Else the stack let go of it, as memory was short.
-    if (fresh < 0) return pool.counts[page] === this.#biases[slot];
-    pool.drop(page, this.#biases[slot]!);
-    counters.rxDiscarded++;
-    counters.rxAllocated++;
-    this.#use(slot, fresh);
-    this.#writeSlot(slot);
-    return true;
-  }
-
-  /** Moves a slot to the other half of its page. */
-  #turn(slot: number): void {
-    const offset = this.#offsets[slot]! ^ this.#flip;
-    this.#offsets[slot] = offset;
-    this.#buffers[slot] = this.#pool.offsets[this.#pages[slot]!]! + offset;
-    this.#writeSlot(slot);
-  }
-
-  #attach(slot: number): boolean {
-    const page = this.#pool.take();
-    if (page >= 0) this.#use(slot, page);
-    return page >= 0;
-  }
-
-  #use(slot: number, page: number): void {
-    this.#pages[slot] = page;
-    this.#offsets[slot] = 0;
-    this.#buffers[slot] = this.#pool.offsets[page]!;
-    this.#biases[slot] = this.#pool.bias(page);
-    this.#context.counters.rxDmaMaps++;
-  }
-
-  #writeSlot(slot: number): void {
-    const { view } = this.#context.memory;
-    const at = this.#place.data + slot * SLOT;
-    const page = this.#pages[slot]!;
-    // A page list has less than 4 GiB.
-    view.setUint32(at, this.#qpl ? 0 : this.#pool.high[page]!);
-    view.setUint32(
-      at + 4,
-      (this.#qpl ? slot * this.#pool.pageSize : this.#pool.low[page]!) + this.#offsets[slot]!,
-    );
+    this.flush();
   }
 }
