@@ -5,7 +5,7 @@
  */
 import type { Backend } from "./backend.ts";
 import { requestName } from "./layout.ts";
-import { type Header, HEADER_SIZE, MAX_PAYLOAD, parseHeader, ProtocolError } from "./message.ts";
+import { type Header, HEADER_SIZE, MAX_FDS, MAX_PAYLOAD, parseHeader, ProtocolError } from "./message.ts";
 
 /** What a connection needs of a socket; it is that of `host/unix_socket.ts`. */
 export interface ByteSocket {
@@ -62,6 +62,10 @@ export class Connection {
         if (got < 0) return true;
         if (got === 0) return this.#end();
         this.#have += got;
+        // However small the pieces in which a message comes, each can bring some.
+        if (this.#fds.length > MAX_FDS) {
+          throw new ProtocolError(`${this.#fds.length} descriptors came with ${this.#underWay()}`);
+        }
         if (this.#have < wanted) continue;
       }
       if (!this.#header) {

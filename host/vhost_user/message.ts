@@ -114,6 +114,9 @@ export const MAX_PAYLOAD: number = Math.max(
   ...[...FORM_BY_NUMBER.values()].map((form) => form.size + (form.stride ?? 0) * (form.most ?? 0)),
 );
 
+/** Most descriptors that any request may have. */
+export const MAX_FDS: number = Math.max(...[...FORM_BY_NUMBER.values()].map((form) => form.fds?.[1] ?? 0));
+
 /** A header as read. */
 export interface Header {
   /** The request number. */

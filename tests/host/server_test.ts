@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { UnixListener } from "../../host/unix_socket.ts";
-import { ASK, AVAIL_INDEX, FrontEnd, numbers, until } from "./front_end.ts";
+import { ASK, AVAIL_INDEX, FrontEnd, message, numbers, until } from "./front_end.ts";
 import { belongings, LINUX, Served } from "./served.ts";
 
 const VERSION_1 = 1n << 32n;
@@ -161,6 +161,12 @@ serverTest(
       ["bad-ring-address", (front) => {
         front.setUp(VERSION_1);
         front.send(ASK.SET_VRING_ADDR, front.places(0, 0x1000));
+      }],
+      ["10 descriptors came with SET_MEM_TABLE", (front) => {
+        const bytes = message(ASK.SET_MEM_TABLE, front.table());
+        for (const at of [0, 12]) {
+          front.socket.send(bytes.slice(at, at + 12), Array.from({ length: 5 }, () => front.memoryFile));
+        }
       }],
       [
         "64 descriptors",
