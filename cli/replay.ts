@@ -8,7 +8,7 @@ import type { ByteSource } from "../pcap/byte_source.ts";
 import { ClassicScanner } from "../pcap/classic.ts";
 import { DecompressedSource } from "../pcap/compression.ts";
 import { PcapngScanner } from "../pcap/pcapng.ts";
-import { LONGEST_BLOCK, packetFacts, type Scanner } from "../pcap/scanner.ts";
+import { type CaptureTarget, LONGEST_BLOCK, packetFacts, type Scanner } from "../pcap/scanner.ts";
 import { sniff } from "../pcap/sniff.ts";
 import { UsageError } from "./errors.ts";
 
@@ -28,7 +28,7 @@ class Batch {
  * Reads a capture ahead of its use: while the frames of one half of the memory are used, the other half is read and
  * scanned in the background.
  */
-export class Replay {
+export class Replay implements CaptureTarget {
   /** The buffer that frames lie in. */
   readonly bytes: Uint8Array;
   /** Where the present frame starts. */
@@ -38,7 +38,13 @@ export class Replay {
   /** Its time in milliseconds; of a packet without a time, that of the one before. */
   time = 0;
   readonly #memory = new Memory(2 * HALF);
+  readonly #facts = packetFacts();
   readonly #wake: () => void;
+  #source: ByteSource;
+  #scanner: Scanner | undefined;
+  #collecting = new Batch();
+  /** Time of the last packet that was collected. */
+  #collected = 0;
   #batch = new Batch();
   #at = 0;
   #next: Batch | undefined;
@@ -55,7 +61,8 @@ export class Replay {
   constructor(source: ByteSource, wake: () => void) {
     this.bytes = this.#memory.bytes;
     this.#wake = wake;
-    this.#read(source).catch((error) => this.#error = error).finally(() => {
+    this.#source = source;
+    this.#read().catch((error) => this.#error = error).finally(() => {
       this.#ended = true;
       this.#wake();
     });
@@ -90,63 +97,31 @@ export class Replay {
     return true;
   }
 
-  async #read(source: ByteSource): Promise<void> {
+  /** Reads to the end, a half of the memory at a time. */
+  async #read(): Promise<void> {
     const memory = this.#memory;
-    let collecting = new Batch();
-    const facts = packetFacts();
-    let time = 0;
-    const target = {
-      packet: (start: number, payload: number, length: number, end: number): boolean => {
-        scanner!.describe(start, end, facts);
-        if (scanner!.interfaces[facts.interfaceId]?.linkType !== LINKTYPE_ETHERNET) {
-          throw new UsageError("only a capture of Ethernet frames can be sent to a driver");
-        }
-        if (facts.timed) time = facts.seconds * 1000 + facts.fraction / (facts.perSecond / 1000);
-        collecting.offsets.push(payload);
-        collecting.lengths.push(length);
-        collecting.times.push(time);
-        return true;
-      },
-      around: () => {},
-      warn: () => {},
-    };
-    let scanner: Scanner | undefined;
-    let input = source;
     let start = 0;
     let filled = 0;
     let half = 0;
     let consumed = 0;
     for (let last = false; !last;) {
       const room = half + HALF - filled;
-      const got = await input.read(memory.bytes.subarray(filled, filled + Math.min(READ, room)));
+      const got = await this.#source.read(memory.bytes.subarray(filled, filled + Math.min(READ, room)));
       last = got === null;
       filled += got ?? 0;
-      if (!scanner) {
-        const head = memory.bytes.subarray(start, filled);
-        const format = sniff(head, last);
-        if (format === undefined) continue;
-        if (format === "gzip" || format === "zstd") {
-          input = new DecompressedSource(format, head.slice(), input);
+      if (!this.#scanner) {
+        const found = this.#recognise(memory.bytes.subarray(start, filled), last);
+        if (found === "compressed") {
           filled = start;
           last = false;
-          continue;
         }
-        scanner = format === "pcap" ? new ClassicScanner(memory, target) : new PcapngScanner(memory, target);
+        if (found !== "capture") continue;
       }
-      let reached: number;
-      try {
-        reached = scanner.scan(start, filled, consumed - start, last);
-      } catch (error) {
-        throw this.#after(collecting, error);
-      }
+      const reached = this.#scan(start, filled, consumed - start, last);
       consumed += reached - start;
       start = reached;
-      if (last && start < filled) {
-        throw this.#after(collecting, scanner.truncated(start, filled, consumed - start));
-      }
-      if (collecting.offsets.length > 0) {
-        await this.#hand(collecting);
-        collecting = new Batch();
+      if (this.#collecting.offsets.length > 0) {
+        await this.#hand();
         half = HALF - half;
       } else if (start === half) {
         continue;
@@ -157,16 +132,56 @@ export class Replay {
     }
   }
 
-  /** Hands a last batch over before an error. */
-  #after(batch: Batch, error: unknown): unknown {
-    if (batch.offsets.length > 0) this.#next = batch;
-    return error;
+  /** Finds out what the input is: nothing yet, something that is decompressed from now on, or a capture. */
+  #recognise(head: Uint8Array, last: boolean): "compressed" | "capture" | undefined {
+    const format = sniff(head, last);
+    if (format === undefined) return undefined;
+    if (format === "gzip" || format === "zstd") {
+      this.#source = new DecompressedSource(format, head.slice(), this.#source);
+      return "compressed";
+    }
+    const Scanner = format === "pcap" ? ClassicScanner : PcapngScanner;
+    this.#scanner = new Scanner(this.#memory, this);
+    return "capture";
   }
 
-  /** Hands a batch over, and waits until the half that was in use before is free. */
-  async #hand(batch: Batch): Promise<void> {
+  /** Collects all packets that are whole. Those before an error are handed over first. */
+  #scan(start: number, end: number, origin: number, last: boolean): number {
+    const scanner = this.#scanner!;
+    try {
+      const reached = scanner.scan(start, end, origin, last);
+      if (last && reached < end) throw scanner.truncated(reached, end, origin);
+      return reached;
+    } catch (error) {
+      if (this.#collecting.offsets.length > 0) this.#next = this.#collecting;
+      throw error;
+    }
+  }
+
+  packet(start: number, payload: number, length: number, end: number): boolean {
+    const scanner = this.#scanner!;
+    const facts = this.#facts;
+    scanner.describe(start, end, facts);
+    if (scanner.interfaces[facts.interfaceId]?.linkType !== LINKTYPE_ETHERNET) {
+      throw new UsageError("only a capture of Ethernet frames can be sent to a driver");
+    }
+    const { offsets, lengths, times } = this.#collecting;
+    if (facts.timed) this.#collected = facts.seconds * 1000 + facts.fraction / (facts.perSecond / 1000);
+    offsets.push(payload);
+    lengths.push(length);
+    times.push(this.#collected);
+    return true;
+  }
+
+  around(): void {}
+
+  warn(): void {}
+
+  /** Hands over what was collected, and waits until the half that was in use before is free. */
+  async #hand(): Promise<void> {
     const taken = new Promise<void>((resolve) => this.#taken = resolve);
-    this.#next = batch;
+    this.#next = this.#collecting;
+    this.#collecting = new Batch();
     this.#wake();
     await taken;
   }
