@@ -70,8 +70,15 @@ export class GrantEntries {
    * @param version Version of the entries.
    * @param references How many references will be given out.
    * @param domid The domain to which access is granted.
+   * @throws {RangeError} If frame numbers of the memory do not fit the entries.
    */
   constructor(dma: DmaMemory, version: 1 | 2, references: number, domid: number) {
+    const { end } = dma.region;
+    if (version === 1 && end > UPPER_HALF * PAGE) {
+      throw new RangeError(
+        `Cannot grant memory up to 0x${end.toString(16)} with 32 bits for a frame number: version 2 has 64`,
+      );
+    }
     this.version = version;
     const size = version === 1 ? grant_entry_v1.size : grant_entry_v2_full_page.size;
     const perPage = PAGE / size;

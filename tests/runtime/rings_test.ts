@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { builtInNames } from "../../mod.ts";
 import { needPeers } from "../peers.ts";
-import { run } from "./rings.ts";
+import { run, runForeign } from "./rings.ts";
 
 const EXPECTED = Object.fromEntries(builtInNames.map((name) => [name, [300, 300]]));
 
@@ -21,6 +21,21 @@ Deno.test("every ring brings frames back when all addresses have an upper half",
 
 Deno.test("every ring brings frames back when its memory crosses 4 GiB", async () => {
   assertEquals(await run({ base: 0xffff_8000 }), EXPECTED);
+});
+
+Deno.test("every ring brings frames back in memory of any kind, at any offset and any address", async () => {
+  const expected = Object.fromEntries(builtInNames.map((name) => [name, 300]));
+  const buffers = [new SharedArrayBuffer(24 << 20), new ArrayBuffer(24 << 20)];
+  for (const buffer of buffers) {
+    for (
+      const [offset, address] of [[0, 0], [12345, 0x1000], [8, 0xffff_f000], [4100, 0x1234], [1, 2 ** 40]]
+    ) {
+      assertEquals(await runForeign({ buffer, offset: offset!, address: address! }), expected);
+    }
+  }
+  // Where 32 bits do not suffice for the number of a page.
+  const far = { buffer: buffers[0]!, offset: 3, address: 2 ** 45 };
+  assertEquals(await runForeign(far, { xen: { "grant-table": "v2" } }), expected);
 });
 
 /** What stands before the bundle: machines and pages where something is missing. */

@@ -154,3 +154,11 @@ Deno.test("GrantEntries gives out no reserved reference and no more than the tab
   assertEquals(entries.allocate(1), 9);
   assertThrows(() => entries.allocate(512), RangeError);
 });
+
+Deno.test("GrantEntries of version 1 refuse memory whose frame numbers need more than 32 bits", () => {
+  const far = (end: number) =>
+    new DmaMemory(new AddressSpace(), new Memory(4 * PAGE), 0, 4 * PAGE, end - 4 * PAGE);
+  assertEquals(new GrantEntries(far(2 ** 44), 1, 8, 0).address, 2 ** 44 - 4 * PAGE);
+  assertEquals(new GrantEntries(far(2 ** 50), 2, 8, 0).address, 2 ** 50 - 4 * PAGE);
+  assertThrows(() => new GrantEntries(far(2 ** 44 + PAGE), 1, 8, 0), RangeError, "version 2 has 64");
+});
