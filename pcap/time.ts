@@ -6,7 +6,7 @@
 
 /** A moment: seconds since 1970 and a fraction. */
 export interface PacketTime {
-  /** Whole seconds; below 0 only with an offset. */
+  /** Whole seconds, exact up to 2^53; below 0 only with an offset. */
   seconds: number;
   /** Units within the second. */
   fraction: number;
