@@ -165,6 +165,52 @@ Deno.test("XenDevice comes to the same in batches as frame by frame, whatever it
   assert(faults.size > 1);
 });
 
+function never(): never {
+  throw new Error("A packet did not go in a batch");
+}
+
+for (
+  const options of [
+    {},
+    { "pool": "recycle" },
+    { "pool": "copy" },
+    { "static-grants": false },
+    { "static-grants": false, "grant-policy": "copy" },
+    { "static-grants": false, "grant-table": "v2" },
+  ]
+) {
+  Deno.test(`packets of one slot go in batches all the way with ${JSON.stringify(options)}`, () => {
+    const pair = openPair(options);
+    const taken = { wire: 0, sink: 0 };
+    const wire: Wire = {
+      transmit: never,
+      transmitBatch: (frames) => {
+        const count = pair.device.deliverBatch(frames, 0);
+        taken.wire += count;
+        return count;
+      },
+      drop: never,
+    };
+    const sink: FrameSink = {
+      piece: never,
+      batch: (_queue, frames) => void (taken.sink += frames.count),
+    };
+    const frames = new FrameBatch(pair.host.memory);
+    for (let round = 0; round < 5; round++) {
+      frames.count = 64;
+      for (let i = 0; i < frames.count; i++) {
+        frames.offsets[i] = pair.host.captureOffset;
+        frames.lengths[i] = [60, 128, 129, 1514, 4096][i % 5]!;
+      }
+      assertEquals(pair.driver.transmitBatch(frames, 0, 0), 64);
+      pair.driver.flush();
+      pair.device.service(wire);
+      pair.driver.receive(sink);
+    }
+    assertEquals(taken, { wire: 320, sink: 320 });
+  });
+}
+
 /** Counts as a sink of single pieces does, whichever way frames come. */
 class Sink implements FrameSink {
   readonly frames: string[] = [];
