@@ -24,6 +24,8 @@ const LONGEST_HEADER = virtio_net_hdr_v1_hash.size;
 /** What the device says with MTU, as much as the field holds: the longest packet behind an Ethernet header. */
 export const DEVICE_MTU: number = 65535;
 const ETHERNET_HEADER = 14;
+/** More than any frame has. */
+const UNLIMITED = 2 ** 30;
 
 /** See the module. */
 export class DeviceReceive {
@@ -35,8 +37,8 @@ export class DeviceReceive {
   #headerLength = 12;
   #mergeable = false;
   #hashReport = false;
-  /** Longest frame that the driver may be given: with MTU there is one. */
-  #longest = Infinity;
+  /** Longest frame that the driver may be given: with MTU there is a limit. */
+  #longest: number = UNLIMITED;
   /** The header of a frame that is spread over several buffers, and the frame behind it. */
   readonly #header = new Memory(LONGEST_HEADER);
   readonly #outgoing = new Frame();
@@ -58,7 +60,7 @@ export class DeviceReceive {
     this.#headerLength = netHeaderLength(features);
     this.#mergeable = hasFeature(features, "MRG_RXBUF");
     this.#hashReport = hasFeature(features, "HASH_REPORT");
-    this.#longest = hasFeature(features, "MTU") ? DEVICE_MTU + ETHERNET_HEADER : Infinity;
+    this.#longest = hasFeature(features, "MTU") ? DEVICE_MTU + ETHERNET_HEADER : UNLIMITED;
   }
 
   /** See {@linkcode DeviceHalf.deliver}. Queues have looked at the map. */
@@ -89,7 +91,7 @@ export class DeviceReceive {
   deliverBatch(frames: FrameBatch, from: number): number {
     const queue = this.#queues[0]!;
     if (this.#hashReport || this.#steering.spreads || !queue.running) return from;
-    if (this.#longest !== Infinity && this.#tooLong(frames, from)) return from;
+    if (this.#longest !== UNLIMITED && this.#tooLong(frames, from)) return from;
     const end = queue.fillFrames(frames, from, PLAIN_HEADER, this.#headerLength);
     this.bytesCopied += queue.filledBytes;
     return end;
