@@ -14,6 +14,7 @@ import type { PageList } from "../page_list.ts";
 import type { FlowSteering } from "../rss.ts";
 import { writer } from "../space_access.ts";
 import { BufferWindow } from "./buffer_window.ts";
+import { RxCompletionWriter } from "./rx_completion_writer.ts";
 
 const DESC = gve_rx_desc_dqo.size;
 const DESC_BUF_ID = gve_rx_desc_dqo.offsetOf("buf_id");
@@ -22,22 +23,6 @@ const DESC_RESERVED0 = gve_rx_desc_dqo.offsetOf("reserved0");
 const DESC_ADDR = gve_rx_desc_dqo.offsetOf("buf_addr");
 const DESC_HEADER = gve_rx_desc_dqo.offsetOf("header_buf_addr");
 const COMPLETION = gve_rx_compl_desc_dqo.size;
-const RXDID = gve_rx_compl_desc_dqo.offsetOf("rxdid");
-const TYPE_SHIFT = (gve_rx_compl_desc_dqo.offsetOf("packet_type") - RXDID) * 8;
-const LENGTH = gve_rx_compl_desc_dqo.offsetOf("packet_len");
-const GENERATION = gve_rx_compl_desc_dqo.maskOf("generation") | 0;
-const HEADER_SHIFT = (gve_rx_compl_desc_dqo.offsetOf("header_len") - LENGTH) * 8;
-const SPLIT_HEADER = gve_rx_compl_desc_dqo.maskOf("split_header");
-const STATUS = gve_rx_compl_desc_dqo.offsetOf("descriptor_done");
-const DONE = gve_rx_compl_desc_dqo.maskOf("descriptor_done");
-const END_OF_PACKET = gve_rx_compl_desc_dqo.maskOf("end_of_packet");
-const OVERFLOW = gve_rx_compl_desc_dqo.maskOf("header_buffer_overflow");
-const BUF_ID = gve_rx_compl_desc_dqo.offsetOf("buf_id");
-const HASH = gve_rx_compl_desc_dqo.offsetOf("hash");
-/** Status of a frame in one buffer. */
-const WHOLE = DONE | END_OF_PACKET;
-/** The one kind of receive descriptor. */
-const RXDID_VALUE = 1;
 /** Room for every buffer id. */
 const BUFFER_IDS = 0x10000;
 /** How many buffers the device fetches ahead when it mixes their order. */
@@ -88,32 +73,23 @@ export class DqoRxDevice {
   readonly #context: DeviceContext;
   readonly #options: DqoRxDeviceOptions;
   readonly #mask: number;
-  readonly #completionMask: number;
   readonly #writer;
+  readonly #completions: RxCompletionWriter;
   readonly #window: BufferWindow;
   /** Per buffer id: what was announced up to this position must have another id. */
   readonly #ids = new Float64Array(BUFFER_IDS);
   #bufferView!: DataView;
   #ring = 0;
-  #view!: DataView;
-  #completions = 0;
   /** Next buffer to fetch. */
   #head = 0;
   #position = 0;
   #announced = 0;
   /** Fetched buffers that wait to be used, when their order is mixed: id, address, header address of each. */
   readonly #fetched: number[] = [];
-  /** Next completion to write. */
-  #index = 0;
-  /** Generation bit of the present lap. */
-  #generation = GENERATION;
-  /** Completions written but for their length and generation, which make them valid. */
-  #held = 0;
-  /** What those words will be, by completion. */
-  readonly #words: Int32Array;
   #random: number;
-  /** Where the frames of a batch go. */
+  /** Where the frames of a batch go, and the ids of their buffers. */
   readonly #targets: Int32Array;
+  readonly #batchIds = new Int32Array(BATCH_SIZE);
   /** The buffer taken last. */
   #id = 0;
   #address = 0;
@@ -127,9 +103,8 @@ export class DqoRxDevice {
     this.block = options.block;
     this.word = options.word;
     this.#mask = options.size - 1;
-    this.#completionMask = options.completionSize - 1;
-    this.#words = new Int32Array(options.completionSize);
     this.#writer = writer(context.space);
+    this.#completions = new RxCompletionWriter(options.completionSize);
     this.#window = new BufferWindow(this.#writer, context.strict ? options.list : undefined);
     this.#random = (options.seed ^ Math.imul(options.queue + 1, 0x85ebca6b)) | 1;
     this.#targets = this.#attach().words(BATCH_SIZE);
@@ -187,17 +162,16 @@ export class DqoRxDevice {
       if (!this.#writer.scatter(frame, position, this.#address, part)) {
         throw this.#fault("address", { address: this.#address, length: part });
       }
-      let status = DONE;
-      if (position + part === length) status |= END_OF_PACKET;
-      if (first && overflow) status |= OVERFLOW;
-      this.#complete(part, first ? header : 0, status, steering);
+      const last = position + part === length;
+      this.#completions.hold(this.#id, part, first ? header : 0, last, first && overflow, steering);
+      this.#ids[this.#id] = this.#announced;
     }
     if (header > 0) counters.rxHeaderSplits++;
     counters.rxPackets++;
     counters.rxBytes += length;
     counters.rxDescriptors += needed;
     this.block.pending = true;
-    if (this.#held >= batch) this.publish();
+    if (this.#completions.held >= batch) this.publish();
     return true;
   }
 
@@ -210,15 +184,19 @@ export class DqoRxDevice {
     const { headerSize, batch, outOfOrder } = this.#options;
     if (this.stopped || headerSize > 0 || batch > 1 || outOfOrder) return from;
     this.#refresh();
-    const tail = this.#context.doorbells[this.word]!;
+    const { counters, doorbells } = this.#context;
+    const tail = doorbells[this.word]!;
     if (tail > this.#mask) return from;
+    const { bytes, offsets, lengths } = frames;
     let next = from;
     while (next < frames.count) {
-      const window = this.#window;
-      const count = this.#fill(frames, next, tail);
+      const count = this.#fetchEach(lengths, next, frames.count, tail);
       if (count > 0) {
-        window.memory.copyEach(this.#targets, frames.bytes, frames.offsets, frames.lengths, next, count);
-        this.#completePlain(frames.lengths, next, count);
+        this.#window.memory.copyEach(this.#targets, bytes, offsets, lengths, next, count);
+        counters.rxBytes += this.#completions.write(this.#batchIds, lengths, next, count);
+        counters.rxPackets += count;
+        counters.rxDescriptors += count;
+        this.block.pending = true;
         next += count;
       }
       if (next === frames.count || !this.#lookAhead(tail)) break;
@@ -227,19 +205,16 @@ export class DqoRxDevice {
   }
 
   /**
-   * Finds places for frames in the present window, from index `from` on, and writes their completions but for the words
-   * that make them valid. Returns for how many.
+   * Reads buffer descriptors for frames of these lengths, from index `from` to `frames`, as far as they lie in the present
+   * window and break no rule. Returns for how many.
    */
-  #fill(frames: FrameBatch, from: number, tail: number): number {
+  #fetchEach(lengths: Int32Array, from: number, frames: number, tail: number): number {
     const buffers = this.#bufferView;
-    const view = this.#view;
     const ring = this.#ring | 0;
-    const completions = this.#completions | 0;
     const mask = this.#mask | 0;
-    const completionMask = this.#completionMask | 0;
     const ids = this.#ids;
+    const batchIds = this.#batchIds;
     const targets = this.#targets;
-    const { lengths } = frames;
     const window = this.#window;
     const high = window.high | 0;
     const shift = window.shift | 0;
@@ -248,10 +223,9 @@ export class DqoRxDevice {
     const last = (window.last - bufferSize) | 0;
     const available = (tail - this.#head) & mask;
     const announced = this.#announced = this.#position + available;
-    const end = Math.min(available, frames.count - from) | 0;
+    const end = Math.min(available, frames - from) | 0;
     let position = this.#position;
     let head = this.#head | 0;
-    let index = this.#index | 0;
     let count = 0;
     for (; count < end; count = (count + 1) | 0) {
       const length = lengths[(from + count) | 0]!;
@@ -262,43 +236,14 @@ export class DqoRxDevice {
       const target = (buffers.getInt32((at + DESC_ADDR) | 0, true) + shift) | 0;
       if (buffers.getInt32((at + DESC_ADDR + 4) | 0, true) !== high || target < first || target > last) break;
       targets[count] = target;
+      batchIds[count] = id;
       ids[id] = announced;
-      const completion = (completions + index * COMPLETION) | 0;
-      view.setInt32((completion + RXDID) | 0, RXDID_VALUE, true);
-      view.setInt32((completion + STATUS) | 0, WHOLE, true);
-      view.setInt32((completion + BUF_ID) | 0, id, true);
-      view.setInt32((completion + HASH) | 0, 0, true);
-      index = (index + 1) & completionMask;
       head = (head + 1) & mask;
       position++;
     }
     this.#head = head;
     this.#position = position;
     return count;
-  }
-
-  /** Makes completions of {@linkcode #fill} valid. */
-  #completePlain(lengths: Int32Array, from: number, count: number): void {
-    const { counters } = this.#context;
-    const view = this.#view;
-    const completions = this.#completions | 0;
-    const mask = this.#completionMask | 0;
-    let index = this.#index | 0;
-    let generation = this.#generation | 0;
-    let sum = 0;
-    for (let i = 0; i < count; i = (i + 1) | 0) {
-      const length = lengths[(from + i) | 0]!;
-      view.setInt32((completions + index * COMPLETION + LENGTH) | 0, length | generation, true);
-      sum = (sum + length) | 0;
-      index = (index + 1) & mask;
-      if (index === 0) generation ^= GENERATION;
-    }
-    this.#index = index;
-    this.#generation = generation;
-    this.block.pending = true;
-    counters.rxPackets += count;
-    counters.rxBytes += sum;
-    counters.rxDescriptors += count;
   }
 
   /** Moves the window to where the next buffer lies. Returns whether it is another place than before. */
@@ -312,21 +257,15 @@ export class DqoRxDevice {
       window.holds(high, low, this.#options.bufferSize);
   }
 
-  /** Makes the completions written so far valid, the first one last: a frame appears as a whole. */
+  /** Makes the completions that are held back valid. */
   publish(): void {
-    const view = this.#view;
-    for (let back = 1; back <= this.#held; back++) {
-      const at = (this.#index - back) & this.#completionMask;
-      view.setUint32(this.#completions + at * COMPLETION + LENGTH, this.#words[at]!, true);
-    }
-    this.#held = 0;
+    this.#completions.publish();
   }
 
   /** Makes them valid if an interrupt can be raised for them. Returns how many. */
   flush(): number {
-    const { block } = this;
-    if (this.#held === 0 || !block.armed) return 0;
-    const held = this.#held;
+    const { held } = this.#completions;
+    if (held === 0 || !this.block.armed) return 0;
     this.publish();
     return held;
   }
@@ -336,9 +275,9 @@ export class DqoRxDevice {
     return {
       head: this.#head,
       doorbell: this.#context.doorbells[this.word]!,
-      completion: this.#index,
-      generation: this.#generation === 0 ? 0 : 1,
-      held: this.#held,
+      completion: this.#completions.index,
+      generation: this.#completions.generation,
+      held: this.#completions.held,
       stopped: this.stopped,
     };
   }
@@ -359,8 +298,7 @@ export class DqoRxDevice {
     if (!buffers || !written) throw this.#fault("memory-gone", { ring, completions });
     this.#bufferView = buffers.memory.view;
     this.#ring = buffers.offsetOf(ring);
-    this.#view = written.memory.view;
-    this.#completions = written.offsetOf(completions);
+    this.#completions.attach(written.memory.view, written.offsetOf(completions));
     return written.memory;
   }
 
@@ -405,24 +343,6 @@ export class DqoRxDevice {
     }
     this.#head = (this.#head + 1) & this.#mask;
     this.#position++;
-  }
-
-  /** Writes a completion but for the word that makes it valid. */
-  #complete(length: number, header: number, status: number, steering: FlowSteering): void {
-    const view = this.#view;
-    const index = this.#index;
-    const at = this.#completions + index * COMPLETION;
-    // What is reserved is zero since the driver cleared the ring.
-    view.setUint32(at + RXDID, RXDID_VALUE | (steering.packetType << TYPE_SHIFT), true);
-    view.setUint32(at + STATUS, status, true);
-    view.setUint32(at + BUF_ID, this.#id, true);
-    view.setUint32(at + HASH, steering.hash, true);
-    const headerWord = header > 0 ? header | SPLIT_HEADER : 0;
-    this.#words[index] = length | this.#generation | (headerWord << HEADER_SHIFT);
-    this.#ids[this.#id] = this.#announced;
-    this.#index = (index + 1) & this.#completionMask;
-    if (this.#index === 0) this.#generation ^= GENERATION;
-    this.#held++;
   }
 
   #fault(code: DeviceFault, values: Record<string, number>): Error {
