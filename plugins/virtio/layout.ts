@@ -19,7 +19,7 @@ import {
   u8,
   union,
 } from "../../core/layout.ts";
-import { controlStructures } from "./control_layout.ts";
+import { controlStructures, virtio_net_ctrl_mac, virtio_net_ctrl_mq } from "./control_layout.ts";
 import { pci_config_header, pci_msix_cap, pci_msix_entry } from "./pci_layout.ts";
 
 export * from "./control_layout.ts";
@@ -241,11 +241,12 @@ const configFields = [
   u16("status", "Link state (STATUS)", { flags: { LINK_UP: 1, ANNOUNCE: 2 } }),
   u16("max_virtqueue_pairs", "Queue pairs that the device can have, 1..32768 (MQ)"),
   u16("mtu", "Largest packet behind the link header, 68..65535 (MTU)"),
-  u32("speed", "Mbit/s, 0xffffffff unknown (SPEED_DUPLEX)"),
+  // From here on all devices, legacy ones too, have little endian.
+  u32("speed", "Mbit/s, 0xffffffff unknown (SPEED_DUPLEX)", { order: "le" }),
   u8("duplex", "1 full, 0 half, 0xff unknown (SPEED_DUPLEX)"),
   u8("rss_max_key_size", "Longest hash key in bytes (RSS, HASH_REPORT)"),
-  u16("rss_max_indirection_table_length", "Most entries of the table (RSS)"),
-  u32("supported_hash_types", "Bit mask (RSS, HASH_REPORT)"),
+  u16("rss_max_indirection_table_length", "Most entries of the table (RSS)", { order: "le" }),
+  u32("supported_hash_types", "Bit mask (RSS, HASH_REPORT)", { order: "le" }),
 ];
 /** virtio-net configuration space. */
 export const virtio_net_config: Struct = struct("virtio_net_config", {
@@ -389,6 +390,19 @@ export const virtio_notification_data: Struct = struct("virtio_notification_data
   fields: [u16("vqn", "Queue index"), u16("avail_idx", "vring_avail.idx as the driver has it")],
 });
 
+/** Those that legacy devices have in the byte order of the guest. */
+const legacyStructures: readonly Struct[] = [
+  vring_desc,
+  vring_avail,
+  vring_used_elem,
+  vring_used,
+  virtio_net_hdr,
+  virtio_net_hdr_mrg_rxbuf,
+  virtio_net_config,
+  virtio_net_ctrl_mq,
+  virtio_net_ctrl_mac,
+];
+
 /** All structures of this plugin. */
 export const structures: readonly Struct[] = [
   vring_desc,
@@ -417,5 +431,5 @@ export const structures: readonly Struct[] = [
   pci_config_header,
   pci_msix_cap,
   pci_msix_entry,
-  ...[vring_desc, vring_avail, vring_used_elem, vring_used, virtio_net_hdr].map(swapped),
+  ...legacyStructures.map(swapped),
 ];
