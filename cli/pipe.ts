@@ -147,13 +147,17 @@ async function runThrough(options: PipeOptions, input: Input, output: Output): P
   const run = new PipeRun(options, input, gzip ?? output);
   await run.run();
   const result = run.result();
-  if (!gzip || result.error || result.abandoned) return result;
+  if (!gzip || result.abandoned) return result;
   try {
+    // Whatever went wrong with the input, what came of it is to be whole.
     await gzip.end();
     return result;
   } catch (error) {
-    // Of data that is not whole nobody can say what is in it.
-    const { packets, bytes } = result;
-    return { ...result, packets: { ...packets, out: 0 }, bytes: { ...bytes, out: 0 }, error: error as Error };
+    // Of compressed data that is not whole nobody can say what is in it.
+    const { packets, bytes, ...rest } = result;
+    const failure = error instanceof Deno.errors.BrokenPipe
+      ? { readerGone: true }
+      : { error: error as Error };
+    return { packets: { ...packets, out: 0 }, bytes: { ...bytes, out: 0 }, ...rest, ...failure };
   }
 }

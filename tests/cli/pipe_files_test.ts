@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { gunzipSync } from "node:zlib";
 import { UsageError } from "../../cli/errors.ts";
 import { type PipeOptions, type PipeProgress, type PipeResult, runPipe } from "../../cli/pipe.ts";
 import { OptionValues } from "../../core/options.ts";
@@ -92,6 +93,20 @@ Deno.test("runPipe compresses an output that is named so, and reads it again", a
     const back = await run(output, `${path}/back.pcap`);
     assertEquals(back.format, "pcap, little endian, gzip");
     assertEquals(await Deno.readFile(`${path}/back.pcap`), await Deno.readFile(WEB));
+  });
+});
+
+Deno.test("runPipe writes a whole gzip member of what was whole of a bad input", async () => {
+  await inDirectory(async (path) => {
+    const web = await Deno.readFile(WEB);
+    const [input, output] = [`${path}/in.pcap`, `${path}/out.pcap.gz`];
+    await Deno.writeFile(input, web.subarray(0, 300000));
+    const result = await run(input, output);
+    assertMatch(
+      result.error?.message ?? "",
+      /truncated record at byte 299850.*; 389 packets were whole and written$/,
+    );
+    assertEquals(new Uint8Array(gunzipSync(await Deno.readFile(output))), web.slice(0, 299850));
   });
 });
 
