@@ -43,7 +43,8 @@ const URL_SCHEME = /^[a-z][a-z0-9+.-]*:/i;
 function explain(error: unknown, specifier: string): string {
   const message = error instanceof Error ? error.message : String(error);
   const [line = ""] = message.split("\n");
-  if (line.startsWith("Requires read access")) return `${line} (pass --allow-read=${specifier})`;
+  const [, path] = /^Requires read access to "(.*?)"/.exec(line) ?? [];
+  if (path !== undefined) return `${line} (pass --allow-read=${path})`;
   if (PATH.test(specifier) || URL_SCHEME.test(specifier)) return line.replace(/\.$/, "");
   // What does the asking is of no use to who typed the name.
   return `${line.replace(/ from "[^"]*"$/, "")} (a file is ./${specifier})`;
