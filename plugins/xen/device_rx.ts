@@ -59,12 +59,6 @@ const NOWHERE = new Memory(0);
 export class RxBack {
   /** Its ring. */
   readonly ring: BackRing;
-  /** Frames delivered so far. */
-  frames = 0;
-  /** Data slots filled so far. */
-  slots = 0;
-  /** Extra infos written so far. */
-  extras = 0;
   /** Grant copies so far. */
   copies = 0;
   /** Hypercalls for copies so far. */
@@ -129,7 +123,6 @@ export class RxBack {
       if (rest > PAGE) this.#fillSlot(frame, position, PAGE, MORE_DATA);
       else this.#fillSlot(frame, position, rest, 0);
     }
-    this.frames++;
     return true;
   }
 
@@ -183,8 +176,6 @@ export class RxBack {
     const filled = i - from;
     common.copyEach(targets, bytes, offsets, lengths, from, filled);
     ring.reqCons = ring.rspProd = (ring.reqCons + filled) >>> 0;
-    this.frames += filled;
-    this.slots += filled;
     this.hits += filled;
     this.saved += filled;
     this.memcpyBytes += copied;
@@ -232,8 +223,6 @@ export class RxBack {
     const filled = i - from;
     memory?.copyEach(targets, bytes, offsets, lengths, from, filled);
     ring.reqCons = ring.rspProd = (ring.reqCons + filled) >>> 0;
-    this.frames += filled;
-    this.slots += filled;
     this.copies += filled;
     this.#batch += filled;
     for (; this.#batch >= BATCH; this.#batch -= BATCH) this.copyCalls++;
@@ -294,7 +283,6 @@ export class RxBack {
     view.setUint16(slot + OFFSET, 0, true);
     view.setUint16(slot + FLAGS, flags, true);
     view.setInt16(slot + STATUS, status, true);
-    this.slots++;
     ring.reqCons = ring.rspProd = (ring.reqCons + 1) >>> 0;
   }
 
@@ -322,7 +310,6 @@ export class RxBack {
     ring.memory.view.setUint8(slot + EXTRA_TYPE, type);
     ring.memory.view.setUint8(slot + EXTRA_FLAGS, flags);
     ring.reqCons = ring.rspProd = (ring.reqCons + 1) >>> 0;
-    this.extras++;
     return slot;
   }
 

@@ -61,12 +61,6 @@ export class TxBack {
   readonly ring: BackRing;
   /** The frame now being handed to the wire. */
   readonly frame: XenFrame = new XenFrame();
-  /** Frames handed to the wire so far. */
-  frames = 0;
-  /** Data slots consumed so far. */
-  slots = 0;
-  /** Extra infos consumed so far. */
-  extras = 0;
   /** Grant copies so far. */
   copies = 0;
   /** Grant maps so far. */
@@ -187,8 +181,6 @@ export class TxBack {
     }
     if (batch.frames.count === 0) return true;
     const taken = wire.transmitBatch!(batch.frames, this.#number);
-    this.frames += taken;
-    this.slots += taken;
     if (isStatic) {
       const longer = batch.answer(taken, HEAD);
       this.hits += taken;
@@ -219,7 +211,6 @@ export class TxBack {
   #takePacket(producer: number, wire: Wire): boolean {
     const packet = this.#packet;
     const verdict = packet.take(producer);
-    this.extras += packet.extras;
     if (verdict !== undefined) {
       if (verdict === "multicast") this.#respond(packet.id[0]!, packet.multicastStatus, packet.extras);
       else this.#drop(wire, verdict);
@@ -229,7 +220,6 @@ export class TxBack {
     frame.clear();
     frame.gsoType = packet.gsoType;
     frame.gsoSize = packet.gsoSize;
-    this.slots += packet.count;
     this.#open = true;
     return this.#gather(packet.total) || this.#dropBadGrant(wire);
   }
@@ -326,7 +316,6 @@ export class TxBack {
     }
     if (this.#held) this.#hold(-1);
     this.#held = false;
-    this.frames++;
     this.#answer();
     return true;
   }

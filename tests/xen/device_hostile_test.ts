@@ -219,6 +219,30 @@ for (
   });
 }
 
+for (
+  const [what, slots, spoil, statuses] of [
+    ["too many slots", 20, () => {}, new Array(20).fill(-1)],
+    ["a bad first grant", 3, (raw: RawFrontend) => raw.grant(REF, REF, 0), [-1, 0, 0]],
+    ["a bad last grant", 3, (raw: RawFrontend) => raw.grant(REF + 2, REF + 2, 0), [0, 0, -1]],
+  ] as const
+) {
+  Deno.test(`XenDevice answers the extra infos of a packet with ${what} right behind its first slot`, () => {
+    const raw = start({ policy: "copy" });
+    spoil(raw);
+    for (let i = 0; i < slots; i++) {
+      const flags = (i === 0 ? EXTRA : 0) | (i + 1 < slots ? MORE : 0);
+      raw.tx({ gref: REF + i, id: i, size: i === 0 ? 100 * slots : 100, flags });
+      if (i > 0) continue;
+      raw.slot("tx", netif_extra_info_gso.encode({ type: 1, flags: 1, size: 1448, gso_type: 1 }));
+      raw.slot("tx", netif_extra_info_hash.encode({ type: 4, hash_type: 1, algorithm: 1 }));
+    }
+    raw.publish("tx");
+    raw.service();
+    assertEquals([raw.frames.length, raw.drops.length], [0, 1]);
+    assertEquals(raw.statuses(), [statuses[0], 1, 1, ...statuses.slice(1)]);
+  });
+}
+
 Deno.test("XenDevice drops a packet whose reference is out of the table", () => {
   const raw = start();
   raw.tx({ gref: 0xffffffff, id: 9, size: 60 });
