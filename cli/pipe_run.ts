@@ -115,8 +115,11 @@ export class PipeRun {
   /** What went wrong: bad data with the file's name and with how much was good. */
   #explained(): Error | undefined {
     const error = this.#error;
-    if (!(error instanceof CaptureError)) return error;
-    return error.inFile(this.#input.name, this.#outlet.packets, "whole and written");
+    const { name } = this.#input;
+    const { packets } = this.#outlet;
+    if (error instanceof CaptureError) return error.inFile(name, packets, "whole and written");
+    if (error instanceof ConversionError) return error.inFile(name, packets);
+    return error;
   }
 
   /** Whether the run is to end before its input does. */

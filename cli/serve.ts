@@ -45,6 +45,9 @@ function check(call: Call): string {
   if (call.text("write") === "-" && Deno.stdout.isTerminal()) {
     throw new UsageError("standard output is a terminal: name an output with -w, or connect a pipe");
   }
+  if (call.text("write")?.endsWith(".gz")) {
+    throw new UsageError(`serve writes without compression: got "${call.text("write")}"`);
+  }
   const file = call.text("stats-out");
   if (file !== undefined) checkStatisticsFile(file, call.text("read"), call.text("write"));
   return path;

@@ -4,6 +4,11 @@
  * @module
  */
 
+/** What is wrong, for whoever reads it on a terminal. */
+function inFile(file: string, message: string, packets: number, good: string): string {
+  return `${file}: ${message}; ${packets} packet${packets === 1 ? " was" : "s were"} ${good}`;
+}
+
 /** Bad bytes in a capture: where they are, what was wanted and what was there. */
 export class CaptureError extends Error {
   /** Always `"CaptureError"`. */
@@ -38,7 +43,7 @@ export class CaptureError extends Error {
   inFile(file: string, packets: number, good: string): CaptureError {
     const { offset, truncated, message } = this;
     const error = new CaptureError("", offset, "", "", truncated);
-    error.message = `${file}: ${message}; ${packets} packet${packets === 1 ? " was" : "s were"} ${good}`;
+    error.message = inFile(file, message, packets, good);
     return error;
   }
 }
@@ -47,4 +52,9 @@ export class CaptureError extends Error {
 export class ConversionError extends Error {
   /** Always `"ConversionError"`. */
   override readonly name = "ConversionError";
+
+  /** The same, for whoever reads it on a terminal. */
+  inFile(file: string, packets: number): ConversionError {
+    return new ConversionError(inFile(file, this.message, packets, "written"));
+  }
 }

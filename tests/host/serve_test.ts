@@ -257,6 +257,7 @@ Deno.test({
         ["--vhost-user", "s", "-r", "x", "--pace", "fast"],
         '--pace takes original, asap or frames per second: got "fast"',
       ],
+      [["--vhost-user", "s", "-w", "a.pcap.gz"], 'serve writes without compression: got "a.pcap.gz"'],
       [["--vhost-user", "s", "-c", "1"], "-c counts written frames: it needs -w OUTPUT"],
       [["--vhost-user", "s", "-o", "tso=on"], "option tso needs csum=on"],
       [["--vhost-user", "s", "-o", "csum=on,csum=off"], "option csum is given twice"],
