@@ -322,6 +322,32 @@ Deno.test("Pump throws StallError when a device brings a batch that was never se
   }
 });
 
+Deno.test("Pump passes frames in pieces on while all go one way, and counts them", () => {
+  const link = fakeLink({ batch: 100, capacity: 100, buffers: 100 });
+  const { device } = link;
+  const taken = [2, 0, 3];
+  device.deliverPieces = (pieces) => Math.min(taken.shift()!, pieces.count);
+  const engine = new Pump(link, new Outcome());
+  const pieces = new PieceBatch();
+  pieces.count = 3;
+  for (let i = 0; i < 4; i++) engine.push(new Uint8Array(1), 0, 1, 0);
+  assertEquals(engine.transmitPieces(pieces, 1), 0); // another queue: one by one
+  assertEquals(engine.transmitPieces(pieces, 0), 2);
+  assertEquals(engine.transmitPieces(pieces, 0), 0);
+  assertThrows(() => engine.transmitPieces(pieces, 0), StallError, "that was never sent");
+
+  device.deliverPieces = () => 1;
+  const branched = new Pump(link, new Outcome());
+  branched.push(new Uint8Array(1), 0, 1, 0);
+  branched.push(new Uint8Array(1), 0, 1, 0);
+  branched.drop(0, "odd");
+  assertEquals(branched.transmitPieces(pieces, 0), 0); // frames no longer go one way
+  delete device.deliverPieces;
+  const plain = new Pump(link, new Outcome());
+  plain.push(new Uint8Array(1), 0, 1, 0);
+  assertEquals(plain.transmitPieces(pieces, 0), 0); // a device that takes none
+});
+
 /** So many frames of one byte. */
 function batchOf(count: number): FrameBatch {
   const batch = new FrameBatch();
