@@ -264,6 +264,17 @@ const attacks: readonly Attack[] = [
     verdict: "bad-address",
     attack: (net) => transmitChain(net, { addr: READ_ONLY + 0xfff, len: 100 }),
   },
+  ...[[16, "starts"], [128, "lies"]].map(([before, verb]): Attack => ({
+    name: `D13: a transmit buffer that ${verb} before its mapping`,
+    verdict: "bad-address",
+    attack: (net) => transmitChain(net, { addr: RAM - (before as number), len: 64 }),
+  })),
+  ...[[WRITE_ONLY - 16, "starts"], [RAM - 128, "lies"]].map(([addr, verb]): Attack => ({
+    name: `D13: a receive buffer that ${verb} before its mapping`,
+    queue: 0,
+    verdict: "bad-address",
+    attack: (net) => net.rx.offer(net.rx.chain(0, { addr: addr as number, len: 64, flags: WRITE })),
+  })),
   {
     name: "D13: a buffer that wraps round 2^64",
     verdict: "bad-address",
@@ -403,6 +414,12 @@ const attacks: readonly Attack[] = [
     },
   })),
   {
+    name: "a receive buffer that overlaps the ring",
+    queue: 0,
+    verdict: only("buffer-overlaps-ring"),
+    attack: (net) => net.rx.offer(net.rx.chain(0, { addr: RAM + 0x4000 + 20, len: 100, flags: WRITE })),
+  },
+  {
     name: "a buffer between two parts of the ring (legal)",
     verdict: PASSES,
     frame: [...PAYLOAD],
@@ -534,27 +551,31 @@ const attacks: readonly Attack[] = [
   },
 ];
 
-function play(net: RawNet, queue: number): void {
-  if (queue === 0) assertEquals(net.arrive(PAYLOAD), 0);
-  else net.kick(queue);
+/** Lets the device meet the attack; in batches, which go other ways through it, or one by one. */
+function play(net: RawNet, queue: number, batches: boolean): void {
+  if (queue !== 0) net.kick(queue);
+  else if (batches) assertEquals(net.loop(PAYLOAD), 1);
+  else assertEquals(net.arrive(PAYLOAD), 0);
 }
 
 for (const { name, verdict, size, features = [], attack, queue = 1, frame } of attacks) {
   Deno.test(`device half: ${name}`, async (t) => {
-    for (const profile of PROFILES) {
+    for (
+      const [profile, batches] of PROFILES.flatMap((profile) => [[profile, false], [profile, true]] as const)
+    ) {
       const wanted = typeof verdict === "string" ? verdict : verdict[profile];
-      await t.step(`${profile}: ${wanted}`, () => {
-        const net = new RawNet({ features, profile, ...size && { size } });
+      await t.step(`${profile}${batches ? ", in batches" : ""}: ${wanted}`, () => {
+        const net = new RawNet({ features, profile, batches, ...size && { size } });
         attack(net);
         if (wanted === PASSES) {
-          play(net, queue);
+          play(net, queue, batches);
           if (frame) assertEquals(net.frames[0], Uint8Array.from(frame));
           assertEquals(net.device.queues[queue]!.running, true);
           return;
         }
         let fault: unknown;
         try {
-          play(net, queue);
+          play(net, queue, batches);
         } catch (error) {
           fault = error;
         }

@@ -6,6 +6,7 @@
 import { assertEquals } from "@std/assert";
 import { AddressSpace, READ, READ_WRITE, WRITE } from "../../core/address_space.ts";
 import { Frame } from "../../core/frame.ts";
+import type { FrameBatch } from "../../core/frame_batch.ts";
 import { Memory } from "../../core/memory.ts";
 import type { Wire } from "../../core/plugin.ts";
 import { VirtioNetDevice } from "../../plugins/virtio/device.ts";
@@ -29,6 +30,8 @@ export const SMALL = 0x1000;
 export const NOWHERE = 0x7000_0000;
 /** Buffers start here; rings lie below. */
 export const BUFFERS = RAM + 0x2_0000;
+/** Where frames lie that come back. */
+const LOOPED = BUFFERS + 0xc000;
 /** Bytes of memory around the regions that the device must never touch or show. */
 const GUARD = 0x1000;
 const GUARD_BYTE = 0xa5;
@@ -44,6 +47,8 @@ export interface RawNetOptions {
   readonly profile?: Profile;
   /** Whether the device watches descriptors. */
   readonly snapshot?: boolean;
+  /** Whether the wire takes frames in batches, and the device looks for such. */
+  readonly batches?: boolean;
 }
 
 /** See the module. */
@@ -63,19 +68,18 @@ export class RawNet {
   refusing = false;
   /** Called with each frame before it is copied. */
   onFrame: () => void = () => {};
-  readonly wire: Wire = {
-    transmit: (frame: Frame) => {
-      if (this.refusing) return false;
-      this.onFrame();
-      this.frames.push(copyOf(frame));
-      return true;
-    },
-    drop: () => {},
-  };
+  readonly wire: Wire;
 
   /** Maps the memory and starts all queues. */
-  constructor({ size = 8, features = [], profile = "strict", snapshot = false }: RawNetOptions = {}) {
+  constructor(
+    { size = 8, features = [], profile = "strict", snapshot = false, batches = false }: RawNetOptions = {},
+  ) {
     this.profile = profile;
+    this.wire = {
+      transmit: (frame) => this.#transmit(frame),
+      ...batches && { transmitBatch: (frames) => this.#transmitBatch(frames) },
+      drop: () => {},
+    };
     this.memory.bytes.fill(GUARD_BYTE);
     let offset = GUARD;
     for (
@@ -114,6 +118,22 @@ export class RawNet {
       );
     });
     [this.rx, this.tx, this.ctrl] = rings as [RawRing, RawRing, RawRing];
+    // As if it had found a buffer there before: only then it looks for chains that are alike.
+    if (batches) { for (const queue of this.device.queues) queue.region = this.space.find(RAM, 0)!; }
+  }
+
+  #transmit(frame: Frame): boolean {
+    if (this.refusing) return false;
+    this.onFrame();
+    this.frames.push(copyOf(frame));
+    return true;
+  }
+
+  #transmitBatch({ bytes, offsets, lengths, count }: FrameBatch): number {
+    if (this.refusing) return 0;
+    this.onFrame();
+    for (let i = 0; i < count; i++) this.frames.push(bytes.slice(offsets[i], offsets[i]! + lengths[i]!));
+    return count;
   }
 
   /** Offset in memory of an address. */
@@ -164,6 +184,18 @@ export class RawNet {
     const result = this.device.deliver(frameOf(payload));
     this.device.publish();
     return result;
+  }
+
+  /** Lets a frame that the driver sends come back, in a batch. Returns how many chains the device took. */
+  loop(payload: ArrayLike<number>): number {
+    const { device } = this;
+    this.tx.offer(this.tx.chain(0, this.packet(LOOPED, payload)));
+    device.notify(1);
+    return device.service({
+      transmit: (frame) => device.deliver(frame) >= 0,
+      transmitBatch: (frames) => device.deliverBatch(frames, 0),
+      drop: () => {},
+    });
   }
 
   /** Whether every byte that is not mapped is as it was. */
