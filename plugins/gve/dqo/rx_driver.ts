@@ -160,7 +160,8 @@ export class DqoRxDriver {
     let copied = rings.gather(batch, most, this.#copybreak);
     let { bytes } = rings;
     if (copied < batch.count) {
-      for (const end = this.#giveAway(); end < batch.count; batch.count--) {
+      const end = rings.giveAway(this.#stack, batch.lengths, batch.count, this.#copybreak);
+      for (; batch.count > end; batch.count--) {
         const length = batch.lengths[batch.count - 1]!;
         bytes -= length;
         if (length <= this.#copybreak) copied--;
@@ -177,7 +178,7 @@ export class DqoRxDriver {
     const before = rings.tail;
     rings.advance(count);
     // If something else comes now, the buffers must not be posted yet.
-    if ((count < most || most === mask) && rings.pending) this.#recycle(first, count);
+    if ((count < most || most === mask) && rings.pending) rings.recycle(first, count);
     else {
       const reposted = rings.repost(first, count);
       counters.rxRecycled += reposted;
@@ -186,45 +187,6 @@ export class DqoRxDriver {
     sink.batch!(this.#place.queue, batch);
     rings.announce(before);
     return count;
-  }
-
-  /**
-   * Gives the buffers of frames that are not to be copied away. Those that cannot be posted again at once are noted by
-   * the complement of their state.
-   *
-   * @returns The index of the first frame that can be neither copied nor given away, or behind the last.
-   */
-  #giveAway(): number {
-    const states = this.#states;
-    const { posted, head } = this.#rings;
-    const stack = this.#stack;
-    const copybreak = this.#copybreak;
-    const { lengths, count } = this.#batch;
-    if (stack.passes && states.sections && !states.copyOnDemand) {
-      states.moveOnEach(posted, head, lengths, count, copybreak);
-      return count;
-    }
-    for (let i = 0; i < count; i++) {
-      if (lengths[i]! <= copybreak) continue;
-      if (states.copyOnDemand) return i;
-      const slot = (head + i) & this.#mask;
-      const id = posted[slot]!;
-      stack.fragment(states.pages[id]!);
-      if (!states.moveOn(id)) {
-        states.markUsed(id);
-        posted[slot] = ~id;
-      }
-      stack.complete();
-    }
-    return count;
-  }
-
-  /** Keeps the buffers that came from these slots for {@linkcode post}, as far as they are free. */
-  #recycle(from: number, count: number): void {
-    for (let i = 0; i < count; i++) {
-      const id = this.#rings.posted[(from + i) & this.#mask]!;
-      if (id >= 0) this.#states.recycle(id);
-    }
   }
 
   /**

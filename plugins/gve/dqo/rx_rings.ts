@@ -6,6 +6,7 @@
 import type { FrameBatch } from "../../../core/frame_batch.ts";
 import { DQO_POST_STEP } from "../constants.ts";
 import { gve_rx_compl_desc_dqo, gve_rx_desc_dqo } from "../layout_dqo.ts";
+import type { PageHolder } from "../pages.ts";
 import type { DriverContext, RxQueuePlace } from "../queue_context.ts";
 import type { BufferStates } from "./buffer_states.ts";
 
@@ -190,6 +191,46 @@ export class RxRings {
     batch.count = count;
     this.bytes = bytes;
     return short;
+  }
+
+  /**
+   * Gives the buffers of the next frames away that are not to be copied. Those that cannot be posted again at once are
+   * noted by the complement of their state.
+   *
+   * @param stack Who gets them.
+   * @param lengths Length of each frame: it is in one buffer.
+   * @param count How many there are.
+   * @param copybreak Frames of at most so many bytes are copied.
+   * @returns The index of the first frame that can be neither copied nor given away, or behind the last.
+   */
+  giveAway(stack: PageHolder, lengths: Int32Array, count: number, copybreak: number): number {
+    const states = this.#states;
+    const { posted, head } = this;
+    if (stack.passes && states.sections && !states.copyOnDemand) {
+      states.moveOnEach(posted, head, lengths, count, copybreak);
+      return count;
+    }
+    for (let i = 0; i < count; i++) {
+      if (lengths[i]! <= copybreak) continue;
+      if (states.copyOnDemand) return i;
+      const slot = (head + i) & this.#mask;
+      const id = posted[slot]!;
+      stack.fragment(states.pages[id]!);
+      if (!states.moveOn(id)) {
+        states.markUsed(id);
+        posted[slot] = ~id;
+      }
+      stack.complete();
+    }
+    return count;
+  }
+
+  /** Keeps the buffers that came from these slots to be posted later, as far as they are free. */
+  recycle(from: number, count: number): void {
+    for (let i = 0; i < count; i++) {
+      const id = this.posted[(from + i) & this.#mask]!;
+      if (id >= 0) this.#states.recycle(id);
+    }
   }
 
   /**

@@ -3,7 +3,11 @@
  *
  * @module
  */
-import { CACHE_LINE } from "../constants.ts";
+import { CACHE_LINE, PAGE } from "../constants.ts";
+
+/** Pieces in the FIFO per packet: padding, header, and payload in one or two. Each is offset, length, padding. */
+const PIECES = 4;
+export const PIECE_WORDS: number = 3 * PIECES;
 
 /** A ring of bytes over the pages of a page list. Space is given out in order and taken back in order. */
 export class Fifo {
@@ -74,4 +78,15 @@ export class Fifo {
 /** Bytes from `offset` to the next cache line. */
 function padding(offset: number): number {
   return -offset & (CACHE_LINE - 1);
+}
+
+/** How many pages the pieces of a packet touch. */
+export function pagesTouched(pieces: Int32Array): number {
+  let pages = 0;
+  for (let word = 0; word < PIECE_WORDS; word += 3) {
+    const length = pieces[word + 1]!;
+    if (length === 0) continue;
+    pages += Math.floor((pieces[word]! + length - 1) / PAGE) - Math.floor(pieces[word]! / PAGE) + 1;
+  }
+  return pages;
 }

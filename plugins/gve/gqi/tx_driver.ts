@@ -6,14 +6,15 @@
 import type { FrameBatch } from "../../../core/frame_batch.ts";
 import { distance32 } from "../../../core/index.ts";
 import { FULL, OVERSIZE, RUNT } from "../../../core/plugin.ts";
-import { GQI_HEADER, GQI_NIC_DESCRIPTORS, GQI_TYPE, PAGE } from "../constants.ts";
+import { GQI_HEADER, GQI_NIC_DESCRIPTORS, GQI_TYPE } from "../constants.ts";
 import { driverFault } from "../faults.ts";
 import { gve_tx_pkt_desc } from "../layout_gqi.ts";
 import type { DriverContext, TxQueuePlace } from "../queue_context.ts";
 import { swap32 } from "../registers.ts";
-import { type TransmitRequest, UNMAPPED } from "../transmit_request.ts";
-import type { Fifo } from "./fifo.ts";
+import type { TransmitRequest } from "../transmit_request.ts";
+import { type Fifo, pagesTouched, PIECE_WORDS } from "./fifo.ts";
 import { FifoLoader } from "./fifo_loader.ts";
+import { TxBounces } from "./tx_bounces.ts";
 import { writeMetadata, writePacket, writeSegment } from "./tx_descriptors.ts";
 
 const DESC = gve_tx_pkt_desc.size;
@@ -28,9 +29,6 @@ const { STD } = GQI_TYPE;
 const MAX_LENGTH = 0xffff;
 /** Most descriptors that desc_cnt says. */
 const MAX_DESCRIPTORS = 0xff;
-/** Pieces in the FIFO per packet: padding, header, and payload in one or two. Each is offset, length, padding. */
-const PIECES = 4;
-const PIECE_WORDS = 3 * PIECES;
 /** The first word of a packet descriptor: type and flags above, number of descriptors below. */
 const TYPE_SHIFT = (DESC_CNT - TYPE_FLAGS) * 8;
 /** What it says of a packet in one segment, for which nothing is asked. */
@@ -39,8 +37,6 @@ const ONE = (STD << TYPE_SHIFT) | 1;
 const LEN_SHIFT = (SEG_LEN - LEN) * 8;
 /** Descriptors that a packet without requests may need in the FIFO: header, and payload around its end. */
 const MOST = 3;
-/** Packets have no bounce buffer unless they lie outside what the device can reach. */
-const NO_BOUNCE = -1;
 
 /** What a GQI transmit queue needs beside its place. */
 export interface GqiTxOptions {
@@ -69,10 +65,7 @@ export class GqiTxDriver {
   readonly #pieces = new Int32Array(PIECE_WORDS);
   /** What batches go into the FIFO with. */
   readonly #loader: FifoLoader | undefined;
-  /** Per descriptor: bounce buffer of its piece, or NO_BOUNCE. */
-  readonly #bounces: Int32Array;
-  /** Whether there ever was one. */
-  #bounced = false;
+  readonly #bounces: TxBounces;
   /** Descriptors posted. */
   #req = 0;
   /** Descriptors completed. */
@@ -93,7 +86,7 @@ export class GqiTxDriver {
     this.#held = new Int32Array(place.size);
     this.#loader = options.fifo &&
       new FifoLoader(context, place, options.fifo, options.fifoOffset, this.#held);
-    this.#bounces = new Int32Array(place.size).fill(NO_BOUNCE);
+    this.#bounces = new TxBounces(context, place.size);
   }
 
   /** Descriptors posted so far. */
@@ -342,35 +335,14 @@ export class GqiTxDriver {
     return count;
   }
 
-  /** The address of a piece; a piece out of the device's reach is copied first. -1: no room for that now. */
+  /** The address of a piece, or -1: it has to be copied, and there is no room for that now. */
   #map(request: TransmitRequest, piece: number, descriptor: number): number {
-    const given = request.addresses[piece]!;
-    if (given !== UNMAPPED) return given;
-    const { mapper, bounce, memory, counters } = this.#context;
-    const bytes = request.bytes[piece]!;
-    const offset = request.offsets[piece]!;
-    const length = request.lengths[piece]!;
-    const address = mapper.map(bytes, offset, length);
-    if (address >= 0) return address;
-    const number = bounce.take(length);
-    if (number < 0) return -1;
-    this.#bounces[(this.#req + descriptor) & this.#mask] = number;
-    this.#bounced = true;
-    memory.copyFrom(bounce.offset(number), bytes, offset, length);
-    counters.txUnmappedBytes += length;
-    return bounce.address(number);
+    return this.#bounces.map(request, piece, (this.#req + descriptor) & this.#mask);
   }
 
   /** Gives the bounce buffers of a packet's first descriptors back. */
   #unmap(descriptors: number): void {
-    for (let i = 0; i < descriptors; i++) this.#releaseBounce((this.#req + i) & this.#mask);
-  }
-
-  #releaseBounce(slot: number): void {
-    const number = this.#bounces[slot]!;
-    if (number === NO_BOUNCE) return;
-    this.#bounces[slot] = NO_BOUNCE;
-    this.#context.bounce.release(number);
+    for (let i = 0; i < descriptors; i++) this.#bounces.release((this.#req + i) & this.#mask);
   }
 
   /** Writes the packet descriptor and, if there is a hash, the metadata behind it. */
@@ -398,13 +370,14 @@ export class GqiTxDriver {
   /** Frees what so many descriptors held. */
   #free(descriptors: number): void {
     const held = this.#held;
+    const bounces = this.#bounces;
     const mask = this.#mask;
     let slot = this.#done & mask;
     let packets = 0;
     let sum = 0;
     for (let i = 0; i < descriptors; i++) {
       const bytes = held[slot]!;
-      if (this.#bounced) this.#releaseBounce(slot);
+      if (bounces.used) bounces.release(slot);
       if (bytes > 0) {
         held[slot] = 0;
         packets = (packets + 1) | 0;
@@ -415,15 +388,4 @@ export class GqiTxDriver {
     this.#context.counters.txPacketCompletions += packets;
     if (this.#fifo !== undefined) this.#fifo.available += sum;
   }
-}
-
-/** How many pages the pieces of a packet touch. */
-function pagesTouched(pieces: Int32Array): number {
-  let pages = 0;
-  for (let word = 0; word < PIECE_WORDS; word += 3) {
-    const length = pieces[word + 1]!;
-    if (length === 0) continue;
-    pages += Math.floor((pieces[word]! + length - 1) / PAGE) - Math.floor(pieces[word]! / PAGE) + 1;
-  }
-  return pages;
 }
