@@ -180,17 +180,21 @@ export class TxBack {
       batch.gatherGranted(this.#grants, most, linux ? HEAD : PAGE, this.#own, this.#ownOffset);
     }
     if (batch.frames.count === 0) return true;
-    const taken = wire.transmitBatch!(batch.frames, this.#number);
+    let taken = 0;
+    let mapped = 0;
+    try {
+      taken = wire.transmitBatch!(batch.frames, this.#number);
+    } finally {
+      // Whatever has become of the frames, mappings end.
+      if (!isStatic) mapped = batch.answerGranted(taken, this.#grants, this.#waiting);
+    }
     if (isStatic) {
       const longer = batch.answer(taken, HEAD);
       this.hits += taken;
       this.saved += taken;
       // What Linux would have mapped and unmapped beside the copy of the head.
       if (linux) this.saved += 2 * longer;
-      return taken > 0;
-    }
-    const mapped = batch.answerGranted(taken, this.#grants, this.#waiting);
-    if (taken > 0) {
+    } else if (taken > 0) {
       // Those that the wire did not take are copied and mapped again, and counted, when it does.
       this.copies += taken;
       this.maps += mapped;

@@ -1,5 +1,5 @@
 /** The loops over whole batches must come to what single steps come to: the same bytes, counts and faults. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { concat } from "@std/bytes/concat";
 import { RingFault } from "../../core/fault.ts";
 import type { Frame } from "../../core/frame.ts";
@@ -210,6 +210,25 @@ for (
     assertEquals(taken, { wire: 320, sink: 320 });
   });
 }
+
+Deno.test("XenDevice ends the mappings of a batch that the wire throws at, and goes on with it", () => {
+  const raw = new RawFrontend({ together: true }).connect();
+  for (let i = 0; i < 4; i++) {
+    raw.grant(FIRST + i, FIRST + i);
+    raw.tx({ gref: FIRST + i, id: i, size: 1000 });
+  }
+  raw.publish("tx");
+  const mapped = raw.grants.mapped;
+  const transmitBatch = () => {
+    assertEquals(raw.grants.mapped, mapped + 4);
+    throw new Error("Not now");
+  };
+  assertThrows(() => raw.device.service({ ...raw.wire, transmitBatch }), Error, "Not now");
+  assertEquals(raw.grants.mapped, mapped);
+  assertEquals(raw.service(), 4);
+  assertEquals(raw.frames.map((frame) => frame.length), [1000, 1000, 1000, 1000]);
+  assertEquals(raw.grants.mapped, mapped);
+});
 
 /** Counts as a sink of single pieces does, whichever way frames come. */
 class Sink implements FrameSink {
