@@ -123,6 +123,29 @@ Deno.test("FlowParser takes a length of 0 as the frame's and one beyond the fram
   assertEquals(parse(ethernet(0x86dd), ipv6(6, tcp(1, 2), { length: 60000 })).end, 74);
 });
 
+Deno.test("FlowParser takes headers that end with the frame, and none of which the last byte is missing", () => {
+  const nothing = new Uint8Array(0);
+  const whole: readonly (readonly [Uint8Array, number, number])[] = [
+    [concat([ethernet(0x800), ipv4(1, nothing)]), L3_IPV4, L4_OTHER],
+    [concat([ethernet(0x800), ipv4(1, nothing, { options: new Uint8Array(4) })]), L3_IPV4, L4_OTHER],
+    [concat([ethernet(0x86dd), ipv6(58, nothing)]), L3_IPV6, L4_OTHER],
+  ];
+  for (const [frame, l3, l4] of whole) {
+    flow.parse(frame, 0, frame.length);
+    assertEquals([flow.l3, flow.l4, flow.l4Offset], [l3, l4, frame.length]);
+    // What follows in the buffer is not the frame's.
+    flow.parse(concat([frame, new Uint8Array(60)]), 0, frame.length - 1);
+    assertEquals([flow.l3, flow.l4], [L3_NONE, L4_NONE]);
+  }
+  for (const [protocol, segment, l4] of [[6, tcp(1, 2), L4_TCP], [17, udp(1, 2), L4_UDP]] as const) {
+    const frame = concat([ethernet(0x800), ipv4(protocol, segment)]);
+    flow.parse(frame, 0, frame.length);
+    assertEquals([flow.l4, flow.payloadOffset], [l4, frame.length]);
+    flow.parse(concat([frame, new Uint8Array(60)]), 0, frame.length - 1);
+    assertEquals([flow.l3, flow.l4], [L3_IPV4, L4_NONE]);
+  }
+});
+
 Deno.test("FlowParser finds no header that contradicts itself", () => {
   const changed = (frame: Uint8Array, at: number, byte: number) => {
     frame[at] = byte;
