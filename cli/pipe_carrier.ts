@@ -147,11 +147,12 @@ export class Carrier implements CaptureTarget, PumpSink {
   packet(start: number, payload: number, length: number, end: number): boolean {
     if (this.packets === this.#most) return false;
     const memory = this.#memory;
-    const record = this.#out;
+    let record = this.#out;
     const head = payload - start;
     let hole = record + head;
     let recordEnd = record + end - start;
     if (this.#rewriter !== undefined) {
+      record += this.#rewriter.before(record, start, end);
       hole = record + this.#rewriter.head(record, start, length, end);
       recordEnd = hole + length + this.#rewriter.tail(hole + length, length);
     } else {

@@ -8,6 +8,8 @@
 export interface Rewriter {
   /** Writes at `at` what stands for bytes that are not a packet; returns how many bytes that is. */
   around(at: number, start: number, end: number, kind: number): number;
+  /** Writes at `at` what must come before a packet and stays if that is left out; returns how many bytes that is. */
+  before(at: number, start: number, end: number): number;
   /** Writes at `at` what stands before a packet; returns how many bytes that is. */
   head(at: number, start: number, length: number, end: number): number;
   /** Writes at `at` what stands behind a packet of `length` bytes; returns how many bytes that is. */

@@ -112,12 +112,17 @@ export class PcapRewriter implements Rewriter {
     return more;
   }
 
+  before(at: number, start: number, end: number): number {
+    if (this.#first !== undefined) return 0;
+    this.#scanner.describe(start, end, this.#facts);
+    return this.#header(at, this.#scanner.interfaces[this.#facts.interfaceId]!);
+  }
+
   head(at: number, start: number, length: number, end: number): number {
     const facts = this.#facts;
     this.#scanner.describe(start, end, facts);
     const from = this.#scanner.interfaces[facts.interfaceId]!;
-    const first = this.#first ?? from;
-    const headerSize = this.#first === undefined ? this.#header(at, from) : 0;
+    const first = this.#first!;
     if (from.linkType !== first.linkType) {
       throw new ConversionError(
         `a pcap capture holds packets of one link type: so far ${first.linkType}, the next one is of ${from.linkType}`,
@@ -128,18 +133,17 @@ export class PcapRewriter implements Rewriter {
         "a pcap capture holds packets with frame check sequences of one length, and the next one has another",
       );
     }
-    const record = at + headerSize;
     const view = this.#memory.view;
-    view.setUint32(record + TS_SEC, facts.seconds, true);
-    view.setUint32(record + TS_USEC, this.#fraction(), true);
-    view.setUint32(record + CAPLEN, length, true);
-    view.setUint32(record + LEN, facts.originalLength, true);
+    view.setUint32(at + TS_SEC, facts.seconds, true);
+    view.setUint32(at + TS_USEC, this.#fraction(), true);
+    view.setUint32(at + CAPLEN, length, true);
+    view.setUint32(at + LEN, facts.originalLength, true);
     if (from !== first) this.#lost.interfaces++;
     if (length > this.#snaplen) this.#lost.longer++;
     if (facts.annotated) this.#lost.options++;
     if (!facts.timed) this.#lost.untimed++;
     if (facts.seconds < 0 || facts.seconds > 0xffffffff) this.#lost.outside++;
-    return headerSize + pcap_pkthdr.size;
+    return pcap_pkthdr.size;
   }
 
   tail(): number {

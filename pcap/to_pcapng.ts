@@ -49,6 +49,10 @@ export class PcapngRewriter implements Rewriter {
     return section + this.#interface(at + section, this.#scanner.interfaces[0]!);
   }
 
+  before(): number {
+    return 0;
+  }
+
   head(at: number, start: number, length: number, end: number): number {
     const facts = this.#facts;
     this.#scanner.describe(start, end, facts);

@@ -111,6 +111,22 @@ Deno.test("runPipe leaves out what the ring refuses or drops, and says so", asyn
   }
 });
 
+Deno.test("runPipe leaves out packets, the first one too, when it converts", async () => {
+  const web = fixture("web.pcap");
+  const { output: converted } = await runBytes(web, { format: "pcapng" });
+  const lengths = walk(web).packets.map(({ bytes }) => bytes.length);
+  for (const largest of [1000, lengths[0]! - 1, 0]) {
+    const isKept = ({ bytes }: { bytes: Uint8Array }) => bytes.length <= largest;
+    for (const [capture, format] of [[web, "pcapng"], [converted, "pcap"]] as const) {
+      const { output, warnings } = await runBytes(capture, { format, options: { largest } });
+      const told = walk(output);
+      assertEquals(told.error, undefined);
+      assertEquals(told.packets, walk(capture).packets.filter(isKept));
+      assertEquals(warnings, []);
+    }
+  }
+});
+
 Deno.test("runPipe cuts whole blocks out of pcapng where packets are left out", async () => {
   const { output, result } = await runBytes(specimen("n10-nrb-isb-dsb-cb-unknown"), {
     options: { largest: 60 },
