@@ -1,6 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
 import { RingFault } from "../../core/fault.ts";
-import { DEVICE_FAULTS, DRIVER_FAULTS, xen_netif_ctrl_request } from "../../plugins/xen/mod.ts";
+import { FrameBatch } from "../../core/frame_batch.ts";
+import {
+  DEVICE_FAULTS,
+  DRIVER_FAULTS,
+  FRONTEND_PATH,
+  xen_netif_ctrl_request,
+  XenbusState,
+} from "../../plugins/xen/mod.ts";
 import { Random } from "../random.ts";
 import { openPair, type RingName } from "./pair.ts";
 import { RawFrontend } from "./raw_frontend.ts";
@@ -98,4 +105,65 @@ Deno.test("XenDriver survives a backend that writes whatever it likes", () => {
     if (fault !== undefined) seen.add(fault);
   }
   assert(seen.size >= 4, [...seen].join(" "));
+});
+
+Deno.test("both halves survive memory that anyone scribbles on, frame by frame and in batches", () => {
+  const seen = new Set<string>();
+  const codes = { ...DEVICE_FAULTS, ...DRIVER_FAULTS };
+  let received = 0;
+  for (let seed = 1; seed <= 300; seed++) {
+    const random = new Random(seed);
+    const pair = openPair({
+      "static-grants": random.chance(0.5),
+      pool: random.pick(["fixed", "recycle", "copy"]),
+      grants: random.pick([512, 100, 8]),
+      "grant-table": random.pick(["v1", "v2"]),
+      "grant-policy": random.pick(["linux", "copy"]),
+      profile: random.pick(["spec", "linux"]),
+      gso: random.chance(0.5),
+    });
+    const { driver, device, host, grants } = pair;
+    const { view } = host.memory;
+    const offsetOf = (address: number) => host.dma.region.offsetOf(address);
+    const pages = [
+      pair.ring("tx"),
+      pair.ring("rx"),
+      offsetOf(driver.grants.address),
+      offsetOf(driver.grants.statusAddress),
+    ];
+    const scribble = () => {
+      for (let i = random.below(random.pick([1, 3, 20])); i > 0; i--) {
+        const at = random.chance(0.1) ? 4 * random.below(4) : 64 + 2 * random.below(1500);
+        view.setUint16(random.pick(pages) + at, hostile(random, 16), true);
+      }
+    };
+    const frames = new FrameBatch(host.memory);
+    const sink = {
+      piece: () => void received++,
+      batch: (_queue: number, { count }: FrameBatch) => void (received += count),
+    };
+    let fault: string | undefined;
+    for (let step = 0; step < 12 && fault === undefined; step++) {
+      frames.count = random.below(130);
+      for (let i = 0; i < frames.count; i++) {
+        frames.offsets[i] = host.captureOffset;
+        frames.lengths[i] = random.pick([14, 60, 576, 1500, 4096, random.below(65536)]);
+      }
+      fault = survives(() => {
+        for (let i = driver.transmitBatch(frames, 0, 0); i < frames.count; i++) {
+          if (driver.transmit(frames.bytes, frames.offsets[i]!, frames.lengths[i]!, 0) < 0) break;
+        }
+        driver.flush();
+        scribble();
+        device.service(pair.wire);
+        scribble();
+        driver.receive(sink);
+      }, codes);
+    }
+    if (fault !== undefined) seen.add(fault);
+    pair.store.write(`${FRONTEND_PATH}/state`, XenbusState.Closing);
+    device.connect();
+    assertEquals(grants.mapped, 0, `seed ${seed} after ${fault}`);
+  }
+  assert(seen.size >= 10 && received > 10_000, `${[...seen].join(" ")} ${received}`);
 });
