@@ -70,6 +70,7 @@ function fuzz(seed: number): Set<string> {
     profile: random.pick(PROFILES),
     features: OPTIONAL.filter(() => random.chance(0.5)),
     snapshot: random.chance(0.2),
+    batches: random.chance(0.5),
   });
   const codes = new Set<string>();
   const rings = [net.rx, net.tx, net.ctrl];
@@ -80,6 +81,7 @@ function fuzz(seed: number): Set<string> {
     net.onFrame = random.chance(0.3) ? () => soil(random, net, random.pick(rings)) : () => {};
     try {
       if (random.chance(0.4)) net.arrive(random.bytes(random.below(3000)));
+      if (random.chance(0.2)) net.loop(random.bytes(random.below(3000)));
       net.kick(random.below(3));
     } catch (error) {
       assert(error instanceof RingFault, `seed ${seed}: ${(error as Error).stack}`);

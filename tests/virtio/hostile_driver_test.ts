@@ -517,6 +517,17 @@ const attacks: readonly Attack[] = [
     verdict: "short-chain",
     attack: (net) => net.rx.offer(net.rx.chain(0, { addr: BUFFERS, len: 11, flags: WRITE })),
   },
+  {
+    name: "a receive chain that holds the net header alone, and one for the frame (legal)",
+    queue: 0,
+    features: ["MRG_RXBUF"],
+    verdict: PASSES,
+    attack: (net) => {
+      for (const [head, len] of [12, 100].entries()) {
+        net.rx.offer(net.rx.chain(head, { addr: BUFFERS + 512 * head, len, flags: WRITE }));
+      }
+    },
+  },
   ...[[0, 1, "flags"], [1, 1, "gso_type"]].map(([at, value, field]): Attack => ({
     name: `a transmit header whose ${field} asks for an offload that was not negotiated`,
     verdict: "header-not-negotiated",
