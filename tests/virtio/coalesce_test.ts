@@ -1,11 +1,13 @@
 import { assertEquals } from "@std/assert";
-import { AddressSpace } from "../../core/address_space.ts";
+import { AddressSpace, READ_WRITE } from "../../core/address_space.ts";
 import { DmaMemory } from "../../core/dma_memory.ts";
 import { Memory } from "../../core/memory.ts";
 import { DeviceQueue } from "../../plugins/virtio/device_queue.ts";
 import { DriverQueue } from "../../plugins/virtio/driver_queue.ts";
 import { featureMask } from "../../plugins/virtio/features.ts";
 import { vring_used, vring_used_elem } from "../../plugins/virtio/layout.ts";
+import { assertFault } from "./faults.ts";
+import { RawRing, WRITE } from "./raw_ring.ts";
 
 const ADDRESS = 0x1000_0000;
 
@@ -51,4 +53,33 @@ Deno.test("pushBack and push write one used element for a run of chains, at its 
   device.publish();
   assertEquals([5, 6, 7, 0, 1, 2].map(element), [[2, 0], [0, 0], [0, 0], [4, 0], [0, 0], [0, 0]]);
   assertEquals([device.usedIndex, driver.releaseUsed()], [11, 6]);
+});
+
+Deno.test("pushAll writes an element for each chain, with its length, over the end of the ring and of the indices", () => {
+  for (const names of [[], ["IN_ORDER"]] as const) {
+    const memory = new Memory(1 << 16);
+    const space = new AddressSpace();
+    space.map(ADDRESS, memory, 0, memory.size, READ_WRITE);
+    const device = new DeviceQueue("rx0", 0, 4, space, space, { coalesce: true });
+    const areas = { desc: ADDRESS, driver: ADDRESS + 0x100, device: ADDRESS + 0x200 };
+    const ring = new RawRing(memory.view, 4, 0, 0x100, 0x200);
+    for (let i = 0; i < 4; i++) ring.setDesc(i, { addr: ADDRESS + 0x1000, len: 64, flags: WRITE });
+    device.start(4, areas, featureMask(...names), 65534);
+    for (let slot = 0; slot < 4; slot++) ring.view.setUint16(ring.avail + 4 + 2 * slot, (slot + 2) % 4, true);
+    ring.availIdx = 2;
+    for (let i = 0; i < 4; i++) device.pop();
+    device.pushAll(Uint16Array.of(0, 1, 2), Uint32Array.of(5, 64, 2 ** 32 - 1), 3);
+    assertEquals(ring.usedIdx, 0);
+    device.publish();
+    assertEquals(ring.usedIdx, 1);
+    assertEquals([2, 3, 0, 1].map((slot) => ring.usedElem(slot)), [[0, 5], [1, 64], [2, 2 ** 32 - 1], [
+      0,
+      0,
+    ]]);
+    // Each is the driver's again, the fourth is not.
+    ring.offer(0, 1, 2);
+    for (let i = 0; i < 3; i++) device.pop();
+    ring.offer(3);
+    assertFault(() => device.pop(), "device", "head-available-twice");
+  }
 });
