@@ -236,9 +236,13 @@ export class GqiRxDriver {
   /** Gives the page of a frame in one buffer to the stack. False if the frame has to be copied. */
   #giveWhole(slot: number): boolean {
     const slots = this.#slots;
+    const stack = this.#stack;
     if (slots.listed && !slots.canTurn(slot)) return false;
-    slots.give(slot, this.#stack);
-    this.#stack.complete();
+    if (stack.passes) slots.pass(slot);
+    else {
+      slots.give(slot, stack);
+      stack.complete();
+    }
     return true;
   }
 
@@ -257,7 +261,8 @@ export class GqiRxDriver {
       return;
     }
     if (slots.listed && !slots.canTurn(slot)) return this.#copy(start, length);
-    slots.give(slot, this.#stack);
+    if (whole && this.#stack.passes) slots.pass(slot);
+    else slots.give(slot, this.#stack);
     this.#frame.push(start, length);
   }
 

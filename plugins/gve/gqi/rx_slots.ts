@@ -78,11 +78,18 @@ export class RxSlots {
    */
   give(slot: number, stack: PageHolder): void {
     const page = this.#pages[slot]!;
-    const free = this.canTurn(slot);
+    this.pass(slot);
     stack.fragment(page);
     if (--this.#biases[slot]! === 0) this.#biases[slot] = this.#pool.topUp(page);
+  }
+
+  /**
+   * Does what {@linkcode give} does for a fragment that the stack gives back at once: the driver's references and all
+   * references then go down by one each, and what counts is their difference, so neither is touched.
+   */
+  pass(slot: number): void {
     if (this.listed) this.#turn(slot);
-    else this.#flips[slot] = free ? 1 : 0;
+    else this.#flips[slot] = this.canTurn(slot) ? 1 : 0;
   }
 
   /**
