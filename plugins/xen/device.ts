@@ -81,7 +81,9 @@ export class XenDevice implements DeviceHalf {
   readonly #flow = new FlowParser();
   readonly #notifier: Notifier;
   readonly #queues: Queue[] = [];
+  /** What is to be let go of: mappings of ring pages, and ports. */
   readonly #handles: number[] = [];
+  readonly #ports: number[] = [];
   #hash = new HashConfiguration(1);
   #multicast = new MulticastFilter();
   #control: ControlServer | undefined;
@@ -175,7 +177,7 @@ export class XenDevice implements DeviceHalf {
   }
 
   #attach(keys: FrontendKeys): void {
-    const { grants, events, own, options } = this.#setup;
+    const { grants, own, options } = this.#setup;
     this.#hash = new HashConfiguration(keys.queues.length);
     this.#multicast = new MulticastFilter();
     this.#multicast.applied = keys.multicastControl;
@@ -184,17 +186,17 @@ export class XenDevice implements DeviceHalf {
       const rx = this.#mapRing(`rx${number}`, queue.rxRing, netif_rx_request.size);
       const statics = new StaticGrants(grants, options.staticCapacity);
       const pages = { memory: own.memory, offset: own.offset + PAGE_SIZE + number * TxBack.ownSize };
-      const txPort = events.bind(queue.txPort);
+      const txPort = this.#bind(queue.txPort);
       this.#queues.push({
         tx: new TxBack(number, tx, grants, statics, this.#multicast, pages, options),
         rx: new RxBack(number, rx, grants, statics),
         statics,
         txPort,
-        rxPort: queue.rxPort === queue.txPort ? txPort : events.bind(queue.rxPort),
+        rxPort: queue.rxPort === queue.txPort ? txPort : this.#bind(queue.rxPort),
       });
     });
     if (keys.control) {
-      const port = events.bind(keys.control.port);
+      const port = this.#bind(keys.control.port);
       const place = this.#mapPage("ctrl", keys.control.ring);
       const target = {
         grants,
@@ -206,6 +208,17 @@ export class XenDevice implements DeviceHalf {
       this.#control = new ControlServer(place.memory, place.offset, target, notify);
     }
     this.#frontend = keys;
+  }
+
+  #bind(remote: number): number {
+    try {
+      const port = this.#setup.events.bind(remote);
+      this.#ports.push(port);
+      return port;
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw new RingFault("device", "xenbus", "xenbus-port", 0, { port: remote });
+    }
   }
 
   #mapPage(name: string, ref: number): { memory: Memory; offset: number } {
@@ -237,11 +250,11 @@ export class XenDevice implements DeviceHalf {
   /** Lets go of everything: mappings, static grants, ports. */
   #detach(): void {
     const { grants, events } = this.#setup;
-    for (const { tx, statics, txPort, rxPort } of this.#queues) {
+    for (const { tx, statics } of this.#queues) {
       tx.release();
       statics.clear();
-      for (const port of new Set([txPort, rxPort])) events.close(port);
     }
+    for (const port of this.#ports.splice(0)) events.close(port);
     for (const handle of this.#handles) grants.unmap(handle);
     this.#ringUnmaps += this.#handles.length;
     this.#handles.length = 0;

@@ -14,6 +14,8 @@ export interface EventPorts {
   allocate(): number;
   /**
    * Binds to a port of the other domain, and makes the own port pending once. `EVTCHNOP_bind_interdomain`.
+   *
+   * @throws {RangeError} If the other domain has no such port.
    */
   bind(remote: number): number;
   /** Notifies the other end of an own port. `EVTCHNOP_send`. */

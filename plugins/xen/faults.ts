@@ -9,6 +9,7 @@ export const DEVICE_FAULTS: Readonly<Record<string, string>> = {
   "xenbus-key": "A key of the frontend is missing or no number",
   "xenbus-queues": "The frontend wants no queue, or more than offered",
   "xenbus-rx-copy": "The frontend does not ask for receive by copy",
+  "xenbus-port": "There is no event channel at a port that the frontend names",
   "ring-grant": "A ring page cannot be mapped",
   "ring-attach": "A ring page claims more requests than it has slots",
   "tx-request-overrun": "The transmit ring's request index is further than its slots allow",

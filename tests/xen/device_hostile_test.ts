@@ -335,12 +335,13 @@ Deno.test("XenDevice goes through Closing and Closed and comes back, as Windows 
   raw.takes = false;
   raw.service();
   assert(raw.inUse(REF));
+  assertEquals(raw.ports, new Set([1, 2, 3]));
   for (const state of [XenbusState.Closing, XenbusState.Closed]) {
     raw.store.write(`${FRONTEND_PATH}/state`, state);
     raw.device.connect();
     assertEquals(readState(raw.store, BACKEND_PATH), state);
     assert(!raw.inUse(REF) && !raw.inUse(1), "nothing is left mapped");
-    assertEquals(raw.grants.mapped, 0);
+    assertEquals([raw.grants.mapped, raw.ports.size], [0, 0]);
   }
   raw.store.write(`${FRONTEND_PATH}/state`, XenbusState.Initialising);
   raw.device.connect();

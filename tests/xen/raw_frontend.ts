@@ -68,6 +68,8 @@ export class RawFrontend {
   readonly frames: Uint8Array[] = [];
   /** Reasons of the frames that were dropped. */
   readonly drops: string[] = [];
+  /** Ports that the device has bound and not closed. */
+  readonly ports = new Set<number>();
   /** Whether the wire takes frames. */
   takes = true;
   readonly wire: Wire = {
@@ -106,7 +108,16 @@ export class RawFrontend {
         : { memory: new Memory(ownSize), offset: 0 },
       store: this.store,
       path: BACKEND_PATH,
-      events: { allocate: () => 1, bind: (port) => port, send: () => {}, take: () => false, close: () => {} },
+      events: {
+        allocate: () => 1,
+        bind: (port) => {
+          this.ports.add(port);
+          return port;
+        },
+        send: () => {},
+        take: () => false,
+        close: (port) => void this.ports.delete(port),
+      },
       options: {
         features: FEATURES,
         staticCapacity: 512,

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Frame } from "../../core/frame.ts";
+import { RingFault } from "../../core/fault.ts";
 import { LocalHost } from "../../core/host.ts";
 import { OptionError, OptionValues } from "../../core/options.ts";
 import { FULL, openLink, OVERSIZE } from "../../core/plugin.ts";
@@ -99,6 +100,23 @@ Deno.test("a frontend without scatter-gather gets no frame of more than a page",
   const frame = new Frame();
   frame.set(new Uint8Array(5000), 0, 4097);
   assertEquals(raw.device.deliver(frame), OVERSIZE);
+});
+
+Deno.test("a port that the frontend does not have is a fault, and what was bound before is let go of", () => {
+  const pair = openPair();
+  pair.store.write(`${FRONTEND_PATH}/state`, XenbusState.Closing);
+  pair.device.connect();
+  for (const state of [XenbusState.Closed, XenbusState.Initialising]) {
+    pair.store.write(`${FRONTEND_PATH}/state`, state);
+    pair.device.connect();
+  }
+  pair.store.write(`${FRONTEND_PATH}/event-channel-ctrl`, 77);
+  pair.store.write(`${FRONTEND_PATH}/state`, XenbusState.Connected);
+  const fault = assertThrows(() => pair.device.connect(), RingFault);
+  assertEquals([fault.code, fault.values], ["xenbus-port", { port: 77 }]);
+  pair.store.write(`${FRONTEND_PATH}/state`, XenbusState.Closing);
+  pair.device.connect();
+  assertEquals(pair.grants.mapped, 0);
 });
 
 Deno.test("no frontend gets a frame of more than 65535 bytes, however many pages it has posted", () => {
