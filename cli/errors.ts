@@ -46,10 +46,11 @@ export function exitStatus(error: unknown): number {
   return name === "UsageError" || name === "OptionError" ? MISUSED : FAILED;
 }
 
-/** What went wrong: the first line of the message, without the numbers that systems add. */
+/** What went wrong: what the message says in its first line, without the numbers that systems add. */
 export function explain(error: unknown): string {
   const message = error instanceof Error ? error.message || error.name : String(error);
   const [, what, file] = /^(.*) \(os error \d+\)(?:: \w+ '([^]*)')?$/.exec(message) ?? [];
   if (what !== undefined) return file === undefined ? what : `${file}: ${what}`;
-  return message.split("\n")[0]!;
+  // What was typed may have any number of lines; an error of the runtime has its own behind the first.
+  return error instanceof UsageError ? message : message.split("\n")[0]!;
 }

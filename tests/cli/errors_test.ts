@@ -19,6 +19,7 @@ Deno.test("exitStatus knows an OptionError of another copy of the core", () => {
 
 Deno.test("explain gives one line without the numbers of the system", () => {
   assertEquals(explain(new Error("first\nsecond")), "first");
+  assertEquals(explain(new UsageError('unknown command "a\nb"')), 'unknown command "a\nb"');
   assertEquals(
     explain(new Error("No such file or directory (os error 2): open 'a b'")),
     "a b: No such file or directory",
