@@ -178,6 +178,18 @@ Deno.test("FlowParser finds the addresses that a mobile node's headers name", ()
   options[5] = 15;
   parse(ethernet(0x86dd), ipv6(43, concat([extension(60, routing), extension(6, options), tcp(1, 2)])));
   assertEquals([flow.homeOffset, flow.routingOffset], [22, 38]);
+  const other: readonly Uint8Array[] = [
+    concat([new Uint8Array([2, 0, 0, 0, 0, 0]), route]),
+    concat([new Uint8Array([2, 2, 0, 0, 0, 0]), route]),
+    concat([new Uint8Array([2, 1, 0, 0, 0, 0]), route, route]),
+  ];
+  for (const content of other) {
+    parse(ethernet(0x86dd), ipv6(43, concat([extension(6, content), tcp(1, 2)])));
+    assertEquals([flow.routingOffset, flow.l4], [38, L4_TCP]);
+  }
+  const padded = concat([new Uint8Array([0, 0xc9, 16]), home]);
+  parse(ethernet(0x86dd), ipv6(60, concat([extension(6, padded), tcp(1, 2)])));
+  assertEquals([flow.homeOffset, flow.l4], [54 + 5, L4_TCP]);
 });
 
 /** All that a parse says, offsets relative to the frame. */
