@@ -34,13 +34,15 @@ export class TxBuffers {
   /** Buffers of the page list that are free. */
   free: number;
   /** Per buffer: the next one in its list of free ones, or -1. There are two such lists, as of tags. */
-  readonly #next: Int32Array;
-  #own: number;
-  #returned = NONE;
+  readonly next: Int32Array;
+  /** First of the list that packets take from, or -1. */
+  own: number;
+  /** First of those given back, or -1. */
+  returned = NONE;
   /** Per tag: its last buffer. */
-  readonly #last: Int32Array;
+  readonly last: Int32Array;
   /** Per buffer: the one before it in its packet. */
-  readonly #previous: Int32Array;
+  readonly previous: Int32Array;
   readonly #pool: BouncePool;
   /** Per tag: buffers for packets out of the device's reach. */
   readonly #bounces: number[][] = [];
@@ -61,10 +63,10 @@ export class TxBuffers {
       this.highs[buffer] = Math.floor(address / 4294967296);
     }
     this.free = count;
-    this.#next = Int32Array.from({ length: count }, (_, i) => i + 1 < count ? i + 1 : NONE);
-    this.#own = count > 0 ? 0 : NONE;
-    this.#last = new Int32Array(tags).fill(NONE);
-    this.#previous = new Int32Array(count);
+    this.next = Int32Array.from({ length: count }, (_, i) => i + 1 < count ? i + 1 : NONE);
+    this.own = count > 0 ? 0 : NONE;
+    this.last = new Int32Array(tags).fill(NONE);
+    this.previous = new Int32Array(count);
     this.#pool = pool;
   }
 
@@ -75,43 +77,16 @@ export class TxBuffers {
 
   /** Takes a buffer of the page list for a packet. There must be one. */
   take(tag: number): number {
-    if (this.#own === NONE) {
-      this.#own = this.#returned;
-      this.#returned = NONE;
+    if (this.own === NONE) {
+      this.own = this.returned;
+      this.returned = NONE;
     }
-    const buffer = this.#own;
-    this.#own = this.#next[buffer]!;
+    const buffer = this.own;
+    this.own = this.next[buffer]!;
     this.free--;
-    this.#previous[buffer] = this.#last[tag]!;
-    this.#last[tag] = buffer;
+    this.previous[buffer] = this.last[tag]!;
+    this.last[tag] = buffer;
     return buffer;
-  }
-
-  /**
-   * Takes a buffer of the page list for each of `count` packets that have none yet. There must be as many.
-   *
-   * @param tags Tags of the packets.
-   * @param taken Gets the buffers.
-   */
-  takeEach(tags: Int32Array, taken: Int32Array, count: number): void {
-    const next = this.#next;
-    const last = this.#last;
-    const previous = this.#previous;
-    let own = this.#own | 0;
-    let returned = this.#returned | 0;
-    for (let i = 0; i < count; i = (i + 1) | 0) {
-      if (own === NONE) {
-        own = returned;
-        returned = NONE;
-      }
-      taken[i] = own;
-      last[tags[i]!] = own;
-      previous[own] = NONE;
-      own = next[own]!;
-    }
-    this.#own = own;
-    this.#returned = returned;
-    this.free -= count;
   }
 
   /** Copies bytes to a buffer of the driver's own, for a packet. Returns its address, or -1: no room now. */
@@ -126,12 +101,12 @@ export class TxBuffers {
 
   /** Gives a packet's buffers back, the last one first, so that they stand in the packet's order ahead of the others. */
   release(tag: number): void {
-    for (let buffer = this.#last[tag]!; buffer !== NONE; buffer = this.#previous[buffer]!) {
-      this.#next[buffer] = this.#returned;
-      this.#returned = buffer;
+    for (let buffer = this.last[tag]!; buffer !== NONE; buffer = this.previous[buffer]!) {
+      this.next[buffer] = this.returned;
+      this.returned = buffer;
       this.free++;
     }
-    this.#last[tag] = NONE;
+    this.last[tag] = NONE;
     const bounces = this.#bounces[tag];
     if (bounces === undefined) return;
     for (let i = 0; i < bounces.length; i++) this.#pool.release(bounces[i]!);
@@ -144,10 +119,8 @@ export class TxBuffers {
       for (let i = 0; i < count; i++) this.release(tags[i]!);
       return;
     }
-    const next = this.#next;
-    const last = this.#last;
-    const previous = this.#previous;
-    let returned = this.#returned | 0;
+    const { next, last, previous } = this;
+    let returned = this.returned | 0;
     let given = 0;
     for (let i = 0; i < count; i = (i + 1) | 0) {
       const tag = tags[i]!;
@@ -158,7 +131,7 @@ export class TxBuffers {
       }
       last[tag] = NONE;
     }
-    this.#returned = returned;
+    this.returned = returned;
     this.free += given;
   }
 }

@@ -42,10 +42,8 @@ export class DqoTxDriver {
   readonly #tags: TxTags;
   readonly #buffers: TxBuffers;
   readonly #completions: TxCompletions;
-  /** Of the frames of a batch, if they are copied: where to, their tags, their buffers. */
+  /** Where the frames of a batch are copied to, if they are. */
   readonly #targets: Int32Array;
-  readonly #batchTags: Int32Array;
-  readonly #batchBuffers: Int32Array;
   readonly #ring: TxRing;
   #rung = 0;
   #stopped = false;
@@ -60,10 +58,7 @@ export class DqoTxDriver {
     this.#buffers = new TxBuffers(pages, context.bounce, tagsFor(size));
     this.#tags = new TxTags(size, this.#buffers, context.counters, context.clock);
     this.#completions = new TxCompletions(context, queue, completions, size, this.#tags, this.#buffers);
-    const copied = pages === undefined ? 0 : BATCH_SIZE;
-    this.#targets = context.memory.words(copied);
-    this.#batchTags = new Int32Array(copied);
-    this.#batchBuffers = new Int32Array(copied);
+    this.#targets = context.memory.words(pages === undefined ? 0 : BATCH_SIZE);
   }
 
   /** Ring index behind the last descriptor. */
@@ -176,21 +171,12 @@ export class DqoTxDriver {
 
   /** Copies frames `from` to `end` to a buffer of the page list each. Returns where that ends. */
   #copyBatch(frames: FrameBatch, from: number, end: number, longest: number): number {
-    const { offsets, lengths } = frames;
-    const most = Math.min(end - from, this.#buffers.free);
-    const tags = this.#batchTags;
-    const numbers = this.#batchBuffers;
+    const buffers = this.#buffers;
     const targets = this.#targets;
-    let count = 0;
-    for (; count < most; count = (count + 1) | 0) {
-      const length = lengths[from + count]!;
-      if (length > longest || length === 0) break;
-    }
-    this.#tags.takeEach(tags, count);
-    this.#buffers.takeEach(tags, numbers, count);
-    this.#ring.nameEach(this.#buffers, tags, numbers, lengths, from, count, targets);
-    this.#context.memory.copyEach(targets, frames.bytes, offsets, lengths, from, count);
-    return from + count;
+    const most = Math.min(end, from + buffers.free);
+    const taken = this.#ring.nameEach(frames, from, most, longest, buffers, this.#tags, targets);
+    this.#context.memory.copyEach(targets, frames.bytes, frames.offsets, frames.lengths, from, taken - from);
+    return taken;
   }
 
   /** Rings the doorbell if there is something new. */

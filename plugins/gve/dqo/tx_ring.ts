@@ -193,32 +193,54 @@ export class TxRing {
   }
 
   /**
-   * Writes plain packets that name a buffer of the page list each. There must be room.
+   * Writes plain packets that name a buffer of the page list each, for frames `from` to `end`. There must be room, tags and
+   * buffers.
    *
-   * @param tags Tag of each.
-   * @param numbers Buffer of each.
-   * @param lengths Length of each, from index `from` on.
    * @param targets Gets the offset of each buffer in the driver's memory.
+   * @returns The index of the first frame that is longer than `longest`, or empty.
    */
   nameEach(
-    buffers: TxBuffers,
-    tags: Int32Array,
-    numbers: Int32Array,
-    lengths: Int32Array,
+    frames: FrameBatch,
     from: number,
-    count: number,
+    end: number,
+    longest: number,
+    buffers: TxBuffers,
+    tags: TxTags,
     targets: Int32Array,
-  ): void {
+  ): number {
+    const { lengths } = frames;
     const view = this.#view;
     const ring = this.#ring | 0;
     const mask = this.#mask | 0;
-    const { offsets, lows, highs } = buffers;
+    const { links } = tags;
+    const { offsets, lows, highs, next, last, previous } = buffers;
     const fresh = this.#plain <= mask;
+    let own = tags.own | 0;
+    let returned = tags.returned | 0;
+    let ownBuffer = buffers.own | 0;
+    let returnedBuffer = buffers.returned | 0;
     let tail = this.tail | 0;
     let lastReport = this.lastReport | 0;
-    for (let i = 0; i < count; i = (i + 1) | 0) {
-      const buffer = numbers[i]!;
-      targets[i] = offsets[buffer]!;
+    let i = from | 0;
+    for (; i < end; i = (i + 1) | 0) {
+      const length = lengths[i]!;
+      if (length > longest || length === 0) break;
+      if (own === NONE) {
+        own = returned;
+        returned = NONE;
+      }
+      const tag = own;
+      own = links[tag]!;
+      links[tag] = WITH_DEVICE;
+      if (ownBuffer === NONE) {
+        ownBuffer = returnedBuffer;
+        returnedBuffer = NONE;
+      }
+      const buffer = ownBuffer;
+      ownBuffer = next[buffer]!;
+      last[tag] = buffer;
+      previous[buffer] = NONE;
+      targets[(i - from) | 0] = offsets[buffer]!;
       if (fresh === true) {
         const at = (ring + tail * DESC) | 0;
         view.setFloat64((at + GENERAL_FLEX4) | 0, EIGHT_ZEROS, true);
@@ -235,13 +257,20 @@ export class TxRing {
       view.setInt32((at + BUF_ADDR) | 0, lows[buffer]!, true);
       view.setInt32((at + BUF_ADDR + 4) | 0, highs[buffer]!, true);
       view.setInt32((at + DTYPE) | 0, flags, true);
-      const length = lengths[(from + i) | 0]!;
-      view.setInt32((at + COMPL_TAG) | 0, tags[i]! | (length << BUF_SIZE_SHIFT), true);
+      view.setInt32((at + COMPL_TAG) | 0, tag | (length << BUF_SIZE_SHIFT), true);
       tail = (tail + 1) & mask;
     }
+    const count = i - from;
+    tags.own = own;
+    tags.returned = returned;
+    tags.free -= count;
+    buffers.own = ownBuffer;
+    buffers.returned = returnedBuffer;
+    buffers.free -= count;
     this.tail = tail;
     if (lastReport !== this.lastReport) this.#asked = true;
     this.lastReport = lastReport;
     if (fresh) this.#plain += PLAIN * count;
+    return i;
   }
 }

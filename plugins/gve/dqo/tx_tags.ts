@@ -75,26 +75,6 @@ export class TxTags {
     return tag;
   }
 
-  /** Takes one for each of `count` packets. There must be as many. */
-  takeEach(taken: Int32Array, count: number): void {
-    const { links } = this;
-    let own = this.own | 0;
-    let returned = this.returned | 0;
-    for (let i = 0; i < count; i = (i + 1) | 0) {
-      if (own === NONE) {
-        own = returned;
-        returned = NONE;
-      }
-      taken[i] = own;
-      const next = links[own]!;
-      links[own] = PENDING;
-      own = next;
-    }
-    this.own = own;
-    this.returned = returned;
-    this.free -= count;
-  }
-
   /** Gives one back: it will be the first of those returned. */
   give(tag: number): void {
     this.links[tag] = this.returned;
