@@ -189,11 +189,11 @@ export class Output implements ByteSink {
     await this.#regular?.truncate(this.#size);
   }
 
-  /** Closes it; a file that was created and that nothing came for is removed. */
+  /** Closes it; a file that was created and has nothing is removed. */
   async close(): Promise<void> {
     if (this.name === "standard output") return;
     this.#file.close?.();
-    if (this.#created && !this.#emptied) await Deno.remove(this.name).catch(() => {});
+    if (this.#created && this.#size === 0) await Deno.remove(this.name).catch(() => {});
   }
 }
 
