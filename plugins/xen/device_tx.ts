@@ -173,10 +173,12 @@ export class TxBack {
     const batch = this.#batch;
     const linux = this.#settings.policy === "linux";
     const isStatic = this.#statics.size > 0;
+    // Where operations wait for the end of a hypercall's batch, it must come after as many packets as ever.
+    const open = !isStatic || this.#batchCopies || this.#batchMaps;
+    const most = open ? Math.min(requests, BATCH - this.#batchFrames) : requests;
     if (isStatic) {
-      batch.gatherStatic(this.#statics, requests);
+      batch.gatherStatic(this.#statics, most);
     } else {
-      const most = Math.min(requests, BATCH - this.#batchFrames);
       batch.gatherGranted(this.#grants, most, linux ? HEAD : PAGE, this.#own, this.#ownOffset);
     }
     if (batch.frames.count === 0) return true;
@@ -200,9 +202,10 @@ export class TxBack {
       this.maps += mapped;
       this.#batchCopies = true;
       if (mapped > 0) this.#batchMaps = true;
-      this.#batchFrames += taken;
-      if (this.#batchFrames === BATCH) this.#endBatch();
     }
+    this.#batchFrames += taken;
+    if (!open) this.#batchFrames %= BATCH;
+    else if (this.#batchFrames === BATCH) this.#endBatch();
     return taken > 0;
   }
 

@@ -101,6 +101,13 @@ function guestSteps(random: Random, guests: readonly RawFrontend[]) {
         raw.ask(XEN_NETIF_CTRL_TYPE.ADD_GREF_MAPPING, 0, LIST.ref, entries.length);
       });
     },
+    removals() {
+      const refs = Array.from({ length: random.between(1, 40) }, () => random.between(FIRST, LAST));
+      each((raw) => {
+        raw.list(LIST.page, refs);
+        raw.ask(XEN_NETIF_CTRL_TYPE.DEL_GREF_MAPPING, 0, LIST.ref, refs.length);
+      });
+    },
     send() {
       for (let i = random.below(30); i > 0; i--) {
         const odd = random.chance(0.05);
@@ -143,6 +150,7 @@ Deno.test("XenDevice comes to the same in batches as frame by frame, whatever it
     guest.grants();
     if (random.chance(0.6)) guest.statics();
     for (let step = 0; step < 8; step++) {
+      if (random.chance(0.2)) guest.removals();
       guest.send();
       guest.post();
       one.budget = many.budget = random.pick([0, 3, 20, 1000]);
