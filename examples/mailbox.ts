@@ -31,6 +31,7 @@ class MailboxDriver implements rp.DriverHalf {
   readonly #memory: rp.Memory;
   #tx = 0;
   #rx = 0;
+  #fault?: rp.RingFault;
   constructor({ dma }: rp.Host, readonly slots: number) {
     this.#memory = dma.memory;
     this.ring = dma.allocate(2 * slots * mailbox_slot.size, 16);
@@ -51,12 +52,13 @@ class MailboxDriver implements rp.DriverHalf {
   flush(): void {} // the owner field has published the slot already, and this device needs no bell
 
   receive(sink: rp.FrameSink): number {
+    if (this.#fault) throw this.#fault; // a ring with a fault stays stopped
     for (let moved = 0;; moved++) {
       const slot = this.slots + this.#rx % this.slots;
       if (!this.#isMine(slot)) return moved;
-      const length = this.#memory.view.getUint32(this.#at(slot) + LENGTH, true); // read once, then checked
-      if (length > CAPACITY) throw new rp.RingFault("driver", "rx", "bad-length", slot, { length });
-      sink.piece(0, this.#memory.bytes, this.#buffers[slot]!.offset, length, false);
+      const size = this.#memory.view.getUint32(this.#at(slot) + LENGTH, true); // read once, then checked
+      if (size > CAPACITY) throw this.#fault = new rp.RingFault("driver", "rx", "bad-length", slot, { size });
+      sink.piece(0, this.#memory.bytes, this.#buffers[slot]!.offset, size, false);
       this.#handOver(slot, CAPACITY);
       this.#rx++;
     }
@@ -66,12 +68,10 @@ class MailboxDriver implements rp.DriverHalf {
   inspect = (): Record<string, unknown> => ({ tx: this.#tx, rx: this.#rx });
   #at = (slot: number): number => this.ring.offset + slot * mailbox_slot.size;
   #isMine = (slot: number): boolean => this.#memory.view.getUint32(this.#at(slot) + OWNER, true) === DRIVER;
-
   #handOver(slot: number, length: number): void {
-    const { view } = this.#memory;
-    view.setBigUint64(this.#at(slot) + ADDRESS, BigInt(this.#buffers[slot]!.address), true);
-    view.setUint32(this.#at(slot) + LENGTH, length, true);
-    view.setUint32(this.#at(slot) + OWNER, DEVICE, true);
+    this.#memory.view.setBigUint64(this.#at(slot) + ADDRESS, BigInt(this.#buffers[slot]!.address), true);
+    this.#memory.view.setUint32(this.#at(slot) + LENGTH, length, true);
+    this.#memory.view.setUint32(this.#at(slot) + OWNER, DEVICE, true);
   }
 }
 
@@ -83,7 +83,7 @@ class MailboxDevice implements rp.DeviceHalf {
   #offset = 0;
   #tx = 0;
   #rx = 0;
-
+  #fault?: rp.RingFault;
   constructor(readonly space: rp.AddressSpace, readonly start: number, readonly slots: number) {
     this.#ring = space.contiguous(start, 2 * slots * mailbox_slot.size, rp.READ_WRITE) ?? rp.NO_REGION;
   }
@@ -93,8 +93,7 @@ class MailboxDevice implements rp.DeviceHalf {
       const slot = this.#tx % this.slots;
       const length = this.#open(slot, rp.READ);
       if (length < 0) return moved;
-      this.#frame.clear();
-      this.#frame.push(this.#buffer.memory.bytes, this.#offset, length);
+      this.#frame.set(this.#buffer.memory.bytes, this.#offset, length);
       if (!wire.transmit(this.#frame, 0)) return moved; // not now: the slot stays the device's
       this.#ring.memory.view.setUint32(this.#at(slot) + OWNER, DRIVER, true);
       this.#tx++;
@@ -119,6 +118,7 @@ class MailboxDevice implements rp.DeviceHalf {
 
   /** Finds the buffer of a slot: its length, or -1 if the slot is the driver's. */
   #open(slot: number, access: rp.Access): number {
+    if (this.#fault) throw this.#fault;
     const { view } = this.#ring.memory;
     if (view.getUint32(this.#at(slot) + OWNER, true) !== DEVICE) return -1;
     const length = view.getUint32(this.#at(slot) + LENGTH, true);
@@ -126,7 +126,7 @@ class MailboxDevice implements rp.DeviceHalf {
     this.#buffer = this.space.find(address, access) ?? rp.NO_REGION;
     this.#offset = address + this.#buffer.delta;
     if (this.#buffer.holds(address, length)) return length;
-    throw new rp.RingFault("device", "mailbox", "bad-address", slot, { address, length });
+    throw this.#fault = new rp.RingFault("device", "mailbox", "bad-address", slot, { address, length });
   }
 }
 
