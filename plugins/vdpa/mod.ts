@@ -7,6 +7,18 @@
  * (rings between rings), `vhost.ts` (the vhost-vdpa face of the device, with ioctls and IOTLB messages) and `device.ts`
  * (the device's operations, groups and spaces).
  *
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { RingPair } from "@ringpipe/ringpipe";
+ * import vdpa from "@ringpipe/ringpipe/plugins/vdpa";
+ *
+ * const pair = new RingPair(vdpa, { mode: "shadow" });
+ * pair.transmit(new Uint8Array(60).fill(7));
+ * pair.service();
+ * assertEquals(pair.receive(), [new Uint8Array(60).fill(7)]);
+ * assertEquals(pair.counters()["shadow.used"], 2); // one for each way
+ * ```
+ *
  * @module
  */
 import { OptionError, type OptionValues } from "../../core/options.ts";

@@ -7,6 +7,19 @@
  * `pci_driver.ts`, `pci_device.ts` and `pci_legacy.ts` (the two sides of the bus, the latter for legacy registers), with
  * configuration space, its window onto the registers and MSI-X in files of their own.
  *
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { RingPair } from "@ringpipe/ringpipe";
+ * import virtio from "@ringpipe/ringpipe/plugins/virtio";
+ *
+ * const pair = new RingPair(virtio, { "queue-size": 8, "event-idx": false });
+ * pair.transmit(new Uint8Array(60).fill(7));
+ * pair.service();
+ * assertEquals(pair.receive(), [new Uint8Array(60).fill(7)]);
+ * const counters = pair.counters();
+ * assertEquals([counters["tx.kicks"], counters["device.tx.chains"]], [1, 1]);
+ * ```
+ *
  * @module
  */
 import { faultSpecs } from "../../core/fault.ts";

@@ -1,6 +1,18 @@
 /**
  * The Xen network interface: shared rings, grants, control ring and static grants, frontend and backend.
  *
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { RingPair } from "@ringpipe/ringpipe";
+ * import xen from "@ringpipe/ringpipe/plugins/xen";
+ *
+ * const pair = new RingPair(xen, { "static-grants": false });
+ * pair.transmit(new Uint8Array(60).fill(7));
+ * pair.service();
+ * assertEquals(pair.receive(), [new Uint8Array(60).fill(7)]);
+ * assertEquals(pair.counters()["hypercalls.copy"], 2); // one for each way
+ * ```
+ *
  * @module
  */
 import type { DmaMemory } from "../../core/dma_memory.ts";
