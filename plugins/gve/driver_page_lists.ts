@@ -10,6 +10,10 @@ import { driverFault } from "./faults.ts";
 import * as layout from "./layout_admin.ts";
 import { gve_page_list_entry } from "./layout_records.ts";
 
+const ENTRY = gve_page_list_entry.size;
+const ADDR = gve_page_list_entry.offsetOf("addr");
+const UPPER_HALF = 2 ** 32;
+
 /** All of them. */
 export class DriverPageLists {
   readonly #setup: DriverSetup;
@@ -38,10 +42,14 @@ export class DriverPageLists {
         max_registered_pages: device.maxPages,
       });
     }
-    const list = this.#setup.allocate(addresses.length * gve_page_list_entry.size, PAGE);
-    for (let i = 0; i < addresses.length; i++) {
-      const entry = gve_page_list_entry.encode({ addr: addresses[i]! });
-      dma.memory.bytes.set(entry, list.offset + i * entry.length);
+    const list = this.#setup.allocate(addresses.length * ENTRY, PAGE);
+    const { view } = dma.memory;
+    let at = list.offset + ADDR;
+    for (const address of addresses) {
+      const high = Math.floor(address / UPPER_HALF);
+      view.setUint32(at, high);
+      view.setUint32(at + 4, address - high * UPPER_HALF);
+      at += ENTRY;
     }
     const status = admin.execute(OPCODE.REGISTER_PAGE_LIST, layout.register_page_list_24, {
       page_list_id: id,

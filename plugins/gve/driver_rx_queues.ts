@@ -185,9 +185,11 @@ export class ReceiveQueues {
     if (pages.includes(-1)) {
       throw new RangeError(`Cannot make a page list of ${count} pages as memory is used up`);
     }
-    const addresses = pages.flatMap((page) =>
-      Array.from({ length: pageSize / PAGE }, (_, i) => this.#pool.addresses[page]! + i * PAGE)
-    );
+    const addresses: number[] = [];
+    for (const page of pages) {
+      const start = this.#pool.addresses[page]!;
+      for (let at = 0; at < pageSize; at += PAGE) addresses.push(start + at);
+    }
     this.#pageLists.register(id, addresses);
     return { id, pages };
   }

@@ -8,6 +8,10 @@ import type { Values } from "../../core/layout.ts";
 import { PAGE, RAW_ADDRESSING, STATUS } from "./constants.ts";
 import { gve_page_list_entry } from "./layout_records.ts";
 
+const ENTRY = gve_page_list_entry.size;
+const ADDR = gve_page_list_entry.offsetOf("addr");
+const UPPER_HALF = 2 ** 32;
+
 /** One registered list. */
 export class PageList {
   /** As the driver chose it. */
@@ -105,14 +109,15 @@ export class PageListCommands {
     if (id === RAW_ADDRESSING || count === 0) return STATUS.INVALID_ARGUMENT;
     if (this.lists.has(id)) return STATUS.ALREADY_EXISTS;
     if (count + this.registeredPages > this.#maxPages) return STATUS.RESOURCE_EXHAUSTED;
-    const entries = new Uint8Array(count * gve_page_list_entry.size);
+    const entries = new Uint8Array(count * ENTRY);
     if (!this.#space.read(Number(values["page_address_list_addr"]), entries)) return STATUS.INVALID_ARGUMENT;
     const view = new DataView(entries.buffer);
-    const pages = Float64Array.from(
-      { length: count },
-      (_, i) => Number(view.getBigUint64(i * gve_page_list_entry.size)),
-    );
-    if (pages.some((address) => address % PAGE !== 0)) return STATUS.INVALID_ARGUMENT;
+    const pages = new Float64Array(count);
+    for (let i = 0; i < count; i++) {
+      const low = view.getUint32(i * ENTRY + ADDR + 4);
+      if ((low & (PAGE - 1)) !== 0) return STATUS.INVALID_ARGUMENT;
+      pages[i] = view.getUint32(i * ENTRY + ADDR) * UPPER_HALF + low;
+    }
     this.lists.set(id, new PageList(id, pages, BigInt(values["page_size"] as bigint)));
     return STATUS.PASSED;
   }
