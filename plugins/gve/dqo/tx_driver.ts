@@ -148,9 +148,7 @@ export class DqoTxDriver {
     const count = end - from;
     if (count === 0) return from;
     if (this.#stopped) this.#wake();
-    const { lengths } = frames;
-    let bytes = 0;
-    for (let i = from; i < end; i++) bytes = (bytes + lengths[i]!) | 0;
+    const { bytes } = this.#ring;
     const { counters, syncs } = this.#context;
     counters.txPackets += count;
     counters.txBytes += bytes;

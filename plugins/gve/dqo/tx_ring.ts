@@ -55,6 +55,8 @@ export class TxRing {
   tail = 0;
   /** Index of the descriptor that last asked for a report. */
   lastReport = 0;
+  /** Bytes of the frames that a loop over many took last. */
+  bytes = 0;
   readonly #view: DataView;
   readonly #ring: number;
   readonly #mask: number;
@@ -150,6 +152,7 @@ export class TxRing {
     let returned = tags.returned | 0;
     let tail = this.tail | 0;
     let lastReport = this.lastReport | 0;
+    let bytes = 0;
     let i = from | 0;
     for (; i < end; i = (i + 1) | 0) {
       const length = lengths[i]!;
@@ -179,6 +182,7 @@ export class TxRing {
       view.setInt32((at + BUF_ADDR + 4) | 0, high, true);
       view.setInt32((at + DTYPE) | 0, flags, true);
       view.setInt32((at + COMPL_TAG) | 0, tag | (length << BUF_SIZE_SHIFT), true);
+      bytes = (bytes + length) | 0;
       tail = (tail + 1) & mask;
     }
     const count = i - from;
@@ -188,6 +192,7 @@ export class TxRing {
     this.tail = tail;
     if (lastReport !== this.lastReport) this.#asked = true;
     this.lastReport = lastReport;
+    this.bytes = bytes;
     if (fresh) this.#plain += PLAIN * count;
     return i;
   }
@@ -221,6 +226,7 @@ export class TxRing {
     let returnedBuffer = buffers.returned | 0;
     let tail = this.tail | 0;
     let lastReport = this.lastReport | 0;
+    let bytes = 0;
     let i = from | 0;
     for (; i < end; i = (i + 1) | 0) {
       const length = lengths[i]!;
@@ -258,6 +264,7 @@ export class TxRing {
       view.setInt32((at + BUF_ADDR + 4) | 0, highs[buffer]!, true);
       view.setInt32((at + DTYPE) | 0, flags, true);
       view.setInt32((at + COMPL_TAG) | 0, tag | (length << BUF_SIZE_SHIFT), true);
+      bytes = (bytes + length) | 0;
       tail = (tail + 1) & mask;
     }
     const count = i - from;
@@ -270,6 +277,7 @@ export class TxRing {
     this.tail = tail;
     if (lastReport !== this.lastReport) this.#asked = true;
     this.lastReport = lastReport;
+    this.bytes = bytes;
     if (fresh) this.#plain += PLAIN * count;
     return i;
   }
