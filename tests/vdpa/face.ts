@@ -75,7 +75,7 @@ export class Face {
 
   ioctl(request: number, argument?: Uint8Array): string {
     const result = this.file.ioctl(request, argument);
-    return result < 0 ? errnoName(result) : "ok";
+    return result < 0 ? errnoName(result) : result === 0 ? "ok" : String(result);
   }
 
   /** An ioctl that takes or gives one number of up to 8 bytes. */

@@ -318,7 +318,8 @@ Deno.test("a device that leaves a control command unanswered stops the control q
 
 Deno.test("a command that the device refuses when it is said again after a switch is a fault", () => {
   const guest = new Guest();
-  guest.hypervisor.migration.record.add(Uint8Array.of(9, 9, 9));
+  guest.hypervisor.migration.record.add(Uint8Array.of(9, 8, 7));
   const fault = assertThrows(() => guest.hypervisor.migration.toggle(), RingFault);
   assertEquals([fault.ring, fault.code], ["ctrl", "control-replay"]);
+  assertEquals(fault.values, { class: 9, cmd: 8 });
 });

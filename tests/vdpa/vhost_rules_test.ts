@@ -408,6 +408,25 @@ const messages: Row[] = [
       return f.map(0, 0x1000, 0x800, 0x1000);
     },
   ],
+  ["what is mapped when the file is closed is unmapped", " 2", (f) => {
+    f.negotiate();
+    f.map(0, 0x1000, 0x1000);
+    f.map(0, 0x3000, 0x1000);
+    f.file.close();
+    return `${f.deviceMap(0)} ${f.file.tables.counters()["as0.unmaps"]}`;
+  }, { kind: "plain" }],
+  ["an open batch ends with the file", "72", (f) => {
+    f.negotiate();
+    f.batch(1, true);
+    f.file.close();
+    f.negotiate();
+    return f.map(0, 0x1000, 0x1000);
+  }],
+  ["mappings of every space are counted", 1, (f) => {
+    f.negotiate();
+    f.map(3, 0x1000, 0x1000);
+    return f.file.tables.counters()["as3.maps"]!;
+  }, { kind: "vduse", asids: 4 }],
   ["whole pages are counted", "2 8192", (f) => {
     f.negotiate();
     f.map(0, 0x1fff, 2, MEMORY + 0xfff);

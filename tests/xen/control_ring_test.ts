@@ -81,6 +81,7 @@ Deno.test("a key longer than 40 bytes is BUFFER_OVERFLOW, and INVALID_PARAMETER 
     assertEquals(raw.ask(TYPE.SET_HASH_KEY, PAGE, 41), [linux ? INVALID : BUFFER_OVERFLOW, 0]);
     assertEquals(raw.ask(TYPE.SET_HASH_KEY, PAGE, 40), [SUCCESS, 0]);
     assertEquals(raw.ask(TYPE.SET_HASH_KEY, 11, 40), [INVALID, 0], "a page that is not granted");
+    assertEquals(raw.device.counters()["grant.setup.copy"], 2);
   }
 });
 
