@@ -1,5 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { READ_WRITE } from "../../core/address_space.ts";
+import { Memory } from "../../core/memory.ts";
 import { closeDescriptor } from "../../host/libc.ts";
 import { makeMemoryFile, MappedFile } from "../../host/mapped_file.ts";
 import { MemoryTable } from "../../host/vhost_user/memory_table.ts";
@@ -44,7 +45,48 @@ Deno.test("MemoryTable refuses regions beyond all reason", () => {
   const place = { guest: 0, user: 0, size: 2 ** 42, offset: 0 };
   table.check(place);
   assertThrows(() => table.check({ ...place, size: 2 ** 42 + 16 }), ProtocolError, "too large");
-  assertThrows(() => table.check({ ...place, guest: Infinity }), ProtocolError, "too large");
+  const small = { guest: 0, user: 0, size: 4096, offset: 0 };
+  table.check(small);
+  for (const name of ["guest", "user", "offset"] as const) {
+    for (const start of [Infinity, Number.MAX_SAFE_INTEGER - 15]) {
+      assertThrows(() => table.check({ ...small, [name]: start }), ProtocolError, "too large");
+    }
+  }
+  assertThrows(() => table.check({ ...small, size: 0 }), ProtocolError, "empty");
+});
+
+Deno.test("MemoryTable wants addresses and bytes to agree modulo the alignment of a ring part", () => {
+  const table = new MemoryTable();
+  const check = (guest: number, user: number, offset: number) =>
+    table.check({ guest, user, offset, size: 64 });
+  check(0x1008, 0x2018, 8);
+  for (const [guest, user, offset] of [[8, 8, 0], [0, 8, 0], [8, 0, 0], [0, 0, 8], [4, 12, 12]] as const) {
+    assertThrows(() => check(guest, user, offset), ProtocolError, "not aligned");
+  }
+});
+
+Deno.test("MemoryTable takes regions side by side, refuses overlaps by either address, and removes one alone", () => {
+  const table = new MemoryTable();
+  const closed: number[] = [];
+  const add = (guest: number, user: number) =>
+    table.add({ guest, user, size: 4096, offset: 0 }, [{
+      memory: new Memory(4096),
+      offset: 0,
+      sealed: true,
+      close: () => void closed.push(guest),
+    }]);
+  add(0x10000, 0x50000);
+  add(0x11000, 0x51000);
+  add(0xf000, 0x4f000);
+  for (
+    const [guest, user] of [[0x10ff0, 0x90000], [0x90000, 0x50ff0], [0xe010, 0x90000], [0x90000, 0x4e010]]
+  ) {
+    assertThrows(() => add(guest!, user!), ProtocolError, "overlap");
+  }
+  table.remove({ guest: 0x10000, user: 0x50000, size: 4096, offset: 0 });
+  assertEquals([table.size, closed], [2, [0x10000]]);
+  assertEquals(table.buffers.regions.map(({ start }) => start), [0xf000, 0x11000]);
+  assertEquals(table.rings.regions.map(({ start }) => start), [0x4f000, 0x51000]);
 });
 
 Deno.test("MemoryTable cuts regions where guest addresses are whole gibibytes", () => {
