@@ -133,6 +133,9 @@ const binding: Row[] = [
     kind: "sim",
   }],
   ["a space beyond the spaces is EINVAL", "EINVAL", (f) => (f.negotiate(), f.state(SET_GROUP_ASID, 0, 2))],
+  ["the device says so itself", "-22 -22", (f) => {
+    return `${f.device.set_group_asid(3, 0)} ${f.device.set_group_asid(0, 2)}`;
+  }],
   ["DRIVER_OK is EBUSY", "EBUSY", (f) => (f.negotiate(), f.status(DRIVER_OK), f.state(SET_GROUP_ASID, 2, 1))],
   [
     "DRIVER_OK is checked before the bounds",

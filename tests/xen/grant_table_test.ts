@@ -49,6 +49,14 @@ for (const version of [1, 2] as const) {
     assertEquals(table.unmap(writer), GNTST.bad_handle);
     assertEquals(table.unmap(reader), GNTST.okay);
     assertEquals([inUse(), table.mapped], [0, 0]);
+    // The other way round: what a reader lets go of leaves a writer's bits alone.
+    table.map(ref, host_map);
+    const first = table.handle;
+    table.map(ref, host_map | readonly);
+    assertEquals(table.unmap(table.handle), GNTST.okay);
+    assertEquals(inUse(), GTF.reading | GTF.writing);
+    assertEquals(table.unmap(first), GNTST.okay);
+    assertEquals([inUse(), table.mapped], [0, 0]);
     assertEquals(entries.end(ref), true);
     assertEquals(table.map(ref, host_map), GNTST.general_error);
   });
