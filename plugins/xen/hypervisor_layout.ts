@@ -196,6 +196,11 @@ export const gnttab_unmap_and_replace: Struct = grant(
   ],
 );
 
+const frameList = union("", [
+  u64("frame_list_ptr", "Where frame numbers go"),
+  u64("frame_list.p", "The same by its C path"),
+]);
+
 function copySide(side: "source" | "dest"): readonly Member[] {
   return [
     union("", [
@@ -203,8 +208,11 @@ function copySide(side: "source" | "dest"): readonly Member[] {
       u32(`${side}.u.ref`, "Grant reference"),
       u64(`${side}.u.gmfn`, "Frame number"),
     ]),
-    u16(`${side}_domid`, `Domain; in C ${side}.domid`),
-    u16(`${side}_offset`, `First byte in the page; in C ${side}.offset`),
+    union("", [u16(`${side}_domid`, "Domain"), u16(`${side}.domid`, "The same by its C path")]),
+    union("", [
+      u16(`${side}_offset`, "First byte in the page"),
+      u16(`${side}.offset`, "The same by its C path"),
+    ]),
     u32(`_${side}_pad`, "Padding"),
   ];
 }
@@ -225,7 +233,7 @@ export const gnttab_setup_table: Struct = grant("gnttab_setup_table", "Operation
   u32("nr_frames", "Frames wanted"),
   status,
   bytes("_pad1", 6, "Padding"),
-  u64("frame_list_ptr", "Where frame numbers go; in C frame_list"),
+  frameList,
 ]);
 /** `gnttab_query_size`. */
 export const gnttab_query_size: Struct = grant("gnttab_query_size", "Operation 6: size of the table", 16, [
@@ -255,7 +263,7 @@ export const gnttab_get_status_frames: Struct = grant(
     u32("nr_frames", "Frames wanted"),
     u16("dom", "Domain"),
     status,
-    u64("frame_list_ptr", "Where frame numbers go; in C frame_list"),
+    frameList,
   ],
 );
 /** `gnttab_swap_grant_ref`. */

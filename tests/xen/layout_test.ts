@@ -33,3 +33,23 @@ Deno.test("evtchn_status has every member of its union by its C path, and the ot
   for (const [name, value] of Object.entries(wanted)) assertEquals(values[name], value, name);
   assertEquals(struct.encode(values), bytes);
 });
+
+Deno.test("gnttab_copy and frame lists have their members by their C paths, too", () => {
+  for (const { fields, bytes } of vectors("xen.json", "gnttab_copy")) {
+    const values = structures.find(({ name }) => name === "gnttab_copy")!.decode(bytes);
+    for (const side of ["source", "dest"]) {
+      for (const member of ["domid", "offset"]) {
+        const wanted = fields[`${side}_${member}`] as number;
+        assertEquals(values[`${side}.${member}`], wanted, `${side}.${member}`);
+      }
+    }
+  }
+  for (const name of ["gnttab_setup_table", "gnttab_get_status_frames"]) {
+    const struct = structures.find((struct) => struct.name === name)!;
+    for (const { fields, bytes } of vectors("xen.json", name)) {
+      const list = fields.frame_list_ptr!;
+      assertEquals(BigInt(struct.decode(bytes)["frame_list.p"] as number), BigInt(list as number));
+      assertEquals(struct.encode({ ...fields, "frame_list.p": list }), bytes);
+    }
+  }
+});
