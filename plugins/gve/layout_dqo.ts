@@ -15,6 +15,7 @@ import {
   u32,
   u64,
   u8,
+  union,
 } from "../../core/layout.ts";
 import { DQO_COMPLETION, DQO_DTYPE } from "./constants.ts";
 
@@ -76,12 +77,21 @@ export const gve_tx_general_context_desc_dqo: Struct = ring(
 );
 /** The metadata that the flex bytes carry. */
 export const gve_tx_metadata_dqo: Struct = ring("gve_tx_metadata_dqo", "Metadata in the flex bytes", 12, [
-  u8("version", "0"),
-  bitfield(2, [
-    bits("path_hash", 15, "Flow hash; 0x7FFF stands for 0"),
-    bits("rehash_event", 1, "The flow was hashed anew"),
+  union("", [
+    {
+      kind: "struct",
+      name: "",
+      members: [
+        u8("version", "0"),
+        bitfield(2, [
+          bits("path_hash", 15, "Flow hash; 0x7FFF stands for 0"),
+          bits("rehash_event", 1, "The flow was hashed anew"),
+        ]),
+        bytes("reserved", 9, "Zero"),
+      ],
+    },
+    bytes("bytes", 12, "All of it, as it is spread over flex bytes"),
   ]),
-  bytes("reserved", 9, "Zero"),
 ]);
 
 const completion: Member = bitfield(2, [
@@ -158,7 +168,7 @@ const received: readonly Member[] = [
 ];
 const tail: readonly Member[] = [
   u16("buf_id", "As posted"),
-  u16("raw_cs", "Raw checksum; with rsc the segment length"),
+  union("", [u16("raw_cs", "Raw checksum"), u16("rsc_seg_len", "With rsc: length of the segments")]),
   u32("hash", "Toeplitz hash"),
   u32("reserved6", "Zero"),
 ];

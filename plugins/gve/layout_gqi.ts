@@ -14,6 +14,7 @@ import {
   u32,
   u64,
   u8,
+  union,
 } from "../../core/layout.ts";
 import { GQI_TYPE } from "./constants.ts";
 
@@ -72,7 +73,7 @@ export const gve_rx_desc: Struct = ring("gve_rx_desc", "GQI receive: descriptor"
 ], DESC);
 /** What the driver writes for a receive buffer. */
 export const gve_rx_data_slot: Struct = ring("gve_rx_data_slot", "GQI receive: data slot", 8, [
-  u64("addr", "Offset in the page list, or address"),
+  union("", [u64("addr", "Address"), u64("qpl_offset", "With a page list: offset in it")]),
 ], DESC);
 /** The last two bytes of a receive descriptor. */
 export const gve_rx_flags_seq: Struct = ring("gve_rx_flags_seq", "GQI receive: flags and sequence", 2, [
