@@ -152,6 +152,10 @@ export function array(name: string, count: Count, element: Member | Struct): Mem
 export function nested(name: string, inner: Struct): Member {
   return { kind: "struct", name, members: inner.members, ...inner.ownOrder && { order: inner.ownOrder } };
 }
+/** Members one after another, as one member of a union or under a common name. Without a name they stand with the others. */
+export function group(name: string, members: readonly Member[]): Member {
+  return { kind: "struct", name, members };
+}
 /** Members that share one place, as large as the largest. Without a name they stand with the others. */
 export function union(name: string, members: readonly Member[]): Member {
   return { kind: "union", name, members };

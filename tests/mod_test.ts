@@ -15,7 +15,7 @@ OptionBase OptionError OptionSpec OptionValue OptionValues PieceBatch Plugin Plu
 READ_WRITE REFUSALS RUNT Region Registers RingFault RingPair SizeOption StallError Struct
 StructOptions TextOption ToeplitzKey Value Values ValuesInput WRITE Wire add16 add32 alignUp array
 bitfield bits builtInNames bytes didYouMean distance16 distance32 faultSpecs finishChecksum flowHash
-flowHashType foldSum formatOption formatSize hashTypeBit i16 i32 isPowerOfTwo loadBackend loadPlugin
+flowHashType foldSum formatOption formatSize group hashTypeBit i16 i32 isPowerOfTwo loadBackend loadPlugin
 nameValue nearest needEvent16 needEvent32 nested onesSum openLink optionForm plainValue pseudoHeaderSum
 struct swapped systemClock u16 u32 u64 u8 union validatePlugin withinMemory
 `;

@@ -8,6 +8,7 @@ import {
   bitfield,
   bits,
   bytes,
+  group,
   type Member,
   type Struct,
   struct,
@@ -78,18 +79,14 @@ export const gve_tx_general_context_desc_dqo: Struct = ring(
 /** The metadata that the flex bytes carry. */
 export const gve_tx_metadata_dqo: Struct = ring("gve_tx_metadata_dqo", "Metadata in the flex bytes", 12, [
   union("", [
-    {
-      kind: "struct",
-      name: "",
-      members: [
-        u8("version", "0"),
-        bitfield(2, [
-          bits("path_hash", 15, "Flow hash; 0x7FFF stands for 0"),
-          bits("rehash_event", 1, "The flow was hashed anew"),
-        ]),
-        bytes("reserved", 9, "Zero"),
-      ],
-    },
+    group("", [
+      u8("version", "0"),
+      bitfield(2, [
+        bits("path_hash", 15, "Flow hash; 0x7FFF stands for 0"),
+        bits("rehash_event", 1, "The flow was hashed anew"),
+      ]),
+      bytes("reserved", 9, "Zero"),
+    ]),
     bytes("bytes", 12, "All of it, as it is spread over flex bytes"),
   ]),
 ]);

@@ -8,6 +8,7 @@
 import {
   array,
   bytes,
+  group,
   type Member,
   nested,
   type Struct,
@@ -163,7 +164,7 @@ export const vhost_features_array: Struct = struct("vhost_features_array", {
 
 /** Members in the place of what older kernels have reserved: API version 1 of VDUSE. */
 function later(reserved: Member, ...members: readonly Member[]): Member {
-  return union("", [reserved, { kind: "struct", name: "", members }]);
+  return union("", [reserved, group("", members)]);
 }
 const asid = u32("asid", "Address space (API version 1)");
 

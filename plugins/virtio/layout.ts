@@ -8,7 +8,7 @@
 import {
   array,
   bytes,
-  type Member,
+  group,
   nested,
   type Struct,
   struct,
@@ -140,10 +140,6 @@ const checksumFields = [
 ];
 const netHeaderFields = [...offloadFields, ...checksumFields];
 
-function group(name: string, ...members: readonly Member[]): Member {
-  return { kind: "struct", name, members };
-}
-
 /** Legacy net header. */
 export const virtio_net_hdr: Struct = struct("virtio_net_hdr", {
   summary: "Before each frame, legacy form without mergeable buffers",
@@ -166,12 +162,14 @@ export const virtio_net_hdr_v1: Struct = struct("virtio_net_hdr_v1", {
   fields: [
     ...offloadFields,
     union("", [
-      group("", ...checksumFields),
-      group("csum", u16("start", "csum_start by its other name"), u16("offset", "csum_offset likewise")),
+      group("", [...checksumFields]),
+      group("csum", [u16("start", "csum_start by its other name"), u16("offset", "csum_offset likewise")]),
       group(
         "rsc",
-        u16("segments", "Segments that the device put together (flags has RSC_INFO)"),
-        u16("dup_acks", "Duplicated acknowledgements among them"),
+        [
+          u16("segments", "Segments that the device put together (flags has RSC_INFO)"),
+          u16("dup_acks", "Duplicated acknowledgements among them"),
+        ],
       ),
     ]),
     u16("num_buffers", "Buffers that the frame fills; 0 on transmit"),
@@ -199,7 +197,7 @@ export const virtio_net_hdr_v1_hash: Struct = struct("virtio_net_hdr_v1_hash", {
     union("", [
       u32("hash_value", "Toeplitz hash of the flow"),
       // Newer headers spell it so, that 2 bytes align the structure.
-      group("", u16("hash_value_lo", "Its low half"), u16("hash_value_hi", "Its high half")),
+      group("", [u16("hash_value_lo", "Its low half"), u16("hash_value_hi", "Its high half")]),
     ]),
     u16("hash_report", "What was hashed", { values: hashReports }),
     u16("padding", "Zero"),
@@ -231,7 +229,7 @@ const virtio_net_hdr_spec: Struct = struct("virtio_net_hdr@1.4", {
     u16("outer_nh_offset", "Offset of the outer network header"),
     union("", [
       bytes("padding_reserved_2", 6, "Zero"),
-      group("ipsec_resource_hdr", u32("resource_id", "Resource"), u16("resource_type", "Its type")),
+      group("ipsec_resource_hdr", [u32("resource_id", "Resource"), u16("resource_type", "Its type")]),
     ]),
   ],
 });

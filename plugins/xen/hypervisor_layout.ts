@@ -3,7 +3,18 @@
  *
  * @module
  */
-import { bytes, i16, type Member, type Struct, struct, u16, u32, u64, union } from "../../core/layout.ts";
+import {
+  bytes,
+  group,
+  i16,
+  type Member,
+  type Struct,
+  struct,
+  u16,
+  u32,
+  u64,
+  union,
+} from "../../core/layout.ts";
 
 /** Bits of `grant_entry.flags`, in the header `GTF_*`. */
 export const GTF: Readonly<
@@ -94,10 +105,6 @@ function grant(name: string, summary: string, size: number, fields: readonly Mem
 }
 function event(name: string, summary: string, size: number, fields: readonly Member[]): Struct {
   return struct(name, { summary, source: EVENT, size, fields });
-}
-
-function group(name: string, ...members: readonly Member[]): Member {
-  return { kind: "struct", name, members };
 }
 
 const entryFlags: Member = u16("flags", "Type in bits 0-1 (1 permits access), GTF_*", {
@@ -339,17 +346,21 @@ export const evtchn_status: Struct = event("evtchn_status", "Operation 5: tells 
   union("", [
     group(
       "",
-      u16("u_dom", "u.interdomain.dom"),
-      u16("_pad1", "Padding"),
-      u32("u_port", "u.interdomain.port"),
+      [
+        u16("u_dom", "u.interdomain.dom"),
+        u16("_pad1", "Padding"),
+        u32("u_port", "u.interdomain.port"),
+      ],
     ),
     union("u", [
-      group("unbound", u16("dom", "Domain that may bind the port (out)")),
+      group("unbound", [u16("dom", "Domain that may bind the port (out)")]),
       group(
         "interdomain",
-        u16("dom", "Other domain (out)"),
-        u16("_pad", "Padding"),
-        u32("port", "Other port (out)"),
+        [
+          u16("dom", "Other domain (out)"),
+          u16("_pad", "Padding"),
+          u32("port", "Other port (out)"),
+        ],
       ),
       u32("pirq", "Physical interrupt (out)"),
       u32("virq", "Virtual interrupt (out)"),

@@ -4,6 +4,7 @@ import {
   bitfield,
   bits,
   bytes,
+  group,
   i16,
   i32,
   type Member,
@@ -108,6 +109,13 @@ Deno.test("nested takes the byte order around it when it states none", () => {
   assertEquals(make([nested("in", inner)], { order: "be" }).decode(Uint8Array.fromHex("0102")), {
     "in.v": 0x102,
   });
+});
+
+Deno.test("group keeps members one after another within a union, under its name", () => {
+  const layout = make([union("", [u32("word", ""), group("half", [u16("low", ""), u16("high", "")])])]);
+  assertEquals(layout.size, 4);
+  const values = layout.decode(Uint8Array.of(0x44, 0x33, 0x22, 0x11));
+  assertEquals(values, { word: 0x11223344, "half.low": 0x3344, "half.high": 0x1122 });
 });
 
 Deno.test("union shares one place as large as its largest member", () => {
