@@ -26,8 +26,10 @@ let instances = 0;
 
 /** A running dpdk-testpmd that waits for commands. */
 export class Testpmd implements AsyncDisposable {
-  /** All that it has printed. */
+  /** All that it has printed: its answers and prompts. */
   output = "";
+  /** All that it has logged, which comes at any time, even in the middle of a prompt. */
+  log = "";
   readonly #child: Deno.ChildProcess;
   readonly #input: WritableStreamDefaultWriter<Uint8Array>;
   readonly #reading: Promise<unknown>;
@@ -66,16 +68,25 @@ export class Testpmd implements AsyncDisposable {
       stderr: "piped",
     }).spawn();
     this.#input = this.#child.stdin.getWriter();
-    this.#reading = Promise.all([this.#read(this.#child.stdout), this.#read(this.#child.stderr)]).then(() => {
+    const { stdout, stderr } = this.#child;
+    this.#reading = Promise.all([
+      this.#read(stdout, (text) => this.output += text),
+      this.#read(stderr, (text) => this.log += text),
+    ]).then(() => {
       this.#ended = true;
       this.#heard();
     });
   }
 
-  async #read(stream: ReadableStream<Uint8Array>): Promise<void> {
+  /** Whether it has neither ended nor crashed. */
+  get running(): boolean {
+    return !this.#ended;
+  }
+
+  async #read(stream: ReadableStream<Uint8Array>, add: (text: string) => void): Promise<void> {
     const decoder = new TextDecoder();
     for await (const bytes of stream) {
-      this.output += decoder.decode(bytes, { stream: true });
+      add(decoder.decode(bytes, { stream: true }));
       this.#heard();
     }
   }
@@ -87,7 +98,9 @@ export class Testpmd implements AsyncDisposable {
       const match = pattern.exec(this.output.slice(from));
       if (match) return match;
       const left = limit - performance.now();
-      if (this.#ended || left <= 0) throw new Error(`testpmd has not printed ${pattern}:\n${this.output}`);
+      if (this.#ended || left <= 0) {
+        throw new Error(`testpmd has not printed ${pattern}:\n${this.output}\n${this.log}`);
+      }
       let timer: ReturnType<typeof setTimeout> | undefined;
       await new Promise<void>((resolve) => {
         this.#heard = resolve;
