@@ -15,6 +15,7 @@
  *
  * @module
  */
+import "./modules.ts";
 import { faultSpecs } from "../../core/fault.ts";
 import { OptionError, type OptionValues } from "../../core/options.ts";
 import type { Host, Link, Plugin } from "../../core/plugin.ts";
