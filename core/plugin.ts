@@ -22,11 +22,17 @@ export const FULL: number = -1;
 export const OVERSIZE: number = -2;
 /** `transmit`: the ring cannot carry so short a frame. */
 export const RUNT: number = -3;
+/** `deliver`: the receive queue that the frame belongs on is being reset: the frame is to be dropped. */
+export const IN_RESET: number = -4;
 /** `deliver`: no receive buffers now; try again when the driver has posted more. */
 export const NO_BUFFERS: number = -1;
 
-/** Names of the reasons for which `transmit` refuses a frame for good, by its result. */
-export const REFUSALS: Readonly<Record<number, string>> = { [OVERSIZE]: "oversize", [RUNT]: "runt" };
+/** Names of the reasons for which `transmit` or `deliver` refuses a frame for good, by its result. */
+export const REFUSALS: Readonly<Record<number, string>> = {
+  [OVERSIZE]: "oversize",
+  [RUNT]: "runt",
+  [IN_RESET]: "queue-reset",
+};
 
 /** Rings a bell on the other side: the number says which (a queue, a doorbell register, a vector). */
 export type Doorbell = (value: number) => void;
@@ -124,7 +130,8 @@ export interface DeviceHalf {
    *
    * The driver sees it at the end of the {@linkcode DeviceHalf.service} call during or after which this was called.
    *
-   * @returns The receive queue that took it, or {@linkcode NO_BUFFERS}, or {@linkcode OVERSIZE}.
+   * @returns The receive queue that took it, or {@linkcode NO_BUFFERS}; or why it is to be dropped:
+   * {@linkcode OVERSIZE}, {@linkcode IN_RESET}.
    * @throws {RingFault} If the driver has broken the protocol.
    */
   deliver(frame: Frame): number;

@@ -12,7 +12,6 @@ import {
   FULL,
   type Link,
   NO_BUFFERS,
-  OVERSIZE,
   REFUSALS,
 } from "./plugin.ts";
 import type { Wire } from "./plugin.ts";
@@ -249,9 +248,9 @@ export class Pump implements Wire, FrameSink {
       this.#looped++;
       return true;
     }
-    if (this.#straight && into !== NO_BUFFERS) this.#branch();
-    if (into === OVERSIZE) this.drop(queue, REFUSALS[OVERSIZE]!);
-    else if (into < 0) return false;
+    if (into === NO_BUFFERS) return false;
+    if (this.#straight) this.#branch();
+    if (into < 0) this.drop(queue, REFUSALS[into] ?? "refused");
     else (this.#returning[into] ??= newQueue(into)).push(this.#take(queue));
     return true;
   }

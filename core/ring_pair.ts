@@ -9,7 +9,7 @@ import type { Frame } from "./frame.ts";
 import { LocalHost, type LocalHostOptions } from "./host.ts";
 import type { Struct, Values } from "./layout.ts";
 import { type OptionValue, OptionValues } from "./options.ts";
-import { FULL, type Link, openLink, OVERSIZE, type Plugin, REFUSALS, type Wire } from "./plugin.ts";
+import { FULL, type Link, NO_BUFFERS, openLink, type Plugin, REFUSALS, type Wire } from "./plugin.ts";
 
 /**
  * A driver half and a device half over memory of their own, the device looping back. The steps are the caller's:
@@ -27,8 +27,9 @@ export class RingPair {
   readonly #loopback: Wire = {
     transmit: (frame: Frame) => {
       const queue = this.link.device.deliver(frame);
-      if (queue === OVERSIZE) this.dropped.push(REFUSALS[OVERSIZE]!);
-      return queue >= 0 || queue === OVERSIZE;
+      if (queue === NO_BUFFERS) return false;
+      if (queue < 0) this.dropped.push(REFUSALS[queue] ?? "refused");
+      return true;
     },
     drop: (_queue, reason) => {
       this.dropped.push(reason);

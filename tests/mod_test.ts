@@ -9,7 +9,7 @@ Access AddressSpace Allocation ArrayMember BATCH_PIECES BATCH_SIZE Bit BitsMembe
 Count CounterSpec Counters DeviceHalf DmaMemory DmaMemoryError Doorbell DriverHalf FULL FaultSpec FaultValues Field
 FieldNotes FlagOption FlowParser Frame FrameBatch FrameSink GroupMember HASH_IPV4 HASH_IPV6 HASH_IPV6_EX
 HASH_NONE HASH_TCPV4 HASH_TCPV6 HASH_TCPV6_EX HASH_UDPV4 HASH_UDPV6 HASH_UDPV6_EX Half Host
-IntegerOption L3_IPV4 L3_IPV6 L3_NONE L4_NONE L4_OTHER L4_TCP L4_UDP Link LocalHost LocalHostOptions
+IN_RESET IntegerOption L3_IPV4 L3_IPV6 L3_NONE L4_NONE L4_OTHER L4_TCP L4_UDP Link LocalHost LocalHostOptions
 MICROSOFT_RSS_KEY ManualClock MaskOption Member Memory NO_BUFFERS NO_REGION NumberMember OVERSIZE
 OptionBase OptionError OptionSpec OptionValue OptionValues PieceBatch Plugin PluginError Pump PumpSink READ
 READ_WRITE REFUSALS RUNT Region Registers RingFault RingPair SizeOption StallError Struct

@@ -86,6 +86,7 @@ export class DeviceQueue {
   readonly #chain: DeviceChain;
   readonly #used: DeviceUsed;
   readonly #fill: DeviceFill;
+  #inReset = false;
   #buffersGeneration = -1;
 
   /** Makes a stopped queue. */
@@ -130,6 +131,11 @@ export class DeviceQueue {
   /** Whether it is started and not broken. */
   get running(): boolean {
     return this.#ring.running;
+  }
+
+  /** Whether it was {@linkcode reset}, and has not been started since. */
+  get inReset(): boolean {
+    return this.#inReset;
   }
 
   /** The fault that stopped it, if one did. */
@@ -221,13 +227,21 @@ export class DeviceQueue {
     this.#buffersGeneration = -1;
     this.refresh();
     this.#ring.running = true;
+    this.#inReset = false;
   }
 
   /** Stops the queue, and forgets the fault if one did before. Returns the index of the next chain it would have taken. */
   stop(): number {
     this.#ring.running = false;
     this.#ring.broken = undefined;
+    this.#inReset = false;
     return this.#available.next;
+  }
+
+  /** Stops the queue as the driver asked for with RING_RESET: frames that belong on it are dropped, they do not wait. */
+  reset(): void {
+    this.stop();
+    this.#inReset = true;
   }
 
   /**

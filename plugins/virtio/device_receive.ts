@@ -7,7 +7,7 @@ import { WRITE } from "../../core/address_space.ts";
 import { Frame } from "../../core/frame.ts";
 import type { FrameBatch } from "../../core/frame_batch.ts";
 import { Memory } from "../../core/memory.ts";
-import { NO_BUFFERS, OVERSIZE } from "../../core/plugin.ts";
+import { IN_RESET, NO_BUFFERS, OVERSIZE } from "../../core/plugin.ts";
 import type { DeviceQueue } from "./device_queue.ts";
 import { hasFeature, netHeaderLength } from "./features.ts";
 import { virtio_net_hdr_v1, virtio_net_hdr_v1_hash, VRING_DESC_F_WRITE } from "./layout.ts";
@@ -70,7 +70,7 @@ export class DeviceReceive {
     if (this.#hashReport || spreads) this.#hash.update(frame);
     const pair = spreads ? this.#choose() : 0;
     const queue = this.#queues[pair]!;
-    if (!queue.running) return NO_BUFFERS;
+    if (!queue.running) return queue.inReset ? IN_RESET : NO_BUFFERS;
     const headerLength = this.#headerLength;
     const total = headerLength + frame.length;
     const slot = queue.popPlain(VRING_DESC_F_WRITE);
@@ -103,7 +103,7 @@ export class DeviceReceive {
     return false;
   }
 
-  /** The pair that takes the frame just hashed. If its queue is being reset, automatic steering takes another one. */
+  /** The pair that takes the frame just hashed. Where its queue is being reset, automatic steering takes another one. */
   #choose(): number {
     const { pairs, table } = this.#steering;
     const first = this.#steering.queueOf(this.#hash);

@@ -298,7 +298,7 @@ export class ModernPciDevice extends PciBase implements Registers {
     } else if (offset === QUEUE_RESET) {
       if (value !== 1 || !hasFeature(this.driverFeatures, "RING_RESET")) return;
       const target = this.device.queues[this.select]!;
-      target.stop();
+      target.reset();
       this.#queues[this.select] = freshQueue(target.maxSize);
     } else if (queue.enable) {
       // A running queue does not change; 0 must not be written to queue_enable (4.1.4.3.2).

@@ -1,5 +1,5 @@
 /**
- * Which receive queue a frame goes to: virtio 1.4, 5.1.6.5.5.
+ * Which receive queue a frame goes to: virtio 1.4, 5.1.6.5.5 to 5.1.6.5.7.
  *
  * At first the first queue takes all. Then the driver's last command counts: VQ_PAIRS_SET spreads flows over so many
  * pairs as the device sees fit (automatic receive steering); RSS_CONFIG brings a table that says it.

@@ -1,113 +1,27 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { concat } from "@std/bytes/concat";
-import { LocalHost } from "../../core/host.ts";
 import { OptionError, type OptionValue } from "../../core/options.ts";
-import { NO_BUFFERS } from "../../core/plugin.ts";
 import { RingPair } from "../../core/ring_pair.ts";
-import { MICROSOFT_RSS_KEY } from "../../core/toeplitz.ts";
-import { VirtioNetDevice } from "../../plugins/virtio/device.ts";
+import type { VirtioNetDevice } from "../../plugins/virtio/device.ts";
 import { type Feature, featureMask, hasFeature } from "../../plugins/virtio/features.ts";
 import virtio from "../../plugins/virtio/mod.ts";
-import { ModernPciDevice } from "../../plugins/virtio/pci_device.ts";
 import { runBytes } from "../cli/pipe_harness.ts";
 import { inRoot } from "../cli/program.ts";
-import { ethernet, ipv4, tcp } from "../core/packets.ts";
-import { ModernRegisters } from "./modern_registers.ts";
-import { frameOf } from "./raw_net.ts";
 import { RawPeer } from "./raw_peer.ts";
-import { RawRing, WRITE } from "./raw_ring.ts";
-
-/** Microsoft, "Verifying the RSS Hash Calculation": IPv4 with TCP ports, and the addresses alone. */
-const FLOWS = [
-  ["66.9.149.187", 2794, "161.142.100.80", 1766, 0x51ccc178, 0x323e8fc2],
-  ["199.92.111.2", 14230, "65.69.140.83", 4739, 0xc626b0ea, 0xd718262a],
-  ["24.19.198.95", 12898, "12.22.207.184", 38024, 0x5c2b394a, 0xd2d0a5de],
-  ["38.27.205.30", 48228, "209.142.163.6", 2217, 0xafc7327f, 0x82989176],
-  ["153.39.163.191", 44251, "202.188.127.2", 1303, 0x10e828a2, 0x5d1809c5],
-] as const;
-const FRAMES = FLOWS.map(([source, from, destination, to]) =>
-  concat([ethernet(0x0800), ipv4(6, tcp(from, to), { source, destination })])
-);
-const ARP = ethernet(0x0806);
-const OK = 0;
-const ERR = 1;
-const PAIRS = 3;
-
-/** virtio 1.4, 5.1.6.5.7: the command as it goes over the wire, little endian. */
-function rssConfig(
-  { types = 0x1ff, mask, unclassified = 0, table = [0], pairs = PAIRS, key = MICROSOFT_RSS_KEY, keyLength }: {
-    readonly types?: number;
-    readonly mask?: number;
-    readonly unclassified?: number;
-    readonly table?: readonly number[];
-    readonly pairs?: number;
-    readonly key?: readonly number[];
-    readonly keyLength?: number;
-  },
-): number[] {
-  const u16 = (value: number) => [value & 0xff, value >> 8];
-  return [
-    ...[4, 1],
-    ...[types & 0xff, types >> 8 & 0xff, types >> 16 & 0xff, types >>> 24],
-    ...u16(mask ?? table.length - 1),
-    ...u16(unclassified),
-    ...table.flatMap(u16),
-    ...u16(pairs),
-    keyLength ?? key.length,
-    ...key,
-  ];
-}
-
-/** A device of three pairs whose receive queues hold buffers, and a driver of which there are only bytes. */
-function open(...names: Feature[]) {
-  const host = new LocalHost({ dmaSize: 1 << 17 });
-  const features = featureMask("VERSION_1", "CTRL_VQ", ...names);
-  const device = new VirtioNetDevice({
-    features,
-    rings: host.space,
-    buffers: host.space,
-    queuePairs: PAIRS,
-    maxQueueSize: 64,
-  });
-  const pci = new ModernPciDevice(device);
-  const registers = new ModernRegisters(pci.config.bytes, pci);
-  assert(registers.negotiate(features));
-  const base = host.dma.region.start;
-  const start = (index: number) => {
-    const at = index * 0x2000;
-    assert(registers.startQueue(index, 64, base + at, base + at + 0x800, base + at + 0x1000));
-    return new RawRing(host.memory.view, 64, at, at + 0x800, at + 0x1000);
-  };
-  const receive = [0, 2, 4].map(start);
-  const control = start(6);
-  registers.set("device_status", 15);
-  for (const ring of receive) {
-    for (let i = 0; i < 64; i++) ring.offer(ring.chain(i, { addr: base + 0x10000, len: 200, flags: WRITE }));
-  }
-  const command = (bytes: readonly number[]) => {
-    host.memory.bytes.set([...bytes, 0xee], 0x12000);
-    const ack = { addr: base + 0x12000 + bytes.length, len: 1, flags: WRITE };
-    control.offer(control.chain(0, { addr: base + 0x12000, len: bytes.length }, ack));
-    registers.ring(6);
-    return host.memory.bytes[0x12000 + bytes.length];
-  };
-  const deliver = (...frames: readonly Uint8Array[]) => frames.map((frame) => device.deliver(frameOf(frame)));
-  return { host, device, pci, registers, command, deliver };
-}
+import { ARP, ERR, FLOWS, FRAMES, OK, openRss, PAIRS, rssConfig } from "./rss_peer.ts";
 
 Deno.test("RSS: the configuration says pairs, keys of 40 bytes, 128 entries and nine hash types", () => {
-  const { pci, registers } = open("RSS");
+  const { pci, registers } = openRss("RSS");
   const read = (at: number, width: number) => pci.read(registers.device + at, width);
   assertEquals([read(8, 2), read(17, 1), read(18, 2), read(20, 4)], [PAIRS, 40, 128, 0x1ff]);
   // What counts for hash reports alone, and for neither.
-  const hashed = open("HASH_REPORT");
+  const hashed = openRss("HASH_REPORT");
   assertEquals([17, 18, 20].map((at) => hashed.pci.read(hashed.registers.device + at, 1)), [40, 0, 0xff]);
-  const plain = open("MQ");
+  const plain = openRss("MQ");
   assertEquals([17, 18, 20].map((at) => plain.pci.read(plain.registers.device + at, 1)), [0, 0, 0]);
 });
 
 Deno.test("RSS_CONFIG: the low bits of the published hash choose the entry, and its queue takes the frame", () => {
-  const { command, deliver } = open("RSS");
+  const { command, deliver } = openRss("RSS");
   assertEquals(deliver(...FRAMES, ARP), [0, 0, 0, 0, 0, 0]);
   for (const table of [[2], [2, 1], [2, 0, 1, 0], [0, 1, 2, 0, 1, 2, 0, 1], Array(128).fill(1)]) {
     assertEquals(command(rssConfig({ table, unclassified: 2 })), OK);
@@ -117,7 +31,7 @@ Deno.test("RSS_CONFIG: the low bits of the published hash choose the entry, and 
 });
 
 Deno.test("RSS_CONFIG: only enabled types are hashed; what is none of them is not classified", () => {
-  const { command, deliver } = open("RSS");
+  const { command, deliver } = openRss("RSS");
   const table = [0, 1, 2, 0, 1, 2, 1, 2];
   // Bit 0: addresses of IPv4. Bit 4: TCP over IPv6, which these are not.
   assertEquals(command(rssConfig({ types: 1, table })), OK);
@@ -129,7 +43,7 @@ Deno.test("RSS_CONFIG: only enabled types are hashed; what is none of them is no
 });
 
 Deno.test("RSS_CONFIG that breaks a rule is refused and changes nothing", () => {
-  const { command, deliver } = open("RSS");
+  const { command, deliver } = openRss("RSS");
   assertEquals(command(rssConfig({ table: [1] })), OK);
   const good = rssConfig({ table: [2, 2] });
   const refused = [
@@ -158,9 +72,9 @@ Deno.test("RSS_CONFIG that breaks a rule is refused and changes nothing", () => 
 });
 
 Deno.test("RSS_CONFIG needs RSS, VQ_PAIRS_SET needs MQ; with both, the last command counts", () => {
-  assertEquals(open("MQ").command(rssConfig({})), ERR);
-  assertEquals(open("RSS").command([4, 0, 2, 0]), ERR);
-  const { device, command, deliver, registers } = open("MQ", "RSS");
+  assertEquals(openRss("MQ").command(rssConfig({})), ERR);
+  assertEquals(openRss("RSS").command([4, 0, 2, 0]), ERR);
+  const { device, command, deliver, registers } = openRss("MQ", "RSS");
   const automatic = FLOWS.map((flow) => flow[4] % 2);
   assertEquals(command([4, 0, 2, 0]), OK);
   assertEquals(deliver(...FRAMES), automatic);
@@ -173,24 +87,8 @@ Deno.test("RSS_CONFIG needs RSS, VQ_PAIRS_SET needs MQ; with both, the last comm
   assertEquals([device.control.pairs, device.control.steering.spreads], [1, false]);
 });
 
-Deno.test("a frame for a queue that is being reset: automatic steering takes another, a table does not", () => {
-  const { command, deliver, registers } = open("MQ", "RSS", "RING_RESET");
-  const reset = (index: number) => {
-    registers.set("queue_select", index);
-    registers.set("queue_reset", 1);
-  };
-  assertEquals(command(rssConfig({ table: [1] })), OK);
-  reset(2);
-  assertEquals(deliver(...FRAMES), FLOWS.map(() => NO_BUFFERS));
-  assertEquals(command([4, 0, PAIRS, 0]), OK);
-  assertEquals(deliver(...FRAMES), FLOWS.map((flow) => [0, 2, 2][flow[4] % PAIRS]));
-  reset(0);
-  reset(4);
-  assertEquals(deliver(...FRAMES), FLOWS.map(() => NO_BUFFERS));
-});
-
 Deno.test("with RSS, HASH_REPORT reports by what RSS_CONFIG set", () => {
-  const { host, command, deliver } = open("RSS", "HASH_REPORT");
+  const { host, command, deliver } = openRss("RSS", "HASH_REPORT");
   assertEquals(command(rssConfig({ types: 3, table: [0, 1, 2, 0] })), OK);
   for (const [i, frame] of FRAMES.entries()) {
     assertEquals(deliver(frame), [[0, 1, 2, 0][FLOWS[i]![4] % 4]]);
