@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ByteSink, ByteSource } from "../pcap/byte_source.ts";
+import type { ByteSink, ByteSource, SyncByteSink } from "../pcap/byte_source.ts";
 import { explain, UsageError } from "./errors.ts";
 
 /** What stands for standard input and output. */
@@ -57,8 +57,8 @@ function statStandardOutput(): FileStatus | undefined {
 }
 
 /** Whether an output is a regular file and the same one as the input. */
-function isSameFile(output: FileStatus | undefined, input: Input): boolean {
-  if (output?.size === undefined || output.ino === null) return false;
+function isSameFile(output: FileStatus | undefined, input: Input | undefined): boolean {
+  if (input === undefined || output?.size === undefined || output.ino === null) return false;
   const { dev, ino } = input.identity;
   return output.ino === ino && output.dev === dev;
 }
@@ -139,11 +139,14 @@ export async function openInput(path: string): Promise<Input> {
   return new Input(path, file, fileStatus(status));
 }
 
+/** What an {@linkcode Output} writes to. */
+type OpenFile = ByteSink & SyncByteSink & { close?(): void };
+
 /** An opened output. Nothing is cut off or created for good before it is known that bytes will come. */
-export class Output implements ByteSink {
+export class Output implements ByteSink, SyncByteSink {
   /** Its name for a person. */
   readonly name: string;
-  readonly #file: ByteSink & { close?(): void };
+  readonly #file: OpenFile;
   readonly #regular: Deno.FsFile | undefined;
   readonly #created: boolean;
   /** How many bytes were taken. */
@@ -152,12 +155,7 @@ export class Output implements ByteSink {
   #emptied: Promise<void> | undefined;
 
   /** Made by {@linkcode openOutput}. */
-  constructor(
-    name: string,
-    file: ByteSink & { close?(): void },
-    regular: Deno.FsFile | undefined,
-    created: boolean,
-  ) {
+  constructor(name: string, file: OpenFile, regular: Deno.FsFile | undefined, created: boolean) {
     this.name = name;
     this.#file = file;
     this.#regular = regular;
@@ -179,14 +177,37 @@ export class Output implements ByteSink {
       this.#size += length;
       return length;
     } catch (error) {
-      if (error instanceof Deno.errors.BrokenPipe) throw error;
-      throw new Error(`cannot write ${this.name}: ${explain(error)}`);
+      throw this.#explained(error);
     }
+  }
+
+  writeSync(bytes: Uint8Array): number {
+    try {
+      if (!this.#emptied) {
+        this.#regular?.truncateSync(0);
+        this.#emptied = Promise.resolve();
+      }
+      const length = this.#file.writeSync(bytes);
+      this.#size += length;
+      return length;
+    } catch (error) {
+      throw this.#explained(error);
+    }
+  }
+
+  #explained(error: unknown): unknown {
+    if (error instanceof Deno.errors.BrokenPipe) return error;
+    return new Error(`cannot write ${this.name}: ${explain(error)}`);
   }
 
   async cut(length: number): Promise<void> {
     this.#size -= length;
     await this.#regular?.truncate(this.#size);
+  }
+
+  cutSync(length: number): void {
+    this.#size -= length;
+    this.#regular?.truncateSync(this.#size);
   }
 
   /** Closes it; a file that was created and has nothing is removed. */
@@ -227,10 +248,10 @@ async function openOrCreate(path: string): Promise<[Deno.FsFile, boolean]> {
  * Opens a capture to be written.
  *
  * @param path Its path, or `-`.
- * @param input What is read, which it must not be.
+ * @param input What is read, if anything is: it must not be that.
  * @throws {UsageError} If it is a terminal, a directory, or the input, or its name is not UTF-8.
  */
-export async function openOutput(path: string, input: Input): Promise<Output> {
+export async function openOutput(path: string, input: Input | undefined): Promise<Output> {
   if (path === STANDARD) {
     if (Deno.stdout.isTerminal()) {
       throw new UsageError("standard output is a terminal: name an output with -w, or connect a pipe");

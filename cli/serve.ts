@@ -8,7 +8,7 @@ import { LiveWriter } from "../pcap/live_writer.ts";
 import type { Profile } from "../plugins/virtio/faults.ts";
 import type { Call, Command } from "./command.ts";
 import { DELIVERED, exitStatus, explain, READER_GONE, UsageError } from "./errors.ts";
-import { type Input, openInput } from "./files.ts";
+import { openInput, openOutput } from "./files.ts";
 import * as flags from "./flags.ts";
 import { print, printError, report } from "./output.ts";
 import { Replay } from "./replay.ts";
@@ -42,9 +42,6 @@ function check(call: Call): string {
   if (call.count("count") !== undefined && call.text("write") === undefined) {
     throw new UsageError("-c counts written frames: it needs -w OUTPUT");
   }
-  if (call.text("write") === "-" && Deno.stdout.isTerminal()) {
-    throw new UsageError("standard output is a terminal: name an output with -w, or connect a pipe");
-  }
   if (call.text("write")?.endsWith(".gz")) {
     throw new UsageError(`serve writes without compression: got "${call.text("write")}"`);
   }
@@ -66,35 +63,6 @@ async function loadHost() {
       throw new UsageError("serving needs the C library: add --allow-ffi");
     }
     throw error;
-  }
-}
-
-/** A capture to be written while it is looked at. */
-class OutputFile {
-  readonly writer: LiveWriter;
-  readonly #file: Deno.FsFile | typeof Deno.stdout;
-
-  constructor(path: string, input: Input | undefined) {
-    this.#file = path === "-" ? Deno.stdout : Deno.openSync(path, { write: true, create: true });
-    if (this.#file !== Deno.stdout) this.#prepare(this.#file as Deno.FsFile, path, input);
-    this.writer = new LiveWriter((bytes) => {
-      for (let done = 0; done < bytes.length;) done += this.#file.writeSync(bytes.subarray(done));
-    });
-  }
-
-  #prepare(file: Deno.FsFile, path: string, input: Input | undefined): void {
-    const { isFile, dev, ino } = file.statSync();
-    if (!isFile) return;
-    if (ino !== null && ino === input?.identity?.ino && dev === input.identity.dev) {
-      file.close();
-      throw new UsageError(`the output ${path} is the input`);
-    }
-    file.truncateSync(0);
-  }
-
-  close(): void {
-    this.writer.flush();
-    if (this.#file !== Deno.stdout) (this.#file as Deno.FsFile).close();
   }
 }
 
@@ -128,6 +96,8 @@ function summary(port: ServePort, frontEnds: number): string {
     (drops.length > 0 ? `; left out: ${drops.join(", ")}` : "");
 }
 
+function ignore(): void {}
+
 async function execute(call: Call): Promise<number> {
   const path = check(call);
   const options = serveOptions(call.texts("option"));
@@ -136,11 +106,11 @@ async function execute(call: Call): Promise<number> {
   const inputPath = call.text("read");
   const input = inputPath === undefined ? undefined : await openInput(inputPath);
   const outputPath = call.text("write");
-  const output = outputPath === undefined ? undefined : new OutputFile(outputPath, input);
+  const output = outputPath === undefined ? undefined : await openOutput(outputPath, input);
   const replay = input && new Replay(input, () => server.wake());
   const start = performance.now();
   const port = new ServePort({
-    ...output && { writer: output.writer },
+    ...output && { writer: new LiveWriter(output) },
     clock,
     ...replay && { replay },
     pace,
@@ -162,21 +132,25 @@ async function execute(call: Call): Promise<number> {
   const stop = () => server.stop();
   Deno.addSignalListener("SIGINT", stop);
   Deno.addSignalListener("SIGTERM", stop);
+  // A file that may not grow is an error of the write, not the end of the process.
+  Deno.addSignalListener("SIGXFSZ", ignore);
   let failure: unknown;
   try {
     await server.run();
-    output?.close();
   } catch (error) {
     failure = error;
   } finally {
     Deno.removeSignalListener("SIGINT", stop);
     Deno.removeSignalListener("SIGTERM", stop);
+    Deno.removeSignalListener("SIGXFSZ", ignore);
     input?.close();
+    await output?.close();
   }
   if (failure instanceof Deno.errors.BrokenPipe) return READER_GONE;
   await tellStatistics(call, statisticsOf(options, port, server.counters(), start));
   if (failure) report(explain(failure));
-  if (!call.has("quiet")) report(summary(port, server.frontEnds));
+  const moved = port.received.frames + port.delivered.frames > 0;
+  if (!call.has("quiet") && (!failure || moved)) report(summary(port, server.frontEnds));
   return failure ? exitStatus(failure) : DELIVERED;
 }
 

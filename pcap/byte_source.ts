@@ -28,6 +28,18 @@ export interface ByteSink {
   prepare?(): void;
 }
 
+/** Takes bytes from a loop that cannot wait. */
+export interface SyncByteSink {
+  /**
+   * Takes bytes from the front of `bytes`, which are its own only during the call.
+   *
+   * @returns How many it took.
+   */
+  writeSync(bytes: Uint8Array): number;
+  /** Takes back the last so many bytes that it took, if it can. */
+  cutSync?(length: number): void;
+}
+
 /** Writes all of `bytes`, however little of them the sink takes at a time. */
 export async function writeAll(sink: ByteSink, bytes: Uint8Array): Promise<void> {
   for (let done = 0; done < bytes.length;) done += await sink.write(bytes.subarray(done));

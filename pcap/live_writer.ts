@@ -5,6 +5,7 @@
  */
 import type { Frame } from "../core/frame.ts";
 import { Memory } from "../core/memory.ts";
+import type { SyncByteSink } from "./byte_source.ts";
 import { pcap_file_header, PCAP_MAGICS, pcap_pkthdr } from "./layout.ts";
 import { LONGEST_PACKET } from "./link_types.ts";
 
@@ -23,20 +24,22 @@ const LOOP_LIMIT = 256;
 
 /** A classic capture of Ethernet frames that grows. Bytes are collected; {@linkcode flush} hands them on. */
 export class LiveWriter {
-  readonly #write: (bytes: Uint8Array) => void;
+  /** How many frames were written, wholly. */
+  frames = 0;
+  /** Bytes of those frames. */
+  bytes = 0;
+  readonly #sink: SyncByteSink;
   readonly #memory = new Memory(BUFFER_SIZE);
-  #end = 0;
+  /** Where the first record that was collected starts: behind the header of the file, if that is not written yet. */
+  #start = FILE_HEADER_SIZE;
+  #end = FILE_HEADER_SIZE;
   /** The foreign buffer that was copied from last, and a view of it. */
   #source: Uint8Array = this.#memory.bytes;
   #sourceView: DataView = this.#memory.view;
 
-  /**
-   * Starts a capture: its header is written at once, so that a reader at the other end of a pipe can begin.
-   *
-   * @param write Writes all bytes it is given, which are its own only during the call.
-   */
-  constructor(write: (bytes: Uint8Array) => void) {
-    this.#write = write;
+  /** Begins with the header of the file: flush it at once if a reader at the other end of a pipe is to begin. */
+  constructor(sink: SyncByteSink) {
+    this.#sink = sink;
     this.#memory.bytes.set(pcap_file_header.encode({
       magic: PCAP_MAGICS.nanosecond!,
       version_major: 2,
@@ -44,14 +47,13 @@ export class LiveWriter {
       snaplen: LONGEST_PACKET,
       linktype: LINKTYPE_ETHERNET,
     }));
-    this.#end = FILE_HEADER_SIZE;
-    this.flush();
   }
 
   /**
    * Adds a frame.
    *
    * @returns False if it is too long for a capture: nothing was added.
+   * @throws What the sink throws, if there is no room without a {@linkcode flush}.
    */
   add(frame: Frame, seconds: number, nanoseconds: number): boolean {
     const length = frame.length;
@@ -73,10 +75,45 @@ export class LiveWriter {
     return true;
   }
 
-  /** Hands on what was collected. */
+  /**
+   * Hands on what was collected. What the sink does not take is gone, and a record that it took a part of is taken back.
+   *
+   * @throws What the sink throws.
+   */
   flush(): void {
-    if (this.#end > 0) this.#write(this.#memory.bytes.subarray(0, this.#end));
-    this.#end = 0;
+    const [start, end] = [this.#start, this.#end];
+    this.#start = this.#end = 0;
+    let done = 0;
+    try {
+      while (done < end) done += this.#sink.writeSync(this.#memory.bytes.subarray(done, end));
+    } catch (error) {
+      this.#takeBack(done - this.#count(start, done));
+      throw error;
+    }
+    this.#count(start, end);
+  }
+
+  #takeBack(length: number): void {
+    try {
+      this.#sink.cutSync?.(length);
+    } catch {
+      // What cannot be taken back stays; there is an error to be told already.
+    }
+  }
+
+  /** Counts the records between two places that are whole. Returns where the last one ends. */
+  #count(start: number, end: number): number {
+    // A part of the header of the file is nothing whole, either.
+    if (end < start) return 0;
+    let whole = start;
+    while (whole + RECORD_SIZE <= end) {
+      const length = this.#memory.view.getUint32(whole + CAPTURED, true);
+      if (whole + RECORD_SIZE + length > end) break;
+      whole += RECORD_SIZE + length;
+      this.frames++;
+      this.bytes += length;
+    }
+    return whole;
   }
 
   #copy(target: number, bytes: Uint8Array, source: number, length: number): void {

@@ -49,7 +49,7 @@ export interface Port extends Wire {
   due(): number;
   /** Whether it holds a frame for which there were no buffers. */
   readonly blocked: boolean;
-  /** Nothing moves: whatever was put off should be done now. */
+  /** Nothing moves, or there is no front end yet or any more: whatever was put off should be done now. */
   rest(): void;
   /** Whether no more frames are wanted: the server ends. */
   readonly done: boolean;
@@ -158,12 +158,13 @@ export class VhostUserServer {
    * Serves one front end after the other, until {@linkcode stop}, or the port is done, or the first one is gone and
    * `once` was asked for.
    *
-   * @throws {SystemError} If the socket cannot be made.
+   * @throws {SystemError} If the socket cannot be made: the port has heard nothing then.
    */
   async run(): Promise<void> {
     const { path, connect = false, once = false } = this.#options;
     using _poller = this.#poller;
     using listener = connect ? undefined : new UnixListener(path);
+    this.#port.rest();
     do {
       using socket = await this.#nextSocket(listener);
       if (!socket) return;
@@ -200,12 +201,12 @@ export class VhostUserServer {
       }
       log(`closed the connection: ${error.message}`);
     } finally {
-      this.#port.rest();
       this.#backend = undefined;
       this.#offload.clear();
       connection.close();
       backend.close();
       device.reset();
+      this.#port.rest();
     }
   }
 

@@ -79,7 +79,7 @@ async function boot(
   const directory = Deno.makeTempDirSync({ prefix: "ringpipe-guest-" });
   const capture = `${directory}/capture.pcap`;
   const file = Deno.openSync(capture, { write: true, create: true });
-  const writer = new LiveWriter((bytes) => file.writeSync(bytes));
+  const writer = new LiveWriter(file);
   const clock = new WallClock();
   const stack = new TinyStack(STREAM);
   stack.onFrame = (frame) => {

@@ -1,64 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { UnixSocket } from "../../host/unix_socket.ts";
 import { needPeers } from "../peers.ts";
-import { ASK, FrontEnd, numbers, until } from "./front_end.ts";
+import { FrontEnd, numbers, until } from "./front_end.ts";
+import { frame, MAIN, records, ROOT, Serve, VERSION_1 } from "./serve_program.ts";
 import { LINUX } from "./served.ts";
-
-const VERSION_1 = 1n << 32n;
-const MAIN = new URL("../../cli/main.ts", import.meta.url).href;
-const ROOT = new URL("../../", import.meta.url).pathname;
-
-/** A `ringpipe serve` in another process. */
-class Serve implements AsyncDisposable {
-  readonly directory: string = Deno.makeTempDirSync({ prefix: "ringpipe-serve-" });
-  readonly path: string = `${this.directory}/socket`;
-  readonly child: Deno.ChildProcess;
-  /** Standard error and the exit status, at the end. */
-  readonly output: Promise<{ readonly code: number; readonly stderr: string; readonly stdout: Uint8Array }>;
-
-  constructor(args: readonly string[]) {
-    this.child = new Deno.Command(Deno.execPath(), {
-      args: [
-        ...["run", "--quiet", "--no-prompt", "--allow-read", "--allow-write", "--allow-ffi", MAIN, "serve"],
-        ...["--vhost-user", this.path, ...args.map((arg) => arg.replace("DIR", this.directory))],
-      ],
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-      cwd: ROOT,
-    }).spawn();
-    this.output = this.child.output().then(({ code, stdout, stderr }) => ({
-      code,
-      stdout,
-      stderr: new TextDecoder().decode(stderr),
-    }));
-  }
-
-  /** Connects once it listens. */
-  async frontEnd(): Promise<FrontEnd> {
-    // The file of a socket is there a moment before anybody listens.
-    let socket: UnixSocket | undefined;
-    await until(() => (socket = UnixSocket.connect(this.path)) !== undefined, "it does not listen");
-    const front = new FrontEnd(socket!);
-    front.setUp(VERSION_1);
-    await front.ask(ASK.GET_FEATURES);
-    return front;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      this.child.kill("SIGKILL");
-    } catch {
-      // It has ended.
-    }
-    await this.output;
-    Deno.removeSync(this.directory, { recursive: true });
-  }
-}
-
-function frame(seed: number): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from({ length: 60 + seed }, (_, i) => (seed + i) & 0xff);
-}
 
 /** A capture of frames so many seconds apart, made by hand. */
 function capture(frames: readonly Uint8Array[], gap: number): Uint8Array<ArrayBuffer> {
@@ -67,22 +12,6 @@ function capture(frames: readonly Uint8Array[], gap: number): Uint8Array<ArrayBu
     ...bytes,
   ]);
   return Uint8Array.from([...numbers(0xa1b2c3d4, 0x40002, 0, 0, 65535, 1), ...records.flat()]);
-}
-
-function records(bytes: Uint8Array): { readonly time: number; readonly frame: Uint8Array }[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const found: { time: number; frame: Uint8Array }[] = [];
-  assertEquals(view.getUint32(0, true), 0xa1b23c4d);
-  for (let at = 24; at < bytes.length;) {
-    const length = view.getUint32(at + 8, true);
-    assertEquals(view.getUint32(at + 12, true), length);
-    found.push({
-      time: view.getUint32(at, true) * 1e3 + view.getUint32(at + 4, true) / 1e6,
-      frame: bytes.slice(at + 16, at + 16 + length),
-    });
-    at += 16 + length;
-  }
-  return found;
 }
 
 Deno.test({

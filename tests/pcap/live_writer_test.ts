@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Frame } from "../../core/frame.ts";
 import { LiveWriter } from "../../pcap/live_writer.ts";
 import { needPeers } from "../peers.ts";
@@ -18,9 +18,10 @@ function inPieces(random: Random, bytes: Uint8Array): Frame {
   return frame;
 }
 
-Deno.test("LiveWriter writes the header at once and records as they are flushed", () => {
+Deno.test("LiveWriter writes the header and records as they are flushed", () => {
   const written: number[] = [];
-  const writer = new LiveWriter((bytes) => written.push(...bytes));
+  const writer = new LiveWriter({ writeSync: (bytes) => written.push(...bytes) && bytes.length });
+  writer.flush();
   assertEquals(written, [
     ...[0x4d, 0x3c, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0],
     ...[0, 0, 4, 0, 1, 0, 0, 0],
@@ -34,8 +35,57 @@ Deno.test("LiveWriter writes the header at once and records as they are flushed"
   assertEquals(written.slice(24), [4, 3, 2, 1, 0xff, 0xc9, 0x9a, 0x3b, 3, 0, 0, 0, 3, 0, 0, 0, 1, 2, 3]);
 });
 
+Deno.test("LiveWriter takes back what a full sink took of a record, and counts whole ones", () => {
+  const lengths = [60, 1, 1500];
+  const whole = [24, 24 + 76, 24 + 76 + 17, 24 + 76 + 17 + 1516];
+  for (let room = 0; room < whole[3]!; room++) {
+    for (const early of [false, true]) {
+      let size = 0;
+      const failure = new Error("No space left on device");
+      const writer = new LiveWriter({
+        writeSync(bytes) {
+          // It takes what it can, a little at a time, before it refuses.
+          const taken = Math.min(bytes.length, room - size, 700);
+          if (taken === 0) throw failure;
+          size += taken;
+          return taken;
+        },
+        cutSync: (length) => size -= length,
+      });
+      const all = () => {
+        if (early) writer.flush();
+        for (const length of lengths) {
+          const frame = new Frame();
+          frame.push(new Uint8Array(length), 0, length);
+          writer.add(frame, 0, 0);
+        }
+        writer.flush();
+      };
+      assertEquals(assertThrows(all, Error), failure);
+      const frames = whole.findLastIndex((end) => end <= room);
+      assertEquals([size, writer.frames], frames < 0 ? [0, 0] : [whole[frames]!, frames]);
+      assertEquals(writer.bytes, lengths.slice(0, writer.frames).reduce((sum, length) => sum + length, 0));
+      writer.flush();
+      assertEquals(size, frames < 0 ? 0 : whole[frames]!, "it is written again");
+    }
+  }
+});
+
+Deno.test("LiveWriter throws what its sink throws, though that cannot take back either", () => {
+  const writer = new LiveWriter({
+    writeSync(bytes) {
+      if (bytes.length < 24) throw new Error("No space left on device");
+      return 10;
+    },
+    cutSync() {
+      throw new Error("Invalid argument");
+    },
+  });
+  assertThrows(() => writer.flush(), Error, "No space left on device");
+});
+
 Deno.test("LiveWriter refuses a frame that no capture holds", () => {
-  const writer = new LiveWriter(() => {});
+  const writer = new LiveWriter({ writeSync: (bytes) => bytes.length });
   const frame = new Frame();
   frame.push(new Uint8Array(262145), 0, 262144);
   assert(writer.add(frame, 0, 0));
@@ -49,7 +99,7 @@ Deno.test({
   async fn() {
     const random = new Random(3);
     const chunks: Uint8Array[] = [];
-    const writer = new LiveWriter((bytes) => chunks.push(bytes.slice()));
+    const writer = new LiveWriter({ writeSync: (bytes) => chunks.push(bytes.slice()) && bytes.length });
     for (let i = 0; i < 2000; i++) {
       const bytes = random.bytes(random.pick([0, 1, 14, 60, 64, 255, 256, 257, 1514, 9000]));
       writer.add(inPieces(random, bytes), 1_700_000_000 + i, random.below(1e9));
