@@ -131,7 +131,7 @@ export async function openInput(path: string): Promise<Input> {
     if (error instanceof Deno.errors.NotFound) refuseReplaced(path, "- < FILE");
     throw error;
   });
-  const status = await file.stat();
+  const status = file.statSync();
   if (status.isDirectory) {
     file.close();
     throw new UsageError(`${path} is a directory`);
@@ -222,9 +222,9 @@ export class Output implements ByteSink, SyncByteSink {
  * What an output is that was there before. Looking at an open file takes a permission to read it, too; with Node's
  * interface it does not, but that takes long to load.
  */
-async function statOutput(path: string, file: Deno.FsFile): Promise<FileStatus> {
+function statOutput(path: string, file: Deno.FsFile): FileStatus {
   const { state } = Deno.permissions.querySync({ name: "read", path });
-  if (state === "granted") return fileStatus(await file.stat());
+  if (state === "granted") return fileStatus(file.statSync());
   // deno-lint-ignore no-process-global -- An import would load it at the start.
   const fs = process.getBuiltinModule("node:fs");
   const descriptor = fs.openSync(path, "a");
@@ -261,7 +261,7 @@ export async function openOutput(path: string, input: Input | undefined): Promis
   }
   const [file, created] = await openOrCreate(path);
   if (created) return new Output(path, file, file, created);
-  const status = await statOutput(path, file);
+  const status = statOutput(path, file);
   if (isSameFile(status, input)) {
     file.close();
     throw new UsageError(`the output ${path} is the input`);
