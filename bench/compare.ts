@@ -14,6 +14,7 @@ import { writeCapture } from "./gen_pcap.ts";
 const USAGE = `usage: deno task compare [OPTIONS] [CAPTURE...]
   -b, --backend NAME      backend of ringpipe to run; repeatable (virtio)
   -o, --option NAME=VALUE option of that backend; repeatable
+      --bundle            ringpipe from a bundle, too (docs/speed.md, Start)
   -n, --rounds N          rounds after the warm-up (11)
   -a, --add NAME=COMMAND  one more tool: a shell command with {in} and {out}; repeatable
       --against NAME      the tool that ratios are taken against (tcpdump)
@@ -23,6 +24,8 @@ const USAGE = `usage: deno task compare [OPTIONS] [CAPTURE...]
 const RSS_POLL_MS = 5;
 /** As `deno task start` runs it, and an installed command may: modules of other backends are not looked at. */
 const START_FLAGS = "--unstable-lazy-dynamic-imports --v8-flags=--no-lazy";
+/** In a command, the place of the bundle, which is made last. */
+const BUNDLE = "{bundle}";
 
 /** A command that turns one capture into another. */
 interface Tool {
@@ -205,13 +208,26 @@ function table(rows: Row[], against: string): string {
   return lines.join("\n") + "\n";
 }
 
-function ringpipe(backend: string, options: readonly string[]): Tool {
-  const main = decodeURIComponent(new URL("../cli/main.ts", import.meta.url).pathname);
+function pathOf(file: string): string {
+  return decodeURIComponent(new URL(file, import.meta.url).pathname);
+}
+
+/** Bundles the command line into a directory. */
+function bundle(directory: string): string {
+  const { success } = new Deno.Command(Deno.execPath(), {
+    args: ["bundle", "--quiet", "--code-splitting", `--outdir=${directory}`, pathOf("../cli/main.ts")],
+    cwd: pathOf(".."),
+  }).outputSync();
+  if (!success) throw new Failure("the bundle cannot be made");
+  return `${directory}/main.js`;
+}
+
+function ringpipe(backend: string, options: readonly string[], main: string, suffix = ""): Tool {
   const settings = options.map((option) => ` -o ${quote(option)}`).join("");
   return {
-    name: ["ringpipe", backend, ...options].join(" "),
+    name: ["ringpipe", backend, ...options].join(" ") + suffix,
     // Less would do, but Deno refuses everything under /dev, and so /dev/shm, to whoever may not do all.
-    command: `${quote(Deno.execPath())} run -A ${START_FLAGS} ${quote(main)} ` +
+    command: `${quote(Deno.execPath())} run -A ${START_FLAGS} ${main} ` +
       `run -q -b ${backend}${settings} {in} -w {out}`,
     exact: true,
   };
@@ -226,7 +242,7 @@ function added(text: string): Tool {
 if (import.meta.main) {
   const args = parseArgs(Deno.args, {
     string: ["_", "backend", "option", "rounds", "add", "against", "out", "json"],
-    boolean: ["help"],
+    boolean: ["bundle", "help"],
     collect: ["backend", "option", "add"],
     alias: { backend: "b", option: "o", rounds: "n", add: "a", help: "h" },
     unknown: (arg, key) => key === undefined || usageError(`unknown option ${arg}`),
@@ -241,7 +257,8 @@ if (import.meta.main) {
   }
   const backends = args.backend.length ? args.backend : ["virtio"];
   const tools = [
-    ...backends.map((backend) => ringpipe(backend, args.option)),
+    ...backends.map((backend) => ringpipe(backend, args.option, quote(pathOf("../cli/main.ts")))),
+    ...args.bundle ? backends.map((backend) => ringpipe(backend, args.option, BUNDLE, ", bundled")) : [],
     { name: "tcpdump", command: "tcpdump -r {in} -w {out}", exact: false },
     { name: "editcap", command: "editcap -F pcap {in} {out}", exact: false },
     { name: "cat", command: "cat {in} > {out}", exact: true },
@@ -262,6 +279,10 @@ if (import.meta.main) {
   Deno.chmodSync(directory, 0o1777);
   const results: { capture: string; rows: Row[] }[] = [];
   try {
+    if (args.bundle) {
+      const main = quote(bundle(`${directory}/bundle`));
+      for (const tool of tools) tool.command = tool.command.replace(BUNDLE, main);
+    }
     let captures = args._.map((path) => ({ name: String(path), path: Deno.realPathSync(String(path)) }));
     if (captures.length === 0) {
       const imix = `${directory}/imix.pcap`;
