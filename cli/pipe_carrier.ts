@@ -191,7 +191,7 @@ export class Carrier implements CaptureTarget, PumpSink {
       return count;
     }
     // Those gathered one by one go first.
-    this.#push(this.#headroom);
+    if (this.#batch.count > 0) this.#push(this.#headroom);
     const targets = this.#targets;
     const notes = this.#notes;
     // So the engine knows before the loop that these are small integers.
