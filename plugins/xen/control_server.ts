@@ -8,7 +8,7 @@ import { RingFault } from "../../core/fault.ts";
 import { Memory } from "../../core/memory.ts";
 import type { GrantTable } from "./grant_table.ts";
 import { HASH_FLAGS, HASH_KEY_SIZE, HASH_MAPPING_SIZE, type HashConfiguration } from "./hash.ts";
-import { GNTMAP, GNTST } from "./hypervisor_layout.ts";
+import { GNTMAP, GNTST } from "./grant_layout.ts";
 import {
   GREFS_PER_PAGE,
   PAGE_SIZE,

@@ -17,7 +17,7 @@ import { TxBack, type TxBackSettings, XenFrame } from "./device_tx.ts";
 import { type EventPorts, Notifier } from "./event_channel.ts";
 import type { GrantTable } from "./grant_table.ts";
 import { HashConfiguration } from "./hash.ts";
-import { GNTMAP, GNTST } from "./hypervisor_layout.ts";
+import { GNTMAP, GNTST } from "./grant_layout.ts";
 import {
   netif_rx_request,
   netif_tx_request,

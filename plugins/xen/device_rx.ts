@@ -11,7 +11,7 @@ import { distance32 } from "../../core/index.ts";
 import { Memory } from "../../core/memory.ts";
 import type { GrantTable } from "./grant_table.ts";
 import type { HashConfiguration } from "./hash.ts";
-import { GNTST } from "./hypervisor_layout.ts";
+import { GNTST } from "./grant_layout.ts";
 import {
   netif_extra_info_gso,
   netif_extra_info_hash,

@@ -10,7 +10,7 @@ import type { Memory } from "../../core/memory.ts";
 import type { Wire } from "../../core/plugin.ts";
 import { TxBatch, UnmapQueue } from "./device_tx_batch.ts";
 import type { GrantTable } from "./grant_table.ts";
-import { GNTMAP, GNTST } from "./hypervisor_layout.ts";
+import { GNTMAP, GNTST } from "./grant_layout.ts";
 import { ETHERNET_HEADER, NETIF_RSP, netif_tx_response, PAGE_SIZE } from "./layout.ts";
 import type { MulticastFilter } from "./multicast.ts";
 import type { BackRing } from "./shared_ring.ts";

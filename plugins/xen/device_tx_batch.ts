@@ -6,7 +6,7 @@
 import { BATCH_SIZE, FrameBatch } from "../../core/frame_batch.ts";
 import type { Memory } from "../../core/memory.ts";
 import type { GrantTable } from "./grant_table.ts";
-import { GNTMAP, GNTST } from "./hypervisor_layout.ts";
+import { GNTMAP, GNTST } from "./grant_layout.ts";
 import { NETIF_RSP, netif_tx_request, netif_tx_response, NETTXF, PAGE_SIZE } from "./layout.ts";
 import type { BackRing } from "./shared_ring.ts";
 import type { StaticGrants } from "./static_grants.ts";

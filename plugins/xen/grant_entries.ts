@@ -12,7 +12,7 @@ import {
   grant_status_v2,
   GTF,
   GTF_TYPE,
-} from "./hypervisor_layout.ts";
+} from "./grant_layout.ts";
 import { PAGE_SHIFT, PAGE_SIZE } from "./layout.ts";
 
 // The engine looks an imported constant up at each use, but folds a module's own.

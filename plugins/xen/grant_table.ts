@@ -26,7 +26,7 @@ import {
   GTF,
   GTF_TYPE,
   GTF_type_mask,
-} from "./hypervisor_layout.ts";
+} from "./grant_layout.ts";
 import { PAGE_SIZE } from "./layout.ts";
 
 // The engine looks an imported constant up at each use, but folds a module's own.

@@ -1,12 +1,14 @@
 /**
- * Every structure and constant of the Xen network interface: `xen/io/ring.h`, `xen/io/netif.h` and what lies
- * below them, `xen/grant_table.h` and `xen/event_channel.h` (see `hypervisor_layout.ts`).
+ * Every structure and constant of the Xen network interface: `xen/io/ring.h` and `xen/io/netif.h`. What lies below
+ * them is in `grant_layout.ts`, `grant_operations_layout.ts`, `event_layout.ts`, `domain_layout.ts` and
+ * `xenstore_layout.ts`.
  *
  * @module
  */
 import {
   array,
   bytes,
+  group,
   i16,
   type Member,
   nested,
@@ -15,10 +17,15 @@ import {
   type StructOptions,
   u16,
   u32,
+  u64,
   u8,
   union,
 } from "../../core/layout.ts";
-import { hypervisorStructures } from "./hypervisor_layout.ts";
+import { domainStructures } from "./domain_layout.ts";
+import { eventStructures } from "./event_layout.ts";
+import { grantStructures } from "./grant_layout.ts";
+import { grantOperationStructures } from "./grant_operations_layout.ts";
+import { xenstoreStructures } from "./xenstore_layout.ts";
 
 /** Bytes in a page: rings, packet pages, list pages and grant table frames are each one such page. */
 export const PAGE_SIZE: number = 4096;
@@ -178,11 +185,15 @@ export const netif_rx_response: Struct = netif("netif_rx_response", "Hands over 
   i16("status", "Bytes in this slot, or if negative NETIF_RSP_*", { values: { DROPPED: -2, ERROR: -1 } }),
 ]);
 
+const extraInfoHead: readonly Member[] = [
+  u8("type", "XEN_NETIF_EXTRA_TYPE_*", { values: XEN_NETIF_EXTRA_TYPE }),
+  u8("flags", "XEN_NETIF_EXTRA_FLAG_*", { flags: { MORE: XEN_NETIF_EXTRA_FLAG_MORE } }),
+];
+
 /** One form of `netif_extra_info`: type and flags are common to all. */
 function extraInfo(form: string, summary: string, fields: readonly Member[]): Struct {
   return netif(`netif_extra_info.${form}`, summary, 8, [
-    u8("type", "XEN_NETIF_EXTRA_TYPE_*", { values: XEN_NETIF_EXTRA_TYPE }),
-    u8("flags", "XEN_NETIF_EXTRA_FLAG_*", { flags: { MORE: XEN_NETIF_EXTRA_FLAG_MORE } }),
+    ...extraInfoHead,
     ...fields,
   ]);
 }
@@ -214,6 +225,28 @@ export const netif_extra_info_hash: Struct = extraInfo("hash", "Hash of the pack
 export const netif_extra_info_xdp: Struct = extraInfo("xdp_linux_only", "Room in front of received bytes", [
   u16("headroom", "Bytes of room"),
   bytes("pad", 4, "Zero"),
+]);
+
+/** `netif_extra_info`: all types in one place, as in C. */
+export const netif_extra_info: Struct = netif("netif_extra_info", "Says more of a packet, in any form", 8, [
+  ...extraInfoHead,
+  union("u", [
+    group("gso", [
+      u16("size", "Payload bytes of each segment (MSS), if the type is GSO"),
+      u8("type", "XEN_NETIF_GSO_TYPE_*", { values: XEN_NETIF_GSO_TYPE }),
+      u8("pad", "Zero"),
+      u16("features", "XEN_NETIF_GSO_FEAT_*, none are defined"),
+    ]),
+    group("mcast", [bytes("addr", 6, "Ethernet multicast address, if the type is MCAST_ADD or MCAST_DEL")]),
+    group("hash", [
+      u8("type", "Bit number _XEN_NETIF_CTRL_HASH_TYPE_*, if the type is HASH", {
+        values: XEN_NETIF_CTRL_HASH_TYPE,
+      }),
+      u8("algorithm", "XEN_NETIF_CTRL_HASH_ALGORITHM_*", { values: XEN_NETIF_CTRL_HASH_ALGORITHM }),
+      bytes("value", 4, "The hash, little endian"),
+    ]),
+    array("pad", 3, u16("", "Fills the slot")),
+  ]),
 ]);
 
 const ctrlType: Member = u16("type", "XEN_NETIF_CTRL_TYPE_*", { values: XEN_NETIF_CTRL_TYPE });
@@ -248,6 +281,8 @@ export const xen_netif_gref: Struct = netif("xen_netif_gref", "One static grant 
 /** Entries of a list that one page holds. */
 export const GREFS_PER_PAGE: number = PAGE_SIZE / xen_netif_gref.size;
 
+const RING_TYPES = "xen/io/ring.h, xen/io/netif.h";
+
 const sringHeader: readonly Member[] = [
   u32("req_prod", "Requests ever published (frontend)"),
   u32("req_event", "Notify the backend when req_prod reaches this (backend)"),
@@ -261,13 +296,52 @@ const sringHeader: readonly Member[] = [
   bytes("__pad", 44, "Zero"),
 ];
 
-/** `DEFINE_RING_TYPES`: the page header, then slots in which responses overlay requests. */
-function sring(name: string, summary: string, request: Struct, response: Struct): Struct {
-  const slot: Member = union("", [nested("req", request), nested("rsp", response)]);
+/** The union of a slot: responses overlay requests. */
+function slot(name: string, summary: string, request: Struct, response: Struct): Struct {
   return struct(name, {
     summary,
-    source: "xen/io/ring.h, xen/io/netif.h",
-    fields: [...sringHeader, array("ring", "rest", slot)],
+    source: RING_TYPES,
+    fields: [union("", [nested("req", request), nested("rsp", response)])],
+  });
+}
+
+/** `DEFINE_RING_TYPES`: the page header, then slots. */
+function sring(name: string, summary: string, entry: Struct): Struct {
+  return struct(name, {
+    summary,
+    source: RING_TYPES,
+    fields: [...sringHeader, array("ring", "rest", entry)],
+  });
+}
+
+/** What each half keeps for itself of the three rings, in memory of its own: with 64-bit and with 32-bit pointers. */
+function privateRings(half: "front" | "back"): Struct[] {
+  const own = half === "front" ? "Requests" : "Responses";
+  const indices = half === "front" ? ["req_prod_pvt", "rsp_cons"] : ["rsp_prod_pvt", "req_cons"];
+  const other = half === "front" ? "Responses" : "Requests";
+  const common = [
+    u32(indices[0]!, `${own} put into the ring, published or not`),
+    u32(indices[1]!, `${other} taken from the ring`),
+    u32("nr_ents", "Slots of the ring"),
+  ];
+  const pointer = "Address of the ring page";
+  return ["netif_tx", "netif_rx", "xen_netif_ctrl"].flatMap((ring) => {
+    const name = `${ring}_${half}_ring`;
+    const summary = `The ${half}end's own indices of ${ring}_sring`;
+    return [
+      struct(name, {
+        summary,
+        source: RING_TYPES,
+        size: 24,
+        fields: [...common, u32("_pad", "Padding"), u64("sring", pointer)],
+      }),
+      struct(`${name}@x86_32`, {
+        summary: `${summary} (32-bit)`,
+        source: RING_TYPES,
+        size: 16,
+        fields: [...common, u32("sring", pointer)],
+      }),
+    ];
   });
 }
 
@@ -278,26 +352,36 @@ export const sring_header: Struct = struct("sring_header", {
   size: 64,
   fields: sringHeader,
 });
-/** `netif_tx_sring`. */
-export const netif_tx_sring: Struct = sring(
-  "netif_tx_sring",
-  "Transmit ring page",
+/** `netif_tx_sring_entry`. */
+export const netif_tx_sring_entry: Struct = slot(
+  "netif_tx_sring_entry",
+  "Slot of a transmit ring",
   netif_tx_request,
   netif_tx_response,
 );
-/** `netif_rx_sring`. */
-export const netif_rx_sring: Struct = sring(
-  "netif_rx_sring",
-  "Receive ring page",
+/** `netif_rx_sring_entry`. */
+export const netif_rx_sring_entry: Struct = slot(
+  "netif_rx_sring_entry",
+  "Slot of a receive ring",
   netif_rx_request,
   netif_rx_response,
 );
+/** `xen_netif_ctrl_sring_entry`. */
+export const xen_netif_ctrl_sring_entry: Struct = slot(
+  "xen_netif_ctrl_sring_entry",
+  "Slot of a control ring",
+  xen_netif_ctrl_request,
+  xen_netif_ctrl_response,
+);
+/** `netif_tx_sring`. */
+export const netif_tx_sring: Struct = sring("netif_tx_sring", "Transmit ring page", netif_tx_sring_entry);
+/** `netif_rx_sring`. */
+export const netif_rx_sring: Struct = sring("netif_rx_sring", "Receive ring page", netif_rx_sring_entry);
 /** `xen_netif_ctrl_sring`. */
 export const xen_netif_ctrl_sring: Struct = sring(
   "xen_netif_ctrl_sring",
   "Control ring page",
-  xen_netif_ctrl_request,
-  xen_netif_ctrl_response,
+  xen_netif_ctrl_sring_entry,
 );
 
 /** All structures, for the `struct` command. */
@@ -306,6 +390,7 @@ export const structures: readonly Struct[] = [
   netif_tx_response,
   netif_rx_request,
   netif_rx_response,
+  netif_extra_info,
   netif_extra_info_gso,
   netif_extra_info_mcast_add,
   netif_extra_info_mcast_del,
@@ -316,7 +401,16 @@ export const structures: readonly Struct[] = [
   xen_netif_gref,
   sring_header,
   netif_tx_sring,
+  netif_tx_sring_entry,
   netif_rx_sring,
+  netif_rx_sring_entry,
   xen_netif_ctrl_sring,
-  ...hypervisorStructures,
+  xen_netif_ctrl_sring_entry,
+  ...privateRings("front"),
+  ...privateRings("back"),
+  ...grantStructures,
+  ...grantOperationStructures,
+  ...eventStructures,
+  ...domainStructures,
+  ...xenstoreStructures,
 ];

@@ -8,7 +8,7 @@
  */
 import { Memory } from "../../core/memory.ts";
 import type { GrantTable } from "./grant_table.ts";
-import { GNTMAP, GNTST } from "./hypervisor_layout.ts";
+import { GNTMAP, GNTST } from "./grant_layout.ts";
 import { XEN_NETIF_CTRL_STATUS, XEN_NETIF_CTRLF_GREF_readonly, xen_netif_gref } from "./layout.ts";
 
 const REF = xen_netif_gref.offsetOf("ref");

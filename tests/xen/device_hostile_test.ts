@@ -12,7 +12,7 @@ import {
   readState,
   XenbusState,
 } from "../../plugins/xen/mod.ts";
-import { GNTST } from "../../plugins/xen/hypervisor_layout.ts";
+import { GNTST } from "../../plugins/xen/grant_layout.ts";
 import { RawFrontend, type RawSettings } from "./raw_frontend.ts";
 
 const MORE = NETTXF.more_data;

@@ -5,7 +5,7 @@ import { LocalHost } from "../../core/host.ts";
 import type { Memory } from "../../core/memory.ts";
 import { type OptionValue, OptionValues } from "../../core/options.ts";
 import type { Wire } from "../../core/plugin.ts";
-import { grant_entry_v1, grant_entry_v2_full_page } from "../../plugins/xen/hypervisor_layout.ts";
+import { grant_entry_v1, grant_entry_v2_full_page } from "../../plugins/xen/grant_layout.ts";
 import plugin, {
   FRONTEND_PATH,
   openXenPair,
