@@ -65,18 +65,32 @@ function readField(view: DataView, offset: number, field: Field): number | bigin
   return signed && value >= 2 ** (width - 1) ? value - 2 ** width : value;
 }
 
-function writeUnit(view: DataView, offset: number, field: Field, value: bigint): void {
+function writeUnit(view: DataView, offset: number, field: Field, value: number | bigint): void {
   const little = field.order === "le";
-  switch (field.size) {
-    case 1:
-      return view.setUint8(offset, Number(value));
-    case 2:
-      return view.setUint16(offset, Number(value), little);
-    case 4:
-      return view.setUint32(offset, Number(value), little);
-    default:
-      return view.setBigUint64(offset, value, little);
+  if (typeof value === "bigint") view.setBigUint64(offset, value, little);
+  else if (field.size === 1) view.setUint8(offset, value);
+  else if (field.size === 2) view.setUint16(offset, value, little);
+  else view.setUint32(offset, value, little);
+}
+
+/** Writes a whole number into a field. False if it does not fit. */
+function writeField(view: DataView, offset: number, field: Field, value: number | bigint): boolean {
+  const { shift, width, signed } = field;
+  const unit = readUnit(view, offset, field);
+  if (typeof unit === "bigint") {
+    const wide = BigInt(value);
+    const low = BigInt.asUintN(width, wide);
+    if (wide !== (signed ? BigInt.asIntN(width, wide) : low)) return false;
+    const others = unit & ~(((1n << BigInt(width)) - 1n) << BigInt(shift));
+    writeUnit(view, offset, field, others | (low << BigInt(shift)));
+    return true;
   }
+  const number = Number(value);
+  const limit = 2 ** (signed ? width - 1 : width);
+  if (number >= limit || number < (signed ? -limit : 0)) return false;
+  const mask = 2 ** width - 1;
+  writeUnit(view, offset, field, (unit & ~(mask << shift)) | ((number & mask) << shift));
+  return true;
 }
 
 function isByte(value: unknown): boolean {
@@ -84,9 +98,9 @@ function isByte(value: unknown): boolean {
 }
 
 /** A value to be encoded, or `undefined` if it is no whole number. */
-function toInteger(value: ValuesInput[string]): bigint | undefined {
+function toInteger(value: ValuesInput[string]): number | bigint | undefined {
   if (typeof value === "bigint") return value;
-  if (typeof value === "number") return Number.isInteger(value) ? BigInt(value) : undefined;
+  if (typeof value === "number") return Number.isInteger(value) ? value : undefined;
   return typeof value === "string" && /^(-?\d+|0x[0-9a-f]+)$/i.test(value) ? BigInt(value) : undefined;
 }
 
@@ -215,7 +229,8 @@ export class Struct {
     const count = this.stride ? Math.floor((span - this.size) / this.stride) : 0;
     const end = this.size + count * this.stride;
     const values: Values = {};
-    for (const [name, field, at] of this.#expand(count, end)) {
+    for (const field of this.#expand(count, end)) {
+      const { name, offset: at } = field;
       if (field.count !== undefined) {
         const n = field.count === "rest" ? count : field.count;
         values[name] = Array.from(source.subarray(offset + at, offset + at + n));
@@ -237,7 +252,8 @@ export class Struct {
     const result = new Uint8Array(this.size + count * this.stride);
     const view = new DataView(result.buffer);
     const known = new Set<string>();
-    for (const [name, field, at] of this.#expand(count, result.length)) {
+    for (const field of this.#expand(count, result.length)) {
+      const { name, offset: at } = field;
       known.add(name);
       const value = values[name];
       if (value === undefined) continue;
@@ -249,17 +265,13 @@ export class Struct {
         result.set(value, at);
         continue;
       }
-      const wide = toInteger(value);
-      if (wide === undefined) {
+      const whole = toInteger(value);
+      if (whole === undefined) {
         throw new RangeError(`${this.name}.${name} takes a whole number: got "${value}"`);
       }
-      const limit = 1n << BigInt(field.width);
-      if (wide !== (field.signed ? BigInt.asIntN(field.width, wide) : BigInt.asUintN(field.width, wide))) {
+      if (!writeField(view, at, field, whole)) {
         throw new RangeError(`${this.name}.${name} has ${field.width} bits: ${value} does not fit`);
       }
-      const shift = BigInt(field.shift);
-      const others = BigInt(readUnit(view, at, field)) & ~((limit - 1n) << shift);
-      writeUnit(view, at, field, others | (BigInt.asUintN(field.width, wide) << shift));
     }
     for (const name of Object.keys(values)) {
       if (!known.has(name)) {
@@ -270,21 +282,23 @@ export class Struct {
   }
 
   /** Fields with their indices filled in and their offsets from the start. */
-  *#expand(count: number, end: number): Generator<[string, Field, number]> {
+  #expand(count: number, end: number): readonly Field[] {
+    if (this.stride === 0) return this.fields;
+    const expanded: Field[] = [];
     const repeated = this.fields.filter((field) => field.stride !== undefined && field.count !== "rest");
-    let expanded = false;
     for (const field of this.fields) {
       if (field.stride === undefined || field.count === "rest") {
-        yield [field.name, field, field.offset < 0 ? end + field.offset : field.offset];
-      } else if (!expanded) {
-        expanded = true;
+        expanded.push(field.offset < 0 ? { ...field, offset: end + field.offset } : field);
+      } else if (field === repeated[0]) {
         for (let i = 0; i < count; i++) {
           for (const element of repeated) {
-            yield [element.name.replace("[]", `[${i}]`), element, element.offset + i * element.stride!];
+            const name = element.name.replace("[]", `[${i}]`);
+            expanded.push({ ...element, name, offset: element.offset + i * element.stride! });
           }
         }
       }
     }
+    return expanded;
   }
 
   /** How many elements of the array that takes the rest the values name. */

@@ -48,12 +48,19 @@ function join(path: string, name: string): string {
   return path && name ? `${path}.${name}` : path || name;
 }
 
-/** The array among these members that takes the rest, and any further ones that should not be there. */
-export function restsOf(members: readonly Member[]): (BytesMember | ArrayMember)[] {
-  const rests: (BytesMember | ArrayMember)[] = [];
+/**
+ * The array among these members that takes the rest, and any further ones that should not be there.
+ *
+ * @param members The members.
+ * @param rests Where it is added.
+ */
+export function restsOf(
+  members: readonly Member[],
+  rests: (BytesMember | ArrayMember)[] = [],
+): (BytesMember | ArrayMember)[] {
   for (const member of members) {
-    if (member.kind === "struct" || member.kind === "union") rests.push(...restsOf(member.members));
-    else if (member.kind === "array") rests.push(...restsOf([member.element]));
+    if (member.kind === "struct" || member.kind === "union") restsOf(member.members, rests);
+    else if (member.kind === "array") restsOf([member.element], rests);
     if ((member.kind === "array" || member.kind === "bytes") && member.count === "rest") rests.push(member);
   }
   return rests;
