@@ -61,37 +61,66 @@ function nameRows(field: Field): string[][] {
   return names.map((text) => ["", "", "", "", "", `  ${text}`]);
 }
 
-function fieldRow(field: Field): [string, string, string, string, string, string] {
+/** Where a field lies: offset, bits, width, byte order. */
+function placeCells(field: Field): [string, string, string, string] {
   const order = field.size > 1 && field.count === undefined ? field.order : "";
   const offset = isBehind(field) ? `end${field.offset}` : `${field.offset}`;
-  return [offset, bitsOf(field), widthOf(field), order, field.name, field.meaning];
+  return [offset, bitsOf(field), widthOf(field), order];
 }
 
-/** How many fields from `start` on are elements of one array of numbers. */
-function runLength(fields: readonly Field[], start: number): number {
-  const array = /^(.*)\[0\]$/.exec(fields[start]!.name)?.[1];
-  let length = 1;
-  while (array !== undefined && fields[start + length]?.name === `${array}[${length}]`) length++;
-  return length;
+/** An array that begins at a field. */
+interface ArrayAt {
+  /** C path. */
+  readonly path: string;
+  /** Elements. */
+  readonly length: number;
+  /** Fields of each. */
+  readonly each: number;
+}
+
+/** Whether a field is an element of an array, or lies in one. */
+function isIn(field: Field | undefined, element: string): boolean {
+  return field?.name === element || (field?.name.startsWith(`${element}.`) ?? false);
+}
+
+/** The array whose first field is the one at `start`, if that is one of at least two elements. */
+function arrayAt(fields: readonly Field[], start: number): ArrayAt | undefined {
+  const { name } = fields[start]!;
+  for (const { index } of name.matchAll(/\[0\]/g)) {
+    const path = name.slice(0, index);
+    let [length, end] = [0, start];
+    for (let element = `${path}[0]`; isIn(fields[end], element); element = `${path}[${++length}]`) {
+      while (isIn(fields[end], element)) end++;
+    }
+    if (length > 1) return { path, length, each: (end - start) / length };
+  }
+  return undefined;
+}
+
+/** A row for each field and for each array; of an array of structures, the first is shown in full. */
+function fieldRows(fields: readonly Field[]): string[][] {
+  const rows: string[][] = [];
+  for (let i = 0; i < fields.length;) {
+    const field = fields[i]!;
+    const array = arrayAt(fields, i);
+    const { path = "", length = 1, each = 1 } = array ?? {};
+    const all = array ? `${path}[0..${length - 1}]` : field.name;
+    const [offset, bits, width, order] = placeCells(field);
+    if (each > 1) {
+      const size = fields[i + each]!.offset - field.offset;
+      rows.push([offset, "", `${length} x ${size} bytes`, "", all, "Each like the first:"]);
+      rows.push(...fieldRows(fields.slice(i, i + each)));
+    } else {
+      rows.push([offset, bits, array ? `${length} x ${width}` : width, order, all, field.meaning]);
+      rows.push(...nameRows(field));
+    }
+    i += length * each;
+  }
+  return rows;
 }
 
 function layoutTable({ fields }: Struct): string {
-  const rows = [["OFFSET", "BITS", "WIDTH", "ORDER", "NAME", "MEANING"]];
-  for (let i = 0, length; i < fields.length; i += length) {
-    length = runLength(fields, i);
-    const [offset, bits, width, order, name, meaning] = fieldRow(fields[i]!);
-    const row = [offset, bits, width, order, name, meaning];
-    const run = [
-      offset,
-      bits,
-      `${length} x ${width}`,
-      order,
-      name.replace(/0\]$/, `0..${length - 1}]`),
-      meaning,
-    ];
-    rows.push(length > 1 ? run : row, ...nameRows(fields[i]!));
-  }
-  return columns(rows, [0, 1, 2]);
+  return columns([["OFFSET", "BITS", "WIDTH", "ORDER", "NAME", "MEANING"], ...fieldRows(fields)], [0, 1, 2]);
 }
 
 function heading({ struct, backend }: NamedStruct): string {

@@ -165,9 +165,9 @@ export const evtchn_status: Struct = event("evtchn_status", "Operation 5: tells 
     group(
       "",
       [
-        u16("u_dom", "u.interdomain.dom"),
+        u16("u_dom", "Short for u.interdomain.dom"),
         u16("_pad1", "Padding"),
-        u32("u_port", "u.interdomain.port"),
+        u32("u_port", "Short for u.interdomain.port"),
       ],
     ),
     union("u", [

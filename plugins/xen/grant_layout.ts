@@ -169,23 +169,26 @@ export const grant_entry_v2_transitive: Struct = grant(
     u32("pad1", "Zero"),
   ],
 );
+/** What begins each form of version 2. */
+const headAgain: Member = group("hdr", [u16("flags", "As hdr.flags"), u16("domid", "As hdr.domid")]);
+
 /** `grant_entry_v2`: all forms in one place, as in C. */
 export const grant_entry_v2: Struct = grant("grant_entry_v2", "An entry, version 2, in all its forms", 16, [
   union("", [
     nested("hdr", grant_entry_header),
     group("full_page", [
-      nested("hdr", grant_entry_header),
+      headAgain,
       u32("pad0", "Zero"),
       u64("frame", "Frame number of the page, if the type is permit_access or accept_transfer"),
     ]),
     group("sub_page", [
-      nested("hdr", grant_entry_header),
+      headAgain,
       u16("page_off", "First byte, if GTF_sub_page is set"),
       u16("length", "Bytes"),
       u64("frame", "Frame number of the page"),
     ]),
     group("transitive", [
-      nested("hdr", grant_entry_header),
+      headAgain,
       u16("trans_domid", "Domain that granted it, if the type is transitive"),
       u16("pad0", "Zero"),
       u32("gref", "Its reference there"),

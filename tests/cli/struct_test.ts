@@ -56,6 +56,14 @@ Deno.test("struct show puts an array of numbers into one row", async () => {
   assertMatch(text, /^ +4 +3 x 32 {2}le +data\[0\.\.2\] {2}/m);
 });
 
+Deno.test("struct show prints one element of an array of structures, and arrays within it", async () => {
+  const { text } = await ringpipe(["struct", "show", "-b", "xen", "shared_info@x86_32"]);
+  assertMatch(text, /^ +0 +32 x 64 bytes {2}.* vcpu_info\[0\.\.31\] {2}/m);
+  assertMatch(text, /^ +12 +5 x 32 {2}le +vcpu_info\[0\]\.arch\.pad\[0\.\.4\] {2}/m);
+  assertMatch(text, /^ +2048 +32 x 32 {2}le +evtchn_pending\[0\.\.31\] {2}/m);
+  assertEquals(text.includes("vcpu_info[1]"), false);
+});
+
 Deno.test("struct show --json gives the layout as data", async () => {
   const { text } = await ringpipe(["struct", "show", ...MAILBOX, "mailbox_slot", "--json"]);
   const layout = JSON.parse(text);
