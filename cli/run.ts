@@ -3,6 +3,7 @@
  *
  * @module
  */
+import "./run_modules.ts";
 import type { OptionValues } from "../core/options.ts";
 import type { Plugin } from "../core/plugin.ts";
 import type { Call, Command } from "./command.ts";

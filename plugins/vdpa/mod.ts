@@ -21,6 +21,7 @@
  *
  * @module
  */
+import "./modules.ts";
 import { OptionError, type OptionValues } from "../../core/options.ts";
 import { type Host, type Link, type Plugin, withinMemory } from "../../core/plugin.ts";
 import { VirtioNetDriver } from "../virtio/driver.ts";

@@ -22,6 +22,7 @@
  *
  * @module
  */
+import "./modules.ts";
 import { faultSpecs } from "../../core/fault.ts";
 import { OptionError, type OptionSpec, type OptionValues } from "../../core/options.ts";
 import { type Host, type Link, type Plugin, withinMemory } from "../../core/plugin.ts";

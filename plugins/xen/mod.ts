@@ -15,6 +15,7 @@
  *
  * @module
  */
+import "./modules.ts";
 import type { DmaMemory } from "../../core/dma_memory.ts";
 import { faultSpecs } from "../../core/fault.ts";
 import type { OptionSpec, OptionValues } from "../../core/options.ts";
