@@ -53,16 +53,27 @@ function examine(fd: number): FileFacts {
   };
 }
 
-/** Bytes of a file, shared with whoever else maps it. */
-export class MappedFile implements Disposable {
-  /** The mapping. It starts at a page border, so the bytes asked for stand at {@linkcode offset}. */
+/** Some of the bytes of a {@linkcode MappedFile}. */
+export interface MappedPart {
+  /** Where they are. It starts at a page border. */
   readonly memory: Memory;
-  /** Where the first byte asked for stands in `memory`. */
+  /** Where the first of them stands in it. */
   readonly offset: number;
+}
+
+/**
+ * Bytes of a file, shared with whoever else maps it. To map any number of them costs nothing; to look at them costs
+ * milliseconds for each gigabyte, as the engine takes it for memory of its own and cleans up to make room.
+ */
+export class MappedFile implements Disposable {
   /** Whether the file is sealed against shrinking: if not, its owner can make any access here fatal. */
   readonly sealed: boolean;
-  readonly #pointer: Deno.PointerValue;
+  readonly #pointer: Deno.PointerObject;
   readonly #length: number;
+  /** Where the first byte asked for stands in what is mapped. */
+  readonly #first: number;
+  readonly #size: number;
+  readonly #views: Memory[] = [];
   #open = true;
 
   /**
@@ -83,26 +94,36 @@ export class MappedFile implements Disposable {
     // Huge page files can only be mapped in their own page size, which they report as their block size.
     const unit = Math.max(PAGE, file.block);
     const start = Math.floor(offset / unit) * unit;
-    this.#length = Math.ceil((offset + size - start) / unit) * unit;
+    this.#first = offset - start;
+    this.#size = size;
+    this.#length = Math.ceil((this.#first + size) / unit) * unit;
     const flags = MAP_SHARED | MAP_NORESERVE;
     const pointer = libc.mmap(null, BigInt(this.#length), PROT_READ_WRITE, flags, fd, BigInt(start));
     if (pointer === null || BigInt(Deno.UnsafePointer.value(pointer)) === FAILED) {
       throw new SystemError(`map ${this.#length} bytes of memory`);
     }
     this.#pointer = pointer;
-    this.offset = offset - start;
-    try {
-      // The last page may reach behind the end of the file, where every access is fatal: it is not shown.
-      this.memory = new Memory(Deno.UnsafePointerView.getArrayBuffer(pointer, this.offset + size));
-    } catch (error) {
-      libc.munmap(pointer, BigInt(this.#length));
-      if (error instanceof RangeError) {
-        throw new MappingError(`Cannot map memory as ${size} bytes in one piece are too many`);
-      }
-      throw error;
-    }
     const seals = libc.fcntl(fd, F_GET_SEALS, 0);
     this.sealed = seals >= 0 && (seals & F_SEAL_SHRINK) !== 0;
+  }
+
+  /**
+   * Looks at some of the bytes, by default at all.
+   *
+   * @param offset Where they start, from the first that was asked for.
+   * @throws {RangeError} If they are not all mapped, or too many for one `Memory`.
+   */
+  part(offset = 0, size: number = this.#size): MappedPart {
+    if (!(this.#open && offset >= 0 && size > 0 && offset + size <= this.#size)) {
+      throw new RangeError(`Cannot look at ${offset}+${size} of ${this.#size} mapped bytes`);
+    }
+    const first = this.#first + offset;
+    const inPage = first % PAGE;
+    // The last page may reach behind the end of the file, where every access is fatal: it is not shown.
+    const buffer = Deno.UnsafePointerView.getArrayBuffer(this.#pointer, inPage + size, first - inPage);
+    const memory = new Memory(buffer);
+    this.#views.push(memory);
+    return { memory, offset: inPage };
   }
 
   /** Takes the memory away: its views become empty. */
@@ -110,8 +131,10 @@ export class MappedFile implements Disposable {
     if (!this.#open) return;
     this.#open = false;
     // An access through a view that is still around must find an empty buffer, not a hole in the address space.
-    const buffer = this.memory.bytes.buffer as ArrayBuffer;
-    structuredClone(buffer, { transfer: [buffer] });
+    for (const { bytes } of this.#views) {
+      const buffer = bytes.buffer as ArrayBuffer;
+      structuredClone(buffer, { transfer: [buffer] });
+    }
     libc.munmap(this.#pointer, BigInt(this.#length));
   }
 

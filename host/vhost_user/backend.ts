@@ -8,7 +8,7 @@
 import type { DeviceQueue } from "../../plugins/virtio/device_queue.ts";
 import { featureMask } from "../../plugins/virtio/features.ts";
 import { protocolMask, requestName, REQUESTS, vhost_vring_state } from "./layout.ts";
-import { type Mapping, MemoryTable } from "./memory_table.ts";
+import type { Mapping, MemoryTable } from "./memory_table.ts";
 import {
   checkMessage,
   type Message,
@@ -332,17 +332,15 @@ export class Backend {
 
   #map(place: RegionPlace, fd: number): void {
     this.memory.check(place);
-    const mappings: Mapping[] = [];
+    let mapping: Mapping | undefined;
     try {
-      for (const { offset, size } of MemoryTable.pieces(place)) {
-        mappings.push(this.#peripherals.map(fd, offset, size));
-      }
-      this.memory.add(place, mappings);
+      mapping = this.#peripherals.map(fd, place.offset, place.size);
+      this.memory.add(place, mapping);
     } catch (error) {
-      for (const mapping of mappings) mapping.close();
+      mapping?.close();
       throw error instanceof ProtocolError ? error : new ProtocolError((error as Error).message);
     }
-    if (!mappings[0]!.sealed && !this.memory.unsealed) {
+    if (!mapping.sealed && !this.memory.unsealed) {
       this.memory.unsealed = true;
       this.#log("the front end's memory is not sealed: should its file be cut short, this process dies");
     }

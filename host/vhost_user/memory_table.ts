@@ -4,18 +4,24 @@
  *
  * @module
  */
-import { AddressSpace, READ_WRITE, type Region } from "../../core/address_space.ts";
+import { type Access, AddressSpace, READ_WRITE, type Region } from "../../core/address_space.ts";
 import type { Memory } from "../../core/memory.ts";
 import { ProtocolError, type RegionPlace, RequestError } from "./message.ts";
 
-/** A file of the front end, mapped. */
-export interface Mapping {
-  /** The bytes. */
+/** A part of a front end's file as bytes. */
+export interface MappingPart {
+  /** Where the bytes are. */
   readonly memory: Memory;
-  /** Where the region's first byte stands in them. */
+  /** Where the first of them stands in it. */
   readonly offset: number;
+}
+
+/** A part of a front end's file, mapped. */
+export interface Mapping {
   /** Whether the file can no longer shrink. */
   readonly sealed: boolean;
+  /** Looks at some of the bytes: `offset` counts from the first that is mapped. */
+  part(offset: number, size: number): MappingPart;
   /** Takes the bytes away. */
   close(): void;
 }
@@ -24,31 +30,55 @@ export interface Mapping {
 const ALIGNMENT = 16;
 
 /**
- * A region is mapped in pieces that end where guest addresses are multiples of this: a `Memory` has less than 2 GiB.
+ * A region is looked at in pieces that end where guest addresses are multiples of this: a `Memory` has less than 2 GiB.
  * What crosses such a border is two pieces to the device; no guest allocates a ring across one.
  */
 const PIECE = 2 ** 30;
-/** Bytes of all regions together: more than guests have, and few enough for the kernel's limit of mappings. */
+/** Bytes of all regions together: more than guests have. */
 const MOST = 2 ** 42;
+
+/** By which of its addresses a region is looked at. */
+type Name = "guest" | "user";
 
 interface Entry {
   readonly place: RegionPlace;
-  readonly mappings: readonly Mapping[];
-  readonly regions: readonly (readonly [Region, Region])[];
+  readonly mapping: Mapping;
+  /** The pieces that were looked at by either address, by their number. */
+  readonly parts: Map<number, MappingPart>;
+  readonly regions: Record<Name, Map<number, Region>>;
   /** How often it was added. */
   times: number;
+}
+
+/**
+ * Addresses that are known to be mapped, of which most are never looked at: a look at each gigabyte takes milliseconds,
+ * and a front end may have thousands.
+ */
+class GrowingSpace extends AddressSpace {
+  readonly #grow: (address: number) => boolean;
+
+  /** Where nothing is mapped, `grow` is asked to map something there, and says whether it has. */
+  constructor(grow: (address: number) => boolean) {
+    super();
+    this.#grow = grow;
+  }
+
+  override find(address: number, access: Access): Region | undefined {
+    const region = super.find(address, access);
+    return region === undefined && this.#grow(address) ? super.find(address, access) : region;
+  }
 }
 
 function same(a: RegionPlace, b: RegionPlace): boolean {
   return a.guest === b.guest && a.user === b.user && a.size === b.size;
 }
 
-/** The regions that are mapped at present. */
+/** The regions that are mapped at present. They cost something only where they are looked at. */
 export class MemoryTable {
   /** Memory by guest-physical address: for buffers and indirect tables. */
-  readonly buffers: AddressSpace = new AddressSpace();
+  readonly buffers: AddressSpace = new GrowingSpace((address) => this.#look("guest", this.buffers, address));
   /** Memory by address of the front end's process: for ring parts. */
-  readonly rings: AddressSpace = new AddressSpace();
+  readonly rings: AddressSpace = new GrowingSpace((address) => this.#look("user", this.rings, address));
   /** Whether a file was ever mapped that can shrink: of that is warned once. */
   unsealed = false;
   #entries: Entry[] = [];
@@ -75,18 +105,6 @@ export class MemoryTable {
     }
   }
 
-  /** The pieces in which a region is mapped. */
-  static pieces(place: RegionPlace): RegionPlace[] {
-    const { guest, user, size, offset } = place;
-    const pieces: RegionPlace[] = [];
-    for (let done = 0; done < size;) {
-      const length = Math.min(size - done, PIECE - (guest + done) % PIECE);
-      pieces.push({ guest: guest + done, user: user + done, size: length, offset: offset + done });
-      done += length;
-    }
-    return pieces;
-  }
-
   /**
    * Adds a region once more if it is there already, as QEMU before 8 does for each queue pair: it then has to be
    * removed as often.
@@ -102,25 +120,19 @@ export class MemoryTable {
   }
 
   /**
-   * Adds a region. The mappings, one for each of its {@linkcode pieces}, become the table's, unless this throws.
+   * Adds a region. Its mapping becomes the table's, unless this throws.
    *
    * @throws {ProtocolError} If it overlaps another one.
    */
-  add(place: RegionPlace, mappings: readonly Mapping[]): void {
+  add(place: RegionPlace, mapping: Mapping): void {
     const { guest, user, size } = place;
     const overlaps = this.#entries.some((entry) =>
       (guest < entry.place.guest + entry.place.size && entry.place.guest < guest + size) ||
       (user < entry.place.user + entry.place.size && entry.place.user < user + size)
     );
     if (overlaps) throw new ProtocolError("memory regions overlap");
-    const regions = MemoryTable.pieces(place).map((piece, i): [Region, Region] => {
-      const { memory, offset } = mappings[i]!;
-      return [
-        this.buffers.map(piece.guest, memory, offset, piece.size, READ_WRITE),
-        this.rings.map(piece.user, memory, offset, piece.size, READ_WRITE),
-      ];
-    });
-    this.#entries.push({ place, mappings, regions, times: 1 });
+    const regions = { guest: new Map(), user: new Map() };
+    this.#entries.push({ place, mapping, parts: new Map(), regions, times: 1 });
   }
 
   /**
@@ -134,18 +146,34 @@ export class MemoryTable {
     if (!entry) throw new RequestError("the memory region to remove is not there");
     if (--entry.times > 0) return;
     this.#entries.splice(at, 1);
-    for (const [buffers, rings] of entry.regions) {
-      this.buffers.unmap(buffers);
-      this.rings.unmap(rings);
-    }
-    for (const mapping of entry.mappings) mapping.close();
+    for (const region of entry.regions.guest.values()) this.buffers.unmap(region);
+    for (const region of entry.regions.user.values()) this.rings.unmap(region);
+    entry.mapping.close();
   }
 
   /** Removes all regions. */
   clear(): void {
     this.buffers.clear();
     this.rings.clear();
-    for (const { mappings } of this.#entries) for (const mapping of mappings) mapping.close();
+    for (const { mapping } of this.#entries) mapping.close();
     this.#entries = [];
+  }
+
+  /** Maps the piece that holds an address. Returns false if there is none, or if it is mapped already. */
+  #look(name: Name, space: AddressSpace, address: number): boolean {
+    const entry = this.#entries.find(({ place }) =>
+      address >= place[name] && address - place[name] < place.size
+    );
+    if (!entry) return false;
+    const { place: { guest, size }, mapping, parts, regions } = entry;
+    const number = Math.floor((guest + address - entry.place[name]) / PIECE);
+    if (regions[name].has(number)) return false;
+    const first = Math.max(0, number * PIECE - guest);
+    const length = Math.min(size, (number + 1) * PIECE - guest) - first;
+    const part = parts.get(number) ?? mapping.part(first, length);
+    parts.set(number, part);
+    const start = entry.place[name] + first;
+    regions[name].set(number, space.map(start, part.memory, part.offset, length, READ_WRITE));
+    return true;
   }
 }

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Memory } from "../../core/memory.ts";
 import { Backend, MAX_MEM_SLOTS } from "../../host/vhost_user/backend.ts";
-import { MemoryTable } from "../../host/vhost_user/memory_table.ts";
+import { type Mapping, MemoryTable } from "../../host/vhost_user/memory_table.ts";
 import { ProtocolError } from "../../host/vhost_user/message.ts";
 import { VirtioNetDevice } from "../../plugins/virtio/device.ts";
 import { featureMask } from "../../plugins/virtio/features.ts";
@@ -47,9 +47,8 @@ class Bench {
           if (size === MEMORY) {
             for (const ring of [0, 0x4000]) memory.view.setUint16(ring + 0x2002, this.usedIndex, true);
           }
-          const mapping = {
-            memory,
-            offset: 0,
+          const mapping: Mapping = {
+            part: (offset) => ({ memory, offset }),
             sealed: this.sealed,
             close: () => this.mapped.delete(mapping),
           };

@@ -98,7 +98,9 @@ export class FrontEnd implements Disposable {
   readonly rings: DriverRing[] = [];
   readonly memoryFile: number = makeMemoryFile(SIZE);
   readonly mapping: MappedFile = new MappedFile(this.memoryFile, 0, SIZE);
-  readonly memory: Memory = this.mapping.memory;
+  readonly memory: Memory = this.mapping.part().memory;
+  /** Guest-physical address under which buffers are named in descriptors. */
+  guest = GUEST;
 
   /** Connects, or takes over a connection. */
   constructor(to: string | UnixSocket) {
@@ -193,7 +195,7 @@ export class FrontEnd implements Disposable {
     const slot = ring.avail % 16;
     const { view } = this.memory;
     const start = index * RING_SPAN;
-    view.setBigUint64(start + slot * 16, BigInt(GUEST + this.#buffer(index, slot)), true);
+    view.setBigUint64(start + slot * 16, BigInt(this.guest + this.#buffer(index, slot)), true);
     view.setUint32(start + slot * 16 + 8, length, true);
     view.setUint16(start + slot * 16 + 12, flags, true);
     view.setUint16(start + AVAIL + 4 + slot * 2, slot, true);

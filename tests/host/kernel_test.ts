@@ -15,11 +15,20 @@ Deno.test({
     const fd = makeMemoryFile(0x5000);
     {
       using whole = new MappedFile(fd, 0, 0x5000);
-      using part = new MappedFile(fd, 0x1080, 0x100);
-      assertEquals([part.offset, part.memory.size], [0x80, 0x180]);
-      whole.memory.bytes[0x1081] = 77;
-      assertEquals(part.memory.bytes[part.offset + 1], 77);
-      assert(part.sealed);
+      using some = new MappedFile(fd, 0x1080, 0x2100);
+      const { bytes } = whole.part().memory;
+      const first = some.part(0, 0x100);
+      assertEquals([first.offset, first.memory.size], [0x80, 0x180]);
+      bytes[0x1081] = 77;
+      assertEquals(first.memory.bytes[first.offset + 1], 77);
+      const last = some.part(0x20ff, 1);
+      assertEquals([last.offset, last.memory.size], [0x17f, 0x180]);
+      last.memory.bytes[last.offset] = 78;
+      assertEquals(bytes[0x1080 + 0x20ff], 78);
+      assert(some.sealed);
+      for (const [offset, size] of [[0, 0x2101], [0x2100, 1], [-1, 2], [0, 0], [0.5, 1e9]]) {
+        assertThrows(() => some.part(offset, size), RangeError, "of 8448 mapped bytes");
+      }
     }
     closeDescriptor(fd);
     assertEquals(belongings(), before);
@@ -33,10 +42,11 @@ Deno.test({
     const fd = makeMemoryFile(0x1000);
     const mapped = new MappedFile(fd, 0, 0x1000);
     closeDescriptor(fd);
-    const { bytes } = mapped.memory;
+    const views = [mapped.part().memory, mapped.part(0x800, 0x10).memory];
     mapped.close();
     mapped.close();
-    assertEquals([bytes.length, bytes[0]], [0, undefined]);
+    for (const { bytes } of views) assertEquals([bytes.length, bytes[0]], [0, undefined]);
+    assertThrows(() => mapped.part(), RangeError, "Cannot look at");
   },
 });
 

@@ -1,13 +1,14 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { READ_WRITE } from "../../core/address_space.ts";
+import { type AddressSpace, READ_WRITE } from "../../core/address_space.ts";
 import { Memory } from "../../core/memory.ts";
 import { closeDescriptor } from "../../host/libc.ts";
 import { makeMemoryFile, MappedFile } from "../../host/mapped_file.ts";
 import { MemoryTable } from "../../host/vhost_user/memory_table.ts";
-import { ProtocolError } from "../../host/vhost_user/message.ts";
+import { ProtocolError, type RegionPlace } from "../../host/vhost_user/message.ts";
 import { belongings, LINUX } from "./served.ts";
 
 const GIB = 2 ** 30;
+const TIB = 2 ** 40;
 
 Deno.test({
   ...LINUX,
@@ -18,9 +19,7 @@ Deno.test({
     const place = { guest: 3 * GIB, user: 0x7f00_0000_0000, size: 18 * GIB, offset: GIB };
     const table = new MemoryTable();
     table.check(place);
-    const pieces = MemoryTable.pieces(place);
-    assertEquals(pieces.map(({ size }) => size / GIB), Array(18).fill(1));
-    table.add(place, pieces.map(({ offset, size }) => new MappedFile(fd, offset, size)));
+    table.add(place, new MappedFile(fd, place.offset, place.size));
     const bytes = Uint8Array.from({ length: 100 }, (_, i) => i + 1);
     assertEquals(table.buffers.write(8 * GIB - 50, bytes), true);
     const back = new Uint8Array(100);
@@ -28,13 +27,14 @@ Deno.test({
     assertEquals(back, bytes);
     {
       using file = new MappedFile(fd, 6 * GIB - 50, 100);
-      assertEquals(file.memory.bytes.slice(file.offset, file.offset + 100), bytes);
+      const { memory, offset } = file.part();
+      assertEquals(memory.bytes.slice(offset, offset + 100), bytes);
     }
     assertEquals(table.buffers.find(21 * GIB - 1, READ_WRITE)?.end, 21 * GIB);
     assertEquals(table.buffers.find(21 * GIB, READ_WRITE), undefined);
-    assertThrows(() => table.add({ ...place, guest: 20 * GIB }, []), ProtocolError, "overlap");
     table.remove(place);
     assertEquals([table.size, table.buffers.regions.length, table.rings.regions.length], [0, 0, 0]);
+    assertEquals(table.buffers.find(8 * GIB, READ_WRITE), undefined);
     closeDescriptor(fd);
     assertEquals(belongings(), before);
   },
@@ -69,12 +69,11 @@ Deno.test("MemoryTable takes regions side by side, refuses overlaps by either ad
   const table = new MemoryTable();
   const closed: number[] = [];
   const add = (guest: number, user: number) =>
-    table.add({ guest, user, size: 4096, offset: 0 }, [{
-      memory: new Memory(4096),
-      offset: 0,
+    table.add({ guest, user, size: 4096, offset: 0 }, {
       sealed: true,
+      part: (offset, size) => ({ memory: new Memory(size), offset }),
       close: () => void closed.push(guest),
-    }]);
+    });
   add(0x10000, 0x50000);
   add(0x11000, 0x51000);
   add(0xf000, 0x4f000);
@@ -83,17 +82,62 @@ Deno.test("MemoryTable takes regions side by side, refuses overlaps by either ad
   ) {
     assertThrows(() => add(guest!, user!), ProtocolError, "overlap");
   }
+  const bytes = new Uint8Array(3 * 4096);
+  assertEquals([table.buffers.read(0xf000, bytes), table.rings.read(0x4f000, bytes)], [true, true]);
   table.remove({ guest: 0x10000, user: 0x50000, size: 4096, offset: 0 });
   assertEquals([table.size, closed], [2, [0x10000]]);
   assertEquals(table.buffers.regions.map(({ start }) => start), [0xf000, 0x11000]);
   assertEquals(table.rings.regions.map(({ start }) => start), [0x4f000, 0x51000]);
 });
 
-Deno.test("MemoryTable cuts regions where guest addresses are whole gibibytes", () => {
-  const place = { guest: GIB - 4096, user: 0x5000, size: GIB + 8192, offset: 0x3000 };
-  assertEquals(MemoryTable.pieces(place), [
-    { guest: GIB - 4096, user: 0x5000, size: 4096, offset: 0x3000 },
-    { guest: GIB, user: 0x6000, size: GIB, offset: 0x4000 },
-    { guest: 2 * GIB, user: 0x6000 + GIB, size: 4096, offset: 0x4000 + GIB },
-  ]);
+Deno.test({
+  ...LINUX,
+  name:
+    "MemoryTable looks at regions in pieces up to whole gibibytes of the guest, and only where it is used",
+  fn() {
+    const looks: unknown[] = [];
+    const fd = makeMemoryFile(4 * TIB);
+    const add = (place: RegionPlace) => {
+      const file = new MappedFile(fd, place.offset, place.size);
+      table.add(place, {
+        sealed: file.sealed,
+        part(offset, size) {
+          looks.push([offset, size]);
+          return file.part(offset, size);
+        },
+        close: () => file.close(),
+      });
+    };
+    const table = new MemoryTable();
+    const shown = ({ regions }: AddressSpace) => regions.map(({ start, end }) => [start, end - start]);
+
+    add({ guest: GIB - 4096, user: 0x5000, size: GIB + 8192, offset: 0x3000 });
+    add({ guest: 4 * GIB, user: TIB, size: 4 * TIB - 8 * GIB, offset: 0 });
+    assertEquals([shown(table.buffers), shown(table.rings), looks], [[], [], []]);
+
+    const [low, middle, high] = [[0, 4096], [4096, GIB], [4096 + GIB, 4096]];
+    for (const address of [GIB - 4097, 2 * GIB + 4096, 4 * TIB - 4 * GIB]) {
+      assertEquals(table.buffers.find(address, READ_WRITE), undefined);
+    }
+    for (const address of [0x4fff, 0x5000 + GIB + 8192, 5 * TIB, 0.5, -1, Infinity, NaN]) {
+      assertEquals(table.rings.find(address, READ_WRITE), undefined);
+    }
+    assertEquals(looks, []);
+    assertEquals(table.buffers.find(2 * GIB - 1, READ_WRITE)?.start, GIB);
+    assertEquals(table.buffers.find(2 * GIB, READ_WRITE)?.start, 2 * GIB);
+    assertEquals(table.rings.find(0x5fff, READ_WRITE)?.end, 0x6000);
+    assertEquals(looks, [middle, high, low]);
+    // What was looked at by one address is not looked at again by the other.
+    const piece = table.rings.find(0x6000 + GIB - 1, READ_WRITE)!;
+    assertEquals(piece.memory, table.buffers.find(GIB, READ_WRITE)?.memory);
+    assertEquals(looks.length, 3);
+    assertEquals(shown(table.rings), [[0x5000, 4096], [0x6000, GIB]]);
+    assertEquals(shown(table.buffers), [[GIB, GIB], [2 * GIB, 4096]]);
+
+    assertEquals(table.buffers.find(3 * TIB + 5, READ_WRITE)?.start, 3 * TIB);
+    assertEquals(looks.at(-1), [3 * TIB - 4 * GIB, GIB]);
+    table.clear();
+    assertEquals(table.buffers.find(3 * TIB + 5, READ_WRITE), undefined);
+    closeDescriptor(fd);
+  },
 });

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
+import { libc } from "../../host/libc.ts";
 import { UnixListener } from "../../host/unix_socket.ts";
-import { ASK, AVAIL_INDEX, FrontEnd, message, numbers, until } from "./front_end.ts";
+import { ASK, AVAIL_INDEX, FrontEnd, GUEST, message, numbers, SIZE, until, USER } from "./front_end.ts";
 import { belongings, LINUX, Served } from "./served.ts";
 
 const VERSION_1 = 1n << 32n;
@@ -46,6 +47,24 @@ for (const [name, features] of [["flags", VERSION_1], ["event indices", VERSION_
     },
   );
 }
+
+serverTest("VhostUserServer serves a guest of terabytes as soon as one of megabytes", async (served) => {
+  served.port.echo = true;
+  using front = new FrontEnd(served.path);
+  const size = 2 ** 42 - SIZE;
+  assertEquals(libc.ftruncate(front.memoryFile, BigInt(size)), 0);
+  front.setUp(VERSION_1);
+  // The same file once more: rings keep their address, buffers get another.
+  front.guest = 2 ** 43;
+  const places = [[GUEST, SIZE, USER, 0], [front.guest, size, USER - 2 ** 43, 0]].flat();
+  front.send(ASK.SET_MEM_TABLE, numbers(2, 0, ...places.map(BigInt)), [front.memoryFile, front.memoryFile]);
+  for (let i = 0; i < 20; i++) {
+    front.post();
+    front.transmit(frame(i));
+    await until(() => front.used(0) === i + 1 && front.used(1) === i + 1);
+    assertEquals(front.take(), frame(i));
+  }
+});
 
 serverTest("VhostUserServer holds a frame until there is a receive buffer for it", async (served) => {
   served.port.echo = true;
