@@ -26,6 +26,7 @@ import { FlowSteering, packetTypeMap, RssCommands } from "./rss.ts";
 const SLOT = layout.gve_adminq_command.size;
 const OPCODE_AT = layout.gve_adminq_command.offsetOf("opcode");
 const STATUS_AT = layout.gve_adminq_command.offsetOf("status");
+const CAPABILITIES = gve_driver_info.offsetOf("capability_flags0");
 /** Smallest MTU that drivers accept. */
 const MIN_MTU = 68;
 /** What names of fields begin with that must be zero. */
@@ -231,7 +232,7 @@ export class AdminDevice {
     const info = new Uint8Array(gve_driver_info.size);
     if (Number(values["driver_info_len"]) < info.length) return STATUS.INVALID_ARGUMENT;
     if (!this.#context.space.read(Number(values["driver_info_addr"]), info)) return STATUS.INVALID_ARGUMENT;
-    this.#queues.capabilities = BigInt(gve_driver_info.decode(info)["capability_flags0"] as bigint);
+    this.#queues.capabilities = new DataView(info.buffer).getBigUint64(CAPABILITIES);
     return STATUS.PASSED;
   }
 

@@ -187,7 +187,7 @@ export class ReceiveQueues {
     }
     const addresses: number[] = [];
     for (const page of pages) {
-      const start = this.#pool.addresses[page]!;
+      const start = this.#pool.addressOf(page);
       for (let at = 0; at < pageSize; at += PAGE) addresses.push(start + at);
     }
     this.#pageLists.register(id, addresses);

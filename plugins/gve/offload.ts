@@ -25,12 +25,15 @@ const UDP_CHECKSUM = 6;
 const FIN_PSH = 0x09;
 const CWR = 0x80;
 
+/** What there is before the first packet. */
+const NO_MEMORY = new Memory(0);
+
 /** Makes packets anew in memory of its own: what the driver shows is only read. */
 export class Offload {
   /** The packet that was made last. */
   readonly frame: Frame = new Frame();
-  readonly #packet = new Memory(LONGEST);
-  readonly #segment = new Memory(LONGEST_SEGMENT);
+  #packet = NO_MEMORY;
+  #segment = NO_MEMORY;
   readonly #flow = new FlowParser();
 
   /** Bytes of the longest packet that can be made. */
@@ -101,6 +104,10 @@ export class Offload {
   }
 
   #take(source: Frame): number {
+    if (this.#packet === NO_MEMORY) {
+      this.#packet = new Memory(LONGEST);
+      this.#segment = new Memory(LONGEST_SEGMENT);
+    }
     source.copyTo(this.#packet, 0, 0, source.length);
     return source.length;
   }

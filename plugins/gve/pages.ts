@@ -8,6 +8,9 @@ import type { Memory } from "../../core/memory.ts";
 
 /** A driver starts with so many references of its own to a page, so that it need not count up for each fragment. */
 const INT_MAX = 0x7fffffff;
+/** Room for so many pages at first; it doubles. */
+const FIRST_ROOM = 1024;
+const UPPER_HALF = 2 ** 32;
 
 /** Where pages come from. */
 export interface PageSource {
@@ -19,23 +22,22 @@ export interface PageSource {
   readonly memory: Memory;
 }
 
-/** Pages, by number. */
+/** Pages, by number. The arrays are replaced by longer ones when there are more pages. */
 export class PagePool {
   /** Bytes per page. */
   readonly pageSize: number;
   /** Memory of the pages. */
   readonly memory: Memory;
   /** Where each page is in the memory. */
-  readonly offsets: Uint32Array;
-  /** The device's address of each page. */
-  readonly addresses: Float64Array;
+  offsets: Uint32Array = new Uint32Array(0);
   /** Lower half of each page's address: an offset in the page is added without a carry. */
-  readonly low: Uint32Array;
+  low: Uint32Array = new Uint32Array(0);
   /** Upper half of each page's address. */
-  readonly high: Uint32Array;
+  high: Uint32Array = new Uint32Array(0);
   /** References to each page: the driver's bias and one for each fragment the stack holds. */
-  readonly counts: Int32Array;
+  counts: Int32Array = new Int32Array(0);
   readonly #source: PageSource;
+  readonly #limit: number;
   readonly #free: number[] = [];
   #pages = 0;
   /** Called when memory is used up: whoever holds pages may let them go. Returns whether anybody held any. */
@@ -46,11 +48,7 @@ export class PagePool {
     this.#source = source;
     this.pageSize = pageSize;
     this.memory = source.memory;
-    this.offsets = new Uint32Array(limit);
-    this.addresses = new Float64Array(limit);
-    this.low = new Uint32Array(limit);
-    this.high = new Uint32Array(limit);
-    this.counts = new Int32Array(limit);
+    this.#limit = limit;
   }
 
   /** Pages that exist. */
@@ -61,6 +59,11 @@ export class PagePool {
   /** Pages that nobody refers to. */
   get unused(): number {
     return this.#free.length;
+  }
+
+  /** The device's address of a page. */
+  addressOf(page: number): number {
+    return this.high[page]! * UPPER_HALF + this.low[page]!;
   }
 
   /** A page with one reference, or -1 if memory is used up. */
@@ -100,13 +103,26 @@ export class PagePool {
   }
 
   #make(): number {
-    if (this.#pages === this.counts.length || this.#source.free < 2 * this.pageSize) return -1;
+    const page = this.#pages;
+    if (page === this.#limit || this.#source.free < 2 * this.pageSize) return -1;
+    if (page === this.counts.length) this.#grow(Math.max(FIRST_ROOM, 2 * page));
     const { offset, address } = this.#source.allocate(this.pageSize, this.pageSize);
-    this.offsets[this.#pages] = offset;
-    this.addresses[this.#pages] = address;
-    this.low[this.#pages] = address % 4294967296;
-    this.high[this.#pages] = Math.floor(address / 4294967296);
+    this.offsets[page] = offset;
+    this.low[page] = address % UPPER_HALF;
+    this.high[page] = Math.floor(address / UPPER_HALF);
     return this.#pages++;
+  }
+
+  #grow(room: number): void {
+    const { offsets, low, high, counts } = this;
+    this.offsets = new Uint32Array(room);
+    this.low = new Uint32Array(room);
+    this.high = new Uint32Array(room);
+    this.counts = new Int32Array(room);
+    this.offsets.set(offsets);
+    this.low.set(low);
+    this.high.set(high);
+    this.counts.set(counts);
   }
 }
 

@@ -200,7 +200,7 @@ for (
       if (posted.length < 15 && random.chance(0.5)) {
         const state = states.take();
         if (state >= 0) {
-          const address = pool.addresses[states.pages[state]!]! + states.offsets[state]!;
+          const address = pool.addressOf(states.pages[state]!) + states.offsets[state]!;
           assert(!held.some((other) => other.address === address), "a held buffer is posted");
           assert(states.isPosted(state));
           posted.push(state);
@@ -208,7 +208,7 @@ for (
       } else if (posted.length > 0 && random.chance(0.7)) {
         const state = posted.shift()!;
         const page = states.pages[state]!;
-        const address = pool.addresses[page]! + states.offsets[state]!;
+        const address = pool.addressOf(page) + states.offsets[state]!;
         if (random.chance(0.2)) states.recycle(state);
         else {
           held.push({ page, address });
@@ -333,4 +333,23 @@ Deno.test("a decoded structure encodes to the same bytes, reserved and stale one
       assertEquals(struct.encode(struct.decode(bytes)), bytes, struct.name);
     }
   }
+});
+
+Deno.test("PagePool keeps addresses and references of pages when it gets more", () => {
+  const high = 3 * 2 ** 32;
+  let next = 0;
+  const pool = new PagePool(
+    {
+      memory: new Memory(0),
+      free: Infinity,
+      allocate: (size) => ({ offset: next += size, address: high + next }),
+    },
+    4096,
+    5000,
+  );
+  const pages = Array.from({ length: 5000 }, () => pool.take());
+  assertEquals(pool.take(), -1);
+  assertEquals(pages.map((page) => pool.counts[page]), pages.map(() => 1));
+  assertEquals(pages.map((page) => pool.offsets[page]), pages.map((_, i) => 4096 * (i + 1)));
+  assertEquals(pages.map((page) => pool.addressOf(page)), pages.map((_, i) => high + 4096 * (i + 1)));
 });

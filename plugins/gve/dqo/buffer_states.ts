@@ -78,7 +78,9 @@ export class BufferStates {
     this.highs = new Int32Array(states);
     this.#biases = new Int32Array(states);
     this.#lastSingle = new Int32Array(states);
-    this.#next = Int32Array.from({ length: states }, (_, i) => i + 1 < states ? i + 1 : NONE);
+    const next = this.#next = new Int32Array(states);
+    for (let i = 1; i < states; i++) next[i - 1] = i;
+    next[states - 1] = NONE;
   }
 
   /** First of the recycled list, or -1. */
