@@ -191,7 +191,8 @@ export class VhostClient {
     const values: Record<string, number> = { type: VHOST_IOTLB_MSG_V2, asid, "iotlb.type": type };
     for (const [name, value] of Object.entries(range)) values[`iotlb.${name}`] = value;
     const result = this.#file.write(vhost_msg_v2.encode(values));
+    if (result >= 0) return;
     const name = Object.entries(VHOST_IOTLB).find(([, number]) => number === type)![0];
-    if (result < 0) throw new VhostError(`IOTLB ${name} in space ${asid}`, result);
+    throw new VhostError(`IOTLB ${name} in space ${asid}`, result);
   }
 }
