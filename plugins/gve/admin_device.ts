@@ -20,7 +20,14 @@ import * as layout from "./layout_admin.ts";
 import { gve_driver_info, gve_event_counter, gve_irq_db_index, gve_link_speed } from "./layout_records.ts";
 import { longestFrame, longestUntagged, MTU_HEADERS } from "./mtu.ts";
 import { type PageList, PageListCommands } from "./page_list.ts";
-import { FIRST_IRQ_WORD, MAX_IRQS, QueueCommands, type RxQueue, type TxQueue } from "./queue_commands.ts";
+import {
+  FIRST_IRQ_WORD,
+  MAX_IRQS,
+  QueueCommands,
+  type Resources,
+  type RxQueue,
+  type TxQueue,
+} from "./queue_commands.ts";
 import { FlowSteering, packetTypeMap, RssCommands } from "./rss.ts";
 
 const SLOT = layout.gve_adminq_command.size;
@@ -50,6 +57,12 @@ export class AdminDevice {
   readonly rx: readonly RxQueue[];
   /** What each receive queue has counted, by its number. */
   readonly rxCounters: readonly DeviceCounters[];
+  /** Chosen queue format, or unspecified. */
+  format: number = QUEUE_FORMAT.UNSPECIFIED;
+  /** Whether it is DQO. */
+  dqo = false;
+  /** The notify blocks. */
+  blocks: readonly NotifyBlock[] = [];
   /** Whether the device has to look into frames before it delivers them. */
   steers = false;
   /** Longest frame that the MTU allows whatever is in it. The driver has to set an MTU for there to be one. */
@@ -108,16 +121,6 @@ export class AdminDevice {
     this.#handlers = new Map(handlers.map(([opcode, struct, handler]) => [opcode, [struct, handler]]));
   }
 
-  /** Chosen queue format, or unspecified. */
-  get format(): number {
-    return this.#queues.resources?.format ?? QUEUE_FORMAT.UNSPECIFIED;
-  }
-
-  /** The notify blocks. */
-  get blocks(): readonly NotifyBlock[] {
-    return this.#queues.resources?.blocks ?? [];
-  }
-
   /** Vector for what concerns the device as a whole, or -1. */
   get managementVector(): number {
     return this.#queues.resources?.managementVector ?? -1;
@@ -152,6 +155,7 @@ export class AdminDevice {
     this.longestPlain = Infinity;
     this.steers = false;
     this.#queues.reset();
+    this.#give(undefined);
     this.#pageLists.lists.clear();
     this.steering.reset(1);
     this.#context.doorbells.fill(0);
@@ -269,21 +273,23 @@ export class AdminDevice {
       if (!space.write(cellAddress + i * stride, cell)) return STATUS.INVALID_ARGUMENT;
       blocks.push({ vector: base + i, word, armed: false, pending: false });
     }
-    this.#queues.resources = {
-      counterArray,
-      counters,
-      format: wanted,
-      blocks,
-      managementVector: base + cells,
-    };
+    this.#give({ counterArray, counters, format: wanted, blocks, managementVector: base + cells });
     this.steering.reset(this.#settings.maxRxQueues);
     return STATUS.PASSED;
   }
 
   #deconfigure(): number {
     if (!this.#queues.resources || this.tx.length + this.rx.length > 0) return STATUS.FAILED_PRECONDITION;
-    this.#queues.resources = undefined;
+    this.#give(undefined);
     return STATUS.PASSED;
+  }
+
+  /** Queues are made of this from now on, if of anything. */
+  #give(resources: Resources | undefined): void {
+    this.#queues.resources = resources;
+    this.format = resources?.format ?? QUEUE_FORMAT.UNSPECIFIED;
+    this.dqo = isDqo(this.format);
+    this.blocks = resources?.blocks ?? [];
   }
 
   #setParameter(values: Values): number {
@@ -301,7 +307,7 @@ export class AdminDevice {
   }
 
   #ptypeMap(values: Values): number {
-    if (!isDqo(this.format)) return STATUS.FAILED_PRECONDITION;
+    if (!this.dqo) return STATUS.FAILED_PRECONDITION;
     const map = packetTypeMap();
     if (Number(values["ptype_map_len"]) < map.length) return STATUS.OUT_OF_RANGE;
     return this.#answer(values["ptype_map_addr"], map);

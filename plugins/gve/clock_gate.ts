@@ -7,7 +7,7 @@
 /** A round that moves so many ring entries is a busy one. */
 const BUSY = 64;
 /** Of so many busy rounds in a row all but the last go by without a look. */
-const ROUNDS = 16;
+const ROUNDS = 256;
 
 /** Looking at the clock costs as much as some packets: in busy rounds, which follow one another fast, it is done seldom. */
 export class ClockGate {

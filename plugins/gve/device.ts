@@ -23,13 +23,12 @@ import { DEVICE_STATUS } from "./constants.ts";
 import { DeviceCounters, deviceReadings } from "./counters.ts";
 import type { DeviceContext, NotifyBlock } from "./device_context.ts";
 import type { DeviceSettings } from "./device_settings.ts";
-import { isDqo } from "./formats.ts";
 import type { DqoRxDevice } from "./dqo/rx_device.ts";
 import type { GqiRxDevice } from "./gqi/rx_device.ts";
 import { gve_dqo_irq_doorbell } from "./layout_dqo.ts";
 import { gve_gqi_irq_doorbell } from "./layout_gqi.ts";
 import { Offload } from "./offload.ts";
-import { doorbellWords, type RxQueue } from "./queue_commands.ts";
+import { doorbellWords, FIRST_IRQ_WORD, MAX_IRQS, type RxQueue } from "./queue_commands.ts";
 import { DoorbellBar, RegisterFile, swap32 } from "./registers.ts";
 
 const GQI_MASK = gve_gqi_irq_doorbell.maskOf("mask");
@@ -119,7 +118,7 @@ export class GveDevice implements DeviceHalf {
     const { tx, rx } = this.#admin;
     let moved = 0;
     for (let i = 0; i < tx.length; i++) moved += tx[i]!.service(wire);
-    if (isDqo(this.#admin.format)) {
+    if (this.#admin.dqo) {
       for (let i = 0; i < rx.length; i++) moved += (rx[i] as DqoRxDevice).flush();
     }
     this.#raise();
@@ -164,7 +163,7 @@ export class GveDevice implements DeviceHalf {
   deliverPieces(frames: PieceBatch): number {
     const { rx, steers, longestPlain } = this.#admin;
     const [queue] = rx;
-    if (steers || queue === undefined || queue.queue !== 0 || isDqo(this.#admin.format)) return 0;
+    if (steers || queue === undefined || queue.queue !== 0 || this.#admin.dqo) return 0;
     const { count, sizes } = frames;
     if (longestPlain !== Infinity) {
       let end = 0;
@@ -228,7 +227,7 @@ export class GveDevice implements DeviceHalf {
       return;
     }
     block.pending = false;
-    if (isDqo(this.#admin.format)) {
+    if (this.#admin.dqo) {
       // Completions that were held back come with the interrupt.
       const { rx } = this.#admin;
       for (let i = 0; i < rx.length; i++) {
@@ -243,10 +242,11 @@ export class GveDevice implements DeviceHalf {
 
   /** A word of BAR2 was written: queue doorbells wait for the next service, interrupt doorbells count at once. */
   #doorbell(word: number, value: number): void {
-    const { blocks, format } = this.#admin;
-    const block = blocks[word - (blocks[0]?.word ?? 0)];
-    if (block === undefined || block.word !== word) return;
-    if (isDqo(format)) block.armed = (value & (DQO_ENABLE | DQO_NO_INTERRUPTS)) !== 0;
+    const at = word - FIRST_IRQ_WORD;
+    if (at < 0 || at >= MAX_IRQS) return;
+    const block = this.#admin.blocks[at];
+    if (block === undefined) return;
+    if (this.#admin.dqo) block.armed = (value & (DQO_ENABLE | DQO_NO_INTERRUPTS)) !== 0;
     else block.armed = (swap32(value) & GQI_MASK) === 0;
     // What happened while interrupts were off is told now.
     if (block.armed && block.pending) this.#raiseBlock(block);

@@ -15,6 +15,8 @@ const GENERATION = gve_tx_compl_desc.maskOf("generation") | 0;
 const TAG_SHIFT = (gve_tx_compl_desc.offsetOf("completion_tag") - ID) * 8;
 
 const { MISS, PACKET, REINJECTION, DESCRIPTOR } = DQO_COMPLETION;
+/** What tells the word of one completion from that of the other. */
+const REPORT_INSTEAD = (PACKET ^ DESCRIPTOR) << TYPE_SHIFT;
 
 /** How a device plays with completions. */
 export interface CompletionPlay {
@@ -30,6 +32,8 @@ export interface CompletionPlay {
 
 /** The completion ring of one queue. */
 export class CompletionWriter {
+  /** Whether each completion is written at once. */
+  readonly immediate: boolean;
   readonly #queue: number;
   readonly #mask: number;
   readonly #play: CompletionPlay;
@@ -58,13 +62,9 @@ export class CompletionWriter {
     this.#view = view;
     this.#ring = ring;
     this.#play = play;
+    this.immediate = !play.outOfOrder && play.missRate === 0;
     this.#counters = counters;
     this.#random = (play.seed ^ Math.imul(queue + 1, 0x9e3779b9)) | 1;
-  }
-
-  /** Whether each completion is written at once. */
-  get immediate(): boolean {
-    return !this.#play.outOfOrder && this.#play.missRate === 0;
   }
 
   /** Packets on the slow path. */
@@ -84,24 +84,40 @@ export class CompletionWriter {
   }
 
   /**
-   * Packets `from` to `to` of a batch are done; only if completions are {@linkcode CompletionWriter.immediate}.
+   * The packets of a batch are done; only if completions are {@linkcode CompletionWriter.immediate}.
    *
    * @param entries Tag of each packet, and anything above its 16 bits.
+   * @param count How many there are.
+   * @param reports Those before whose completion the descriptors are reported, and then something that is none.
+   * @param heads For each of these: the descriptor behind the last that was fetched.
+   * @returns How many of the reports were made.
    */
-  packets(entries: Int32Array, from: number, to: number): void {
+  packets(entries: Int32Array, count: number, reports: Int32Array, heads: Int32Array): number {
     const view = this.#view;
     const ring = this.#ring | 0;
     const mask = this.#mask | 0;
     let index = this.#index | 0;
     let id = this.#queue | (PACKET << TYPE_SHIFT) | (this.#generation << GENERATION_SHIFT);
-    for (let i = from | 0; i < to; i = (i + 1) | 0) {
-      view.setInt32((ring + index * COMPLETION + ID) | 0, id | (entries[i]! << TAG_SHIFT), true);
+    let reported = 0;
+    let next = reports[0]!;
+    for (let i = 0; i < count;) {
+      let word = id;
+      if (i === next) {
+        word = (word ^ REPORT_INSTEAD) | (heads[reported]! << TAG_SHIFT);
+        reported = (reported + 1) | 0;
+        next = reports[reported]!;
+      } else {
+        word |= entries[i]! << TAG_SHIFT;
+        i = (i + 1) | 0;
+      }
+      view.setInt32((ring + index * COMPLETION + ID) | 0, word, true);
       index = (index + 1) & mask;
       if (index === 0) id ^= GENERATION;
     }
     this.#index = index;
     this.#generation = (id >>> GENERATION_SHIFT) & 1;
-    this.#counters.txCompletions += to - from;
+    this.#counters.txCompletions += count + reported;
+    return reported;
   }
 
   /** A packet is done. Returns whether its completion was written, so that its tag is the driver's again. */

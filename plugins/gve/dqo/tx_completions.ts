@@ -27,6 +27,8 @@ const MISSED = DQO_COMPLETION.MISS;
 const REINJECTED = DQO_COMPLETION.REINJECTION;
 const ALT_MISS = DQO_ALT_MISS;
 const WITH_DEVICE = PENDING;
+/** What tells the word of one completion from that of the other. */
+const FETCHED_INSTEAD = (COMPLETED ^ FETCHED) << TYPE_SHIFT;
 
 /** The completion ring, which has as many entries as the descriptor ring. */
 export class TxCompletions {
@@ -80,7 +82,7 @@ export class TxCompletions {
     const most = this.#mask + 1;
     let moved = 0;
     for (;;) {
-      moved += this.#cleanPackets(most - moved);
+      moved += this.#cleanUsual(most - moved, tail);
       if (moved === most || !this.#cleanOther(tail)) break;
       moved++;
     }
@@ -88,8 +90,11 @@ export class TxCompletions {
     return moved;
   }
 
-  /** Handles the usual completions, at most so many: those of packets that are with the device. Returns how many. */
-  #cleanPackets(most: number): number {
+  /**
+   * Handles the usual completions, at most so many: those of packets that are with the device, and of descriptors that
+   * may have been fetched. Returns how many.
+   */
+  #cleanUsual(most: number, tail: number): number {
     const { view } = this.#context.memory;
     const ring = this.#ring | 0;
     const mask = this.#mask | 0;
@@ -100,24 +105,37 @@ export class TxCompletions {
     const { used } = this.#buffers;
     let usual = this.#queue | (COMPLETED << TYPE_SHIFT) | this.#generation;
     let index = this.index | 0;
+    let head = this.head | 0;
     let returned = tags.returned | 0;
+    let packets = 0;
     let count = 0;
     for (; count < most; count = (count + 1) | 0) {
       const word = view.getInt32((ring + index * COMPLETION) | 0, true);
-      const tag = word >>> TAG_SHIFT;
-      if ((word & FIELDS) !== usual || tag >= size || links[tag] !== WITH_DEVICE) break;
-      if (used === true) done[count] = tag;
-      links[tag] = returned;
-      returned = tag;
+      const value = word >>> TAG_SHIFT;
+      const unusual = (word & FIELDS) ^ usual;
+      if (unusual === 0) {
+        if (value >= size || links[value] !== WITH_DEVICE) break;
+        if (used === true) done[packets] = value;
+        links[value] = returned;
+        returned = value;
+        packets = (packets + 1) | 0;
+      } else {
+        if (unusual !== FETCHED_INSTEAD || value > mask) break;
+        if (((value - head) & mask) > ((tail - head) & mask)) break;
+        head = value;
+      }
       index = (index + 1) & mask;
       if (index === 0) usual ^= GENERATION;
     }
     tags.returned = returned;
-    tags.free += count;
+    tags.free += packets;
     this.index = index;
+    this.head = head;
     this.#generation = usual & GENERATION;
-    if (used) this.#buffers.releaseEach(done, count);
-    this.#context.counters.txPacketCompletions += count;
+    if (used) this.#buffers.releaseEach(done, packets);
+    const { counters } = this.#context;
+    counters.txPacketCompletions += packets;
+    counters.txDescriptorCompletions += count - packets;
     return count;
   }
 

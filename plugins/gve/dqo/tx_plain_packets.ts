@@ -24,6 +24,7 @@ const { GENERAL_CONTEXT, PACKET } = DQO_DTYPE;
 const PLAIN = PACKET | gve_tx_pkt_desc_dqo.maskOf("end_of_packet");
 /** Above a tag: how many descriptors its packet has. */
 const COUNT_SHIFT = 16;
+const NONE = -1;
 const ONE = 1 << COUNT_SHIFT;
 const TWO = 2 << COUNT_SHIFT;
 
@@ -43,10 +44,9 @@ export class TxPlainPackets {
   readonly #window: BufferWindow;
   /** Tag of each packet of the batch, and above it the number of its descriptors. */
   readonly #entries = new Int32Array(BATCH);
-  /** Packets of the batch that ask for a report, and the last descriptor of each. */
-  readonly #reports = new Int32Array(BATCH);
+  /** Packets of the batch that ask for a report, then -1; and the descriptor behind the last of each. */
+  readonly #reports = new Int32Array(BATCH + 1);
   readonly #reportEnds = new Int32Array(BATCH);
-  #reportCount = 0;
   #memory: Memory | undefined;
   #view!: DataView;
   #ring = 0;
@@ -109,10 +109,12 @@ export class TxPlainPackets {
     const shift = this.#window.shift | 0;
     const first = this.#window.first | 0;
     const last = this.#window.last | 0;
+    const reports = this.#reports;
+    const reportEnds = this.#reportEnds;
+    let reported = 0;
     let end = head | 0;
     let bytes = 0;
     let count = 0;
-    this.#reportCount = 0;
     while (end !== tail && count < BATCH) {
       let index = end;
       let at = (ring + index * DESC) | 0;
@@ -136,7 +138,9 @@ export class TxPlainPackets {
       if (word !== PLAIN) {
         if (((index - lastReport) & mask) < SPACING) break;
         lastReport = index;
-        this.#noteReport(count, index);
+        reports[reported] = count;
+        reportEnds[reported] = (index + 1) & mask;
+        reported = (reported + 1) | 0;
       }
       tags[tag] = announced;
       offsets[count] = offset;
@@ -146,16 +150,11 @@ export class TxPlainPackets {
       count = (count + 1) | 0;
       end = (index + 1) & mask;
     }
+    reports[reported] = NONE;
     batch.bytes = this.#window.memory.bytes;
     batch.count = count;
     this.bytes = bytes;
     return end;
-  }
-
-  /** The packet at place `packet` of a batch asks for a report of the descriptors up to `index`. */
-  #noteReport(packet: number, index: number): void {
-    this.#reports[this.#reportCount] = packet;
-    this.#reportEnds[this.#reportCount++] = index;
   }
 
   /** Moves the window to where the buffer of the packet at the head lies. Returns whether that is another place. */
@@ -190,14 +189,7 @@ export class TxPlainPackets {
    * @returns The descriptor that last asked for a report.
    */
   complete(writer: CompletionWriter, taken: number, lastReport: number): number {
-    let done = 0;
-    for (let i = 0; i < this.#reportCount && this.#reports[i]! < taken; i++) {
-      writer.packets(this.#entries, done, this.#reports[i]!);
-      done = this.#reports[i]!;
-      lastReport = this.#reportEnds[i]!;
-      writer.descriptors((lastReport + 1) & this.#mask);
-    }
-    writer.packets(this.#entries, done, taken);
-    return lastReport;
+    const reported = writer.packets(this.#entries, taken, this.#reports, this.#reportEnds);
+    return reported === 0 ? lastReport : (this.#reportEnds[reported - 1]! - 1) & this.#mask;
   }
 }

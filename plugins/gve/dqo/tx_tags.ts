@@ -142,18 +142,14 @@ class TagList {
   readonly #deadlines: Float64Array;
   #head = NONE;
   #tail = NONE;
-  #length = 0;
+  /** How many tags wait. */
+  length = 0;
 
   /** For tags below `size`. */
   constructor(size: number) {
     this.#next = new Int32Array(size).fill(NONE);
     this.#previous = new Int32Array(size).fill(NONE);
     this.#deadlines = new Float64Array(size);
-  }
-
-  /** How many tags wait. */
-  get length(): number {
-    return this.#length;
   }
 
   /** Adds a tag that is not in the list. */
@@ -164,7 +160,7 @@ class TagList {
     if (this.#tail === NONE) this.#head = tag;
     else this.#next[this.#tail] = tag;
     this.#tail = tag;
-    this.#length++;
+    this.length++;
   }
 
   /** Removes a tag that is in the list. */
@@ -175,7 +171,7 @@ class TagList {
     else this.#next[previous] = next;
     if (next === NONE) this.#tail = previous;
     else this.#previous[next] = previous;
-    this.#length--;
+    this.length--;
   }
 
   /** Removes and returns the first tag if its deadline has come; else -1. */
