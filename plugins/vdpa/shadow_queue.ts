@@ -145,7 +145,7 @@ export class ShadowQueue {
   /** Most likely the next chains are like this one: one buffer of this kind in the same region. */
   #expectAlike(address: number, kind: number): void {
     const guest = this.#guest;
-    const region = guest.buffers.find(address, 0) ?? NO_REGION;
+    const region = guest.find(address, 0) ?? NO_REGION;
     this.#kind = kind;
     if (region !== this.#region) {
       this.#region = region;

@@ -35,6 +35,7 @@ import { DeviceTransmit } from "./device_transmit.ts";
 import type { Profile } from "./faults.ts";
 import { featureNames, hasFeature } from "./features.ts";
 import { ReceiveHash } from "./receive_hash.ts";
+import { RingMap } from "./ring_map.ts";
 
 /** The control queue holds commands of several buffers, however small the other queues are. */
 const CONTROL_QUEUE_SIZE = 64;
@@ -109,6 +110,7 @@ export class VirtioNetDevice implements DeviceHalf {
       profile: options.profile ?? "strict",
       shared: options.shared ?? false,
       snapshot: options.snapshot ?? false,
+      ringMap: new RingMap(),
     };
     // Only of transmit chains nothing is ever written: one used element can stand for a batch of them.
     const transmitting = { ...behaviour, coalesce: options.coalesce ?? true };

@@ -111,10 +111,8 @@ export class DeviceAvailable {
     const { first, last: limit, high: upper, shift } = region;
     // The upper halves of addresses differ, or descriptors are watched: one by one, then.
     if (upper < 0 || this.#snapshots !== undefined) return false;
-    const { size, mask, strict, availView, descView: view, desc: table, first: ringsFirst } = this.#ring;
+    const { size, mask, strict, availView, descView: view, desc: table } = this.#ring;
     const ring = this.#ring.avail + AVAIL_RING;
-    // Offsets in another memory than the rings' say nothing of them.
-    const ringsLast = region.memory.view === view ? this.#ring.last : 0;
     const { states, round, ordered } = this.#states;
     const { heads, offsets, sizes } = this;
     let { expected } = this.#states;
@@ -141,7 +139,6 @@ export class DeviceAvailable {
       if (view.getInt32((desc + DESC_ADDR + 4) | 0, true) !== upper || offset < first) break;
       if (view.getUint16((desc + DESC_FLAGS) | 0, true) !== kind) break;
       if (length <= 0 || length > ((limit - offset) | 0)) break;
-      if (offset < ringsLast && ((offset + length) | 0) > ringsFirst) break;
       offsets[slot] = offset;
       sizes[slot] = length;
       expected = (expected + 1) & mask;

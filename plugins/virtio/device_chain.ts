@@ -10,6 +10,7 @@ import type { DescriptorStates } from "./descriptor_states.ts";
 import type { DeviceRing } from "./device_ring.ts";
 import type { Profile } from "./faults.ts";
 import { vring_desc, VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE } from "./layout.ts";
+import { NO_ROOM, type Room, Rooms } from "./ring_map.ts";
 
 const DESC_SIZE = vring_desc.size;
 const DESC_ADDR = vring_desc.offsetOf("addr");
@@ -50,7 +51,12 @@ export class DeviceChain {
   #at = 0;
   #indirect = false;
   #indirectLimit = 0;
-  #buffers = new AddressSpace();
+  /** Where buffers and indirect tables are. */
+  #rooms = new Rooms(new AddressSpace(), []);
+  /** Behind all rings: what lies here overlaps none. It is nearly all, as drivers allocate rings first. */
+  #ringsEnd = 0;
+  /** The room before that in which a buffer lay last. */
+  #room: Room = NO_ROOM;
   /** Where indirect tables were found last. */
   #tableRegion: Region = NO_REGION;
   /** Where those are put together that lie across mappings. */
@@ -68,9 +74,11 @@ export class DeviceChain {
     this.#indirectLimit = INDIRECT_LIMIT[this.#ring.profile] || this.#ring.size;
   }
 
-  /** Indirect tables are looked up here from now on. */
-  remap(buffers: AddressSpace): void {
-    this.#buffers = buffers;
+  /** Buffers must lie in these rooms from now on, and indirect tables in their address space. */
+  remap(rooms: Rooms): void {
+    this.#rooms = rooms;
+    this.#ringsEnd = rooms.last.start;
+    this.#room = NO_ROOM;
     this.#tableRegion = NO_REGION;
   }
 
@@ -98,9 +106,7 @@ export class DeviceChain {
       this.#walk(address, length, flags, view.getUint16(desc + DESC_NEXT, true), counts);
       return;
     }
-    if (length === 0 || (address < ring.high && address + length > ring.low)) {
-      this.#checkBuffer(address, length);
-    }
+    if (length === 0 || address < this.#ringsEnd) this.#checkBuffer(address, length);
     this.addresses[0] = address;
     this.lengths[0] = length;
     this.count = 1;
@@ -145,7 +151,7 @@ export class DeviceChain {
         this.#checkIndirect(nested, flags, length);
         entries = left = Math.floor(length / DESC_SIZE);
         if (!this.#tableRegion.holds(address, length)) {
-          this.#tableRegion = this.#buffers.contiguous(address, length, READ) ?? NO_REGION;
+          this.#tableRegion = this.#rooms.space.contiguous(address, length, READ) ?? NO_REGION;
         }
         const region = this.#tableRegion;
         const whole = region.holds(address, length);
@@ -188,7 +194,7 @@ export class DeviceChain {
   /** Adds a buffer to the chain. */
   #add(address: number, length: number, flags: number): void {
     const i = this.count++;
-    this.#checkBuffer(address, length);
+    if (length === 0 || address < this.#ringsEnd) this.#checkBuffer(address, length);
     if (flags & WRITE) {
       this.writableBytes += length;
     } else {
@@ -205,7 +211,13 @@ export class DeviceChain {
   #checkBuffer(address: number, length: number): void {
     const ring = this.#ring;
     if (length === 0 && (ring.strict || ring.profile === "qemu")) ring.fault("zero-length", this.#at);
-    if (ring.overlaps(address, length)) ring.fault("buffer-overlaps-ring", this.#at, { address, length });
+    if (address >= this.#room.start && address + length <= this.#room.end) return;
+    this.#room = this.#rooms.around(address, length) ?? this.#faultOverlap(address, length);
+  }
+
+  #faultOverlap(address: number, length: number): never {
+    const overlapped = this.#rooms.overlapped(address, length);
+    this.#ring.fault("buffer-overlaps-ring", this.#at, { address, length, overlapped });
   }
 
   #checkIndirect(nested: boolean, flags: number, length: number): void {
@@ -228,7 +240,7 @@ export class DeviceChain {
   /** Copies an indirect table that lies across mappings, so that it can be read like any other. */
   #gather(address: number, length: number): DataView {
     if (this.#scratch.size < length) this.#scratch = new Memory(length);
-    if (!this.#buffers.read(address, this.#scratch.bytes.subarray(0, length))) {
+    if (!this.#rooms.space.read(address, this.#scratch.bytes.subarray(0, length))) {
       this.#ring.fault("bad-address", this.#at, { address, length });
     }
     return this.#scratch.view;

@@ -21,6 +21,7 @@ import { DeviceUsed } from "./device_used.ts";
 import type { DeviceFaultCode, Profile } from "./faults.ts";
 import { hasFeature } from "./features.ts";
 import type { RingAddresses } from "./ring_areas.ts";
+import { RingMap, type Rooms } from "./ring_map.ts";
 
 /** What one queue's device side has done. */
 export interface DeviceQueueCounters {
@@ -49,6 +50,8 @@ export interface DeviceQueueOptions {
   readonly coalesce?: boolean;
   /** Whether it looks if descriptors of chains that it has are changed. It takes time. */
   readonly snapshot?: boolean;
+  /** Where the rings of all the device's queues are noted, as no buffer may overlap one; a map of its own if not given. */
+  readonly ringMap?: RingMap;
 }
 
 /** See the module. The chain that {@linkcode DeviceQueue.pop} took stands in `head`, `count` and what follows it. */
@@ -73,7 +76,7 @@ export class DeviceQueue {
   offsets: Int32Array;
   /** How long they are, by slot. */
   sizes: Int32Array;
-  /** Where a buffer was found last: the user of the queue keeps it here. */
+  /** Where a buffer was found last, by {@linkcode find}: the user of the queue keeps it here. */
   region: Region = NO_REGION;
   /** And where the one before it was found: header and frame often lie in two regions. */
   previousRegion: Region = NO_REGION;
@@ -87,7 +90,10 @@ export class DeviceQueue {
   readonly #used: DeviceUsed;
   readonly #fill: DeviceFill;
   #inReset = false;
+  readonly #ringMap: RingMap;
+  #rooms: Rooms;
   #buffersGeneration = -1;
+  #ringMapGeneration = -1;
 
   /** Makes a stopped queue. */
   constructor(
@@ -105,6 +111,8 @@ export class DeviceQueue {
     this.rings = rings;
     this.buffers = buffers;
     this.#mayCoalesce = coalesce;
+    this.#ringMap = options.ringMap ?? new RingMap();
+    this.#rooms = this.#ringMap.rooms(buffers);
     this.#ring = new DeviceRing(name, profile, shared);
     this.#states = new DescriptorStates(this.#ring);
     this.#snapshots = snapshot ? new DescriptorSnapshots(this.#ring) : undefined;
@@ -216,9 +224,13 @@ export class DeviceQueue {
     usedIndex: number = availIndex,
   ): void {
     const inOrder = hasFeature(features, "IN_ORDER");
-    this.#ring.start(size, this.maxSize, areas, hasFeature(features, "EVENT_IDX"));
+    const ring = this.#ring;
+    ring.start(size, this.maxSize, areas, hasFeature(features, "EVENT_IDX"));
+    ring.refresh(this.rings);
+    this.#ringMap.remove(this.name);
+    if (ring.strict) this.#ringMap.add(this.name, this.rings, size, areas);
     // A ring that goes on somewhere tells its place in the table with its first chain.
-    this.#states.start(inOrder && this.#ring.strict, availIndex === 0 ? 0 : -1);
+    this.#states.start(inOrder && ring.strict, availIndex === 0 ? 0 : -1);
     this.#available.start(availIndex);
     ({ heads: this.heads, offsets: this.offsets, sizes: this.sizes } = this.#available);
     this.#chain.start(hasFeature(features, "INDIRECT_DESC"));
@@ -226,7 +238,7 @@ export class DeviceQueue {
     this.#snapshots?.start();
     this.#buffersGeneration = -1;
     this.refresh();
-    this.#ring.running = true;
+    ring.running = true;
     this.#inReset = false;
   }
 
@@ -235,6 +247,7 @@ export class DeviceQueue {
     this.#ring.running = false;
     this.#ring.broken = undefined;
     this.#inReset = false;
+    this.#ringMap.remove(this.name);
     return this.#available.next;
   }
 
@@ -245,17 +258,23 @@ export class DeviceQueue {
   }
 
   /**
-   * Looks the ring parts up again if the map has changed. To be called before work on the queue.
+   * Looks the ring parts up again if the map has changed, and forgets where buffers were found if that, or the rings
+   * that they must not overlap, did. To be called before work on the queue.
    *
    * @throws {RingFault} If a part is no longer mapped.
    */
   refresh(): void {
     const { rings, buffers } = this;
-    this.#ring.refresh(rings, this.#ring.strict && rings === buffers);
-    if (buffers.generation === this.#buffersGeneration) return;
+    const ringMap = this.#ringMap;
+    this.#ring.refresh(rings);
+    if (buffers.generation === this.#buffersGeneration && ringMap.generation === this.#ringMapGeneration) {
+      return;
+    }
     this.#buffersGeneration = buffers.generation;
+    this.#ringMapGeneration = ringMap.generation;
+    this.#rooms = ringMap.rooms(buffers);
     this.region = this.previousRegion = NO_REGION;
-    this.#chain.remap(buffers);
+    this.#chain.remap(this.#rooms);
     this.#snapshots?.remap(buffers);
     if (this.#available.ahead !== this.#available.next) this.#available.forgetAhead();
   }
@@ -310,6 +329,11 @@ export class DeviceQueue {
   /** Takes the next `count` chains, which {@linkcode plainAhead} has told of. */
   takePlain(count: number): void {
     this.#available.take(count);
+  }
+
+  /** The region that holds the byte of a buffer at `address` and grants `access`, as far as no ring lies in it. */
+  find(address: number, access: number): Region | undefined {
+    return this.#rooms.find(address, access);
   }
 
   /** Makes the region that holds `length` bytes at `address` the present one, if it was one of the last two. */

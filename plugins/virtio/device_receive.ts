@@ -182,7 +182,7 @@ export class DeviceReceive {
     while (length > 0) {
       let region = queue.region;
       if (!region.holds(address, 1)) {
-        region = queue.region = queue.buffers.find(address, WRITE) ??
+        region = queue.region = queue.find(address, WRITE) ??
           queue.fault("bad-address", queue.availIndex, { address, length });
       }
       const part = Math.min(length, region.end - address);

@@ -65,12 +65,6 @@ export class DeviceRing {
   /** The same of the used ring. */
   usedView: DataView = this.descView;
   used = 0;
-  /** Bounds of all three parts together, as offsets, if buffers could overlap them: what lies between is looked at closely. */
-  first = 0;
-  last = 0;
-  /** The same as addresses. */
-  low = 0;
-  high = 0;
   readonly #shared: boolean;
   #availWords: Uint16Array = new Uint16Array(2);
   #usedWords: Uint16Array = this.#availWords;
@@ -108,10 +102,9 @@ export class DeviceRing {
    * Looks the parts up if the map has changed.
    *
    * @param rings Where they are.
-   * @param watched Whether buffers have addresses in the same space, so that they could overlap the parts.
    * @throws {RingFault} If a part is not mapped.
    */
-  refresh(rings: AddressSpace, watched: boolean): void {
+  refresh(rings: AddressSpace): void {
     if (rings.generation === this.#generation) return;
     const { size } = this;
     const { desc, driver, device } = this.areas;
@@ -130,25 +123,12 @@ export class DeviceRing {
       this.#availWords = new Uint16Array(this.availView.buffer, this.avail, availBytes(size) >> 1);
       this.#usedWords = new Uint16Array(this.usedView.buffer, this.used, 2);
     }
-    this.low = watched ? Math.min(desc, driver, device) : 0;
-    this.high = watched ? lastEnd(size, desc, driver, device) : 0;
-    this.first = watched ? Math.min(this.desc, this.avail, this.used) : 0;
-    this.last = watched ? lastEnd(size, this.desc, this.avail, this.used) : 0;
     this.#generation = rings.generation;
   }
 
   /** Whether the map is still the one in which the parts were looked up. */
   isCurrent(rings: AddressSpace): boolean {
     return rings.generation === this.#generation;
-  }
-
-  /** Whether a buffer overlaps a part. */
-  overlaps(address: number, length: number): boolean {
-    if (address >= this.high || address + length <= this.low) return false;
-    const { size } = this;
-    const { desc, driver, device } = this.areas;
-    const hits = (start: number, bytes: number) => address < start + bytes && address + length > start;
-    return hits(desc, descBytes(size)) || hits(driver, availBytes(size)) || hits(device, usedBytes(size));
   }
 
   /**
@@ -218,9 +198,4 @@ export class DeviceRing {
     // The store above must be visible before avail.idx is read again: the atomic exchange is a full barrier.
     if (this.#shared) Atomics.or(this.#usedWords, USED_FLAGS >> 1, 0);
   }
-}
-
-/** Where the last of the three parts ends. */
-function lastEnd(size: number, desc: number, avail: number, used: number): number {
-  return Math.max(desc + descBytes(size), avail + availBytes(size), used + usedBytes(size));
 }

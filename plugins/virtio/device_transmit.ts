@@ -181,7 +181,7 @@ export class DeviceTransmit {
   #append(queue: DeviceQueue, frame: Frame, address: number, length: number): void {
     while (!queue.recall(address, length)) {
       queue.previousRegion = queue.region;
-      queue.region = queue.buffers.find(address, READ) ??
+      queue.region = queue.find(address, READ) ??
         queue.fault("bad-address", queue.availIndex, { address, length });
       const { region } = queue;
       const part = region.end - address;

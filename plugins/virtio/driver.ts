@@ -15,7 +15,7 @@ import { DriverControl } from "./driver_control.ts";
 import { negotiate, type NetConfig, readNetConfig } from "./driver_negotiation.ts";
 import { DriverQueue } from "./driver_queue.ts";
 import { featureNames, hasFeature, netHeaderLength } from "./features.ts";
-import { receiveChain, ReceiveQueue } from "./receive_queue.ts";
+import { receiveBytes, receiveChain, ReceiveQueue } from "./receive_queue.ts";
 import { ringFootprint } from "./ring_areas.ts";
 import { TransmitQueue } from "./transmit_queue.ts";
 import { RSS_TABLE_LENGTH } from "./steering.ts";
@@ -46,6 +46,13 @@ export interface VirtioNetDriverOptions {
   readonly queuePairs?: number;
 }
 
+/** The queues of a pair that were started, and the size of the receive buffers that are to be posted. */
+interface PairRings {
+  readonly rx: DriverQueue;
+  readonly tx: DriverQueue;
+  readonly bytes: number;
+}
+
 /** A virtio-net driver. See the module. */
 export class VirtioNetDriver implements DriverHalf {
   /** Feature bits that were negotiated. */
@@ -60,6 +67,8 @@ export class VirtioNetDriver implements DriverHalf {
   readonly #options: VirtioNetDriverOptions;
   readonly #config: NetConfig;
   readonly #pairs: number;
+  readonly #headerLength: number;
+  readonly #mergeable: boolean;
   /** Whether the device chooses receive queues by a table of the driver's: RSS. */
   readonly #scales: boolean;
   #longestFrame = 0;
@@ -85,7 +94,13 @@ export class VirtioNetDriver implements DriverHalf {
     const { mac, pairs: most } = this.#config;
     this.mac = mac;
     const pairs = this.#pairs = Math.min(options.queuePairs ?? 1, most);
-    for (let pair = 0; pair < pairs; pair++) this.#startPair(pair, options.queueSize, options.rxQueueSize);
+    this.#headerLength = netHeaderLength(this.features);
+    this.#mergeable = hasFeature(this.features, "MRG_RXBUF");
+    // Rings first, then buffers, as drivers do: so rings lie together, and a device that minds them has less to look at.
+    const rings = Array.from(
+      { length: pairs },
+      (_, pair) => this.#startPair(pair, options.queueSize, options.rxQueueSize),
+    );
     const control = hasFeature(this.features, "CTRL_VQ")
       ? new DriverControl(
         this.#startQueue("ctrl", 2 * most, CONTROL_QUEUE_SIZE, LONGEST_CONTROL_CHAIN),
@@ -93,6 +108,7 @@ export class VirtioNetDriver implements DriverHalf {
         transport,
       )
       : undefined;
+    rings.forEach((each, pair) => this.#equipPair(pair, each));
     this.#measure();
     transport.setStatus(transport.getStatus() | STATUS.DRIVER_OK);
     for (const { queue } of this.#rx) this.#kick(queue);
@@ -140,7 +156,7 @@ export class VirtioNetDriver implements DriverHalf {
     for (const [name, value] of Object.entries(flowCounters(tx, rx))) {
       this.#past[name] = (this.#past[name] ?? 0) + value;
     }
-    this.#startPair(pair, queueSize, rxQueueSize);
+    this.#equipPair(pair, this.#startPair(pair, queueSize, rxQueueSize));
     this.#measure();
     this.#kick(this.#rx[pair]!.queue);
   }
@@ -150,29 +166,28 @@ export class VirtioNetDriver implements DriverHalf {
     this.#longestFrame = Math.min(this.#config.longestFrame, ...this.#rx.map((queue) => queue.longestFrame));
   }
 
-  #startPair(pair: number, queueSize: number, rxQueueSize: number): void {
-    const { dma, space, rxBuffer } = this.#options;
-    const mergeable = hasFeature(this.features, "MRG_RXBUF");
-    const headerLength = netHeaderLength(this.features);
+  /** Starts the two queues of a pair: their rings, with nothing in them. */
+  #startPair(pair: number, queueSize: number, rxQueueSize: number): PairRings {
     const rxSize = Math.min(rxQueueSize, this.#transport.maxQueueSize(2 * pair));
-    // A chain must not be longer than the ring, not even in an indirect table (2.7.5.3.1).
-    const bytes = Math.max(
-      headerLength,
-      mergeable || rxBuffer <= 4096 ? rxBuffer : Math.min(rxBuffer, rxSize * 4096),
-    );
-    const rx = this.#startQueue(`rx${pair}`, 2 * pair, rxSize, receiveChain(bytes, mergeable));
-    const hashReport = hasFeature(this.features, "HASH_REPORT");
+    const bytes = receiveBytes(this.#options.rxBuffer, this.#mergeable, this.#headerLength, rxSize);
+    const rx = this.#startQueue(`rx${pair}`, 2 * pair, rxSize, receiveChain(bytes, this.#mergeable));
+    const tx = this.#startQueue(`tx${pair}`, 2 * pair + 1, queueSize, LONGEST_TRANSMIT_CHAIN);
+    return { rx, tx, bytes };
+  }
+
+  /** Gives the two queues of a pair their buffers. */
+  #equipPair(pair: number, { rx, tx, bytes }: PairRings): void {
+    const { dma, space } = this.#options;
     this.#rx[pair] = new ReceiveQueue(rx, pair, dma, {
       bytes,
-      mergeable,
-      headerLength,
-      hashReport,
+      mergeable: this.#mergeable,
+      headerLength: this.#headerLength,
+      hashReport: hasFeature(this.features, "HASH_REPORT"),
       queues: this.#pairs,
     });
     rx.enableInterrupts();
-    const tx = this.#startQueue(`tx${pair}`, 2 * pair + 1, queueSize, LONGEST_TRANSMIT_CHAIN);
     tx.disableInterrupts();
-    this.#tx[pair] = new TransmitQueue(tx, pair, dma, space, headerLength);
+    this.#tx[pair] = new TransmitQueue(tx, pair, dma, space, this.#headerLength);
   }
 
   #startQueue(

@@ -32,7 +32,7 @@ export const DEVICE_FAULTS = {
   "bad-ring-address": "A ring part is not mapped, or not contiguous in memory",
   "misaligned-ring": "A ring part is not aligned as it must be",
   "bad-queue-size": "The queue size is no power of two, or too large",
-  "buffer-overlaps-ring": "A buffer overlaps a part of the ring",
+  "buffer-overlaps-ring": "A buffer overlaps a part of a ring of the device",
   "writable-on-transmit": "A transmit chain has a device-writable part",
   "readable-on-receive": "A receive chain has a device-readable part",
   "short-chain": "A chain is shorter than the net header",

@@ -57,6 +57,7 @@ export { VirtioNetDevice, type VirtioNetDeviceOptions } from "./device.ts";
 export * from "./device_queue.ts";
 export { ReceiveHash } from "./receive_hash.ts";
 export * from "./ring_areas.ts";
+export { RingMap, type Room, type Rooms } from "./ring_map.ts";
 export * from "./transport.ts";
 export { VirtioNetDriver, type VirtioNetDriverOptions } from "./driver.ts";
 export * from "./layout.ts";

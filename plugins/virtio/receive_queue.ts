@@ -37,6 +37,16 @@ export interface ReceiveBuffers {
   readonly queues: number;
 }
 
+/** Bytes of a receive buffer of at most `most`: a chain must not be longer than the ring, not even in a table (2.7.5.3.1). */
+export function receiveBytes(
+  most: number,
+  mergeable: boolean,
+  headerLength: number,
+  queueSize: number,
+): number {
+  return Math.max(headerLength, mergeable || most <= PAGE ? most : Math.min(most, queueSize * PAGE));
+}
+
 /** Descriptors that one receive buffer takes: buffers of more than a page are chains of pages unless they merge. */
 export function receiveChain(bytes: number, mergeable: boolean): number {
   return mergeable || bytes <= PAGE ? 1 : Math.ceil(bytes / PAGE);
