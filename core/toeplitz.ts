@@ -33,7 +33,7 @@ export const MICROSOFT_RSS_KEY: readonly number[] = [
 export class ToeplitzKey {
   readonly #key: Uint8Array;
   /** For each position and byte the hash of that byte there: made with the first hash, as it takes its time. */
-  #rows: Uint32Array | undefined;
+  #rows: Int32Array | undefined;
   /** Input bytes that the hash depends on: behind them the key has only zero bits. */
   readonly #positions: number;
 
@@ -47,8 +47,8 @@ export class ToeplitzKey {
     this.#positions = Math.max(key.length, LONGEST_TUPLE);
   }
 
-  #makeRows(): Uint32Array {
-    const rows = new Uint32Array(this.#positions * 256);
+  #makeRows(): Int32Array {
+    const rows = new Int32Array(this.#positions * 256);
     for (let position = 0; position < this.#positions; position++) {
       const row = position * 256;
       for (let bit = 0; bit < 8; bit++) {
@@ -81,8 +81,12 @@ export class ToeplitzKey {
    */
   extend(hash: number, position: number, bytes: Uint8Array, offset: number, length: number): number {
     const rows = this.#rows ?? this.#makeRows();
-    const end = offset + Math.min(length, this.#positions - position);
-    for (let row = position << 8; offset < end; row += 256) hash ^= rows[row + bytes[offset++]!]!;
+    const end = (offset + Math.min(length, this.#positions - position)) | 0;
+    let row = position << 8;
+    for (let at = offset | 0; at < end; at = (at + 1) | 0) {
+      hash ^= rows[row + bytes[at]!]!;
+      row = (row + 256) | 0;
+    }
     return hash | 0;
   }
 }

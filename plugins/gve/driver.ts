@@ -18,7 +18,7 @@ import { DriverCounters, driverReadings } from "./counters.ts";
 import { isDqo, usesPageLists } from "./formats.ts";
 import { DmaMapper } from "./dma_mapper.ts";
 import type { DriverSettings } from "./driver_settings.ts";
-import { GQI_NIC_DESCRIPTORS, LARGEST_FRAME, NIC_LIMITS } from "./constants.ts";
+import { GQI_NIC_DESCRIPTORS, LARGEST_FRAME, NIC_LIMITS, RSS_LUT_SIZE } from "./constants.ts";
 import { gve_dqo_irq_doorbell } from "./layout_dqo.ts";
 import { gve_gqi_irq_doorbell } from "./layout_gqi.ts";
 import { longestFrame, longestUntagged } from "./mtu.ts";
@@ -222,11 +222,13 @@ export class GveDriver implements DriverHalf {
     };
   }
 
-  /** The transmit queue of a frame's flow. */
+  /** The transmit queue of a frame's flow: the number of the receive queue that the device is told to choose for it. */
   #choose(bytes: Uint8Array, offset: number, length: number): number {
     const flow = this.#flow;
     flow.parse(bytes, offset, length);
-    return flowHash(this.#toeplitz, flow, flowHashType(flow, ALL_HASHES)) % this.#up.tx.length;
+    const hash = flowHash(this.#toeplitz, flow, flowHashType(flow, ALL_HASHES));
+    // Of numbers above 2^31 the engine knows no quick remainder.
+    return (hash & (RSS_LUT_SIZE - 1)) % this.#up.tx.length;
   }
 
   /** What the NIC allows, if its limits apply; what is copied is in as few pieces as can be. */

@@ -136,7 +136,7 @@ export class FlowSteering {
     const l3 = flow.l3 === L3_IPV4 ? IPV4 : flow.l3 === L3_IPV6 ? IPV6 : 0;
     const l4 = flow.l4 === L4_TCP ? TCP : flow.l4 === L4_UDP ? UDP : 0;
     this.gqiFlags = type === HASH_NONE ? 0 : l3 | l4 | (flow.fragmented ? FRAG : 0);
-    return this.table[this.hash % this.table.length]!;
+    return this.table[this.hash & (RSS_LUT_SIZE - 1)]!;
   }
 
   #parse(frame: Frame): FlowParser {
