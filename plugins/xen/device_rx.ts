@@ -79,6 +79,9 @@ export class RxBack {
   /** Where the frames of a batch go, and in which memory. */
   #targets: Int32Array = new Int32Array(0);
   #targetMemory = NOWHERE;
+  /** References of the pages that a batch is copied into, and where they lie. */
+  readonly #refs = new Int32Array(BATCH_SIZE);
+  readonly #places = new Int32Array(BATCH_SIZE);
   #producer: number;
   #batch = 0;
 
@@ -198,30 +201,30 @@ export class RxBack {
     const grants = this.#grants;
     const { bytes, offsets, lengths } = frames;
     const { slots, mask } = ring;
-    let memory: Memory | undefined;
-    let targets = this.#targets;
+    const refs = this.#refs;
     let position = ring.reqCons & mask;
     let i = from;
     for (; i < end; i = (i + 1) | 0) {
       const length = lengths[i]!;
       if (length === 0 || length > PAGE) break;
-      const slot = (slots + position * SLOT) | 0;
-      const id = view.getInt32((slot + REQ_ID) | 0, true) & ID_MASK;
-      const page = grants.findForCopy(view.getUint32((slot + REQ_GREF) | 0, true), 0, length, true);
-      if (page < 0) break;
-      if (memory !== grants.copyMemory) {
-        if (memory !== undefined) break;
-        memory = grants.copyMemory;
-        targets = this.#targetsIn(memory);
-      }
-      targets[(i - from) | 0] = page;
-      // Offset and flags are 0.
-      view.setInt32((slot + ID) | 0, id, true);
-      view.setInt32((slot + FLAGS) | 0, length << STATUS_SHIFT, true);
+      refs[(i - from) | 0] = view.getInt32((slots + position * SLOT + REQ_GREF) | 0, true);
       position = (position + 1) & mask;
     }
-    const filled = i - from;
-    memory?.copyEach(targets, bytes, offsets, lengths, from, filled);
+    const places = this.#places.fill(0, 0, i - from);
+    const filled = grants.findForCopies(refs, places, i - from, true);
+    const memory = grants.copyMemory;
+    const targets = this.#targetsIn(memory);
+    targets.set(places);
+    memory.copyEach(targets, bytes, offsets, lengths, from, filled);
+    position = ring.reqCons & mask;
+    i = from;
+    for (const stop = from + filled; i < stop; i = (i + 1) | 0) {
+      const slot = (slots + position * SLOT) | 0;
+      // Offset and flags are 0.
+      view.setInt32((slot + ID) | 0, view.getInt32((slot + REQ_ID) | 0, true) & ID_MASK, true);
+      view.setInt32((slot + FLAGS) | 0, lengths[i]! << STATUS_SHIFT, true);
+      position = (position + 1) & mask;
+    }
     ring.reqCons = ring.rspProd = (ring.reqCons + filled) >>> 0;
     this.copies += filled;
     this.#batch += filled;

@@ -46,9 +46,10 @@ export class TxBatch {
   /** The shortest packet that is taken. */
   readonly #shortest: number;
   readonly #ids = new Int32Array(BATCH_SIZE);
-  /** What to unmap each packet by; {@linkcode COPIED} if it was copied. */
+  /** What to map each packet by, then what to unmap it by; {@linkcode COPIED} if it is copied. */
   readonly #handles = new Int32Array(BATCH_SIZE);
-  /** Of the packets that are copied: where they go, where they lie in the frontend's memory, how long they are. */
+  /** Of the packets that are copied: reference, where they go, where they lie in the frontend's memory, length. */
+  readonly #refs = new Int32Array(BATCH_SIZE);
   #targets = NONE;
   #sources = NONE;
   #sizes = NONE;
@@ -112,44 +113,36 @@ export class TxBatch {
   gatherGranted(grants: GrantTable, most: number, head: number, own: Memory, ownOffset: number): void {
     const { memory: { view }, mask, slots, reqCons } = this.#ring;
     const { offsets, lengths } = this.#framesIn(own);
+    const refs = this.#refs;
     const targets = this.#targets;
     const sources = this.#sources;
     const sizes = this.#sizes;
     const handles = this.#handles;
     const ids = this.#ids;
     const shortest = this.#shortest;
-    let memory: Memory | undefined;
     let position = reqCons & mask;
     let target = ownOffset;
     let copies = 0;
+    let maps = 0;
     let count = 0;
     for (; count < most; count = (count + 1) | 0) {
       const slot = (slots + position * SLOT) | 0;
-      const ref = view.getUint32((slot + GREF) | 0, true);
+      const ref = view.getInt32((slot + GREF) | 0, true);
       const start = view.getInt32((slot + OFFSET) | 0, true);
       const extent = view.getInt32((slot + ID) | 0, true);
       const offset = start & LOWER_MASK;
       const size = extent >>> SIZE_SHIFT;
-      if ((start & GOES_ON) !== 0 || size < shortest || offset + size > PAGE) break;
+      if ((start & GOES_ON) !== 0 || size < shortest || offset + size > PAGE || ref < 0) break;
       if (size > head) {
-        if (grants.map(ref, MAP_READONLY) !== GRANTED) break;
-        if (grants.memory !== own) {
-          grants.unmap(grants.handle);
-          break;
-        }
-        offsets[count] = grants.offset + offset;
-        handles[count] = grants.handle;
+        handles[count] = ref;
+        offsets[count] = offset;
+        maps = (maps + 1) | 0;
       } else {
-        const page = grants.findForCopy(ref, offset, size, false);
-        if (page < 0) break;
-        if (memory !== grants.copyMemory) {
-          if (memory !== undefined) break;
-          memory = grants.copyMemory;
-        }
-        sources[copies] = page + offset;
+        handles[count] = COPIED;
+        refs[copies] = ref;
+        sources[copies] = offset;
         sizes[copies] = size;
         targets[copies] = offsets[count] = target;
-        handles[count] = COPIED;
         target = (target + head) | 0;
         copies = (copies + 1) | 0;
       }
@@ -157,8 +150,42 @@ export class TxBatch {
       ids[count] = extent & LOWER_MASK;
       position = (position + 1) & mask;
     }
-    if (memory !== undefined) own.copyEach(targets, memory.bytes, sources, sizes, 0, copies);
+    // The first packet that cannot be copied like the others ends the batch, before anything behind it is mapped.
+    const found = grants.findForCopies(refs, sources, copies, false);
+    const { bytes } = grants.copyMemory;
+    if (found < copies) count = this.#packetOfCopy(found);
+    if (maps > 0) count = this.#mapEach(grants, count, own);
+    own.copyEach(targets, bytes, sources, sizes, 0, found);
     this.frames.count = this.#gathered = count;
+  }
+
+  /** The packet that is copied behind `copies` others. */
+  #packetOfCopy(copies: number): number {
+    let packet = this.#handles.indexOf(COPIED);
+    for (; copies > 0; copies--) packet = this.#handles.indexOf(COPIED, packet + 1);
+    return packet;
+  }
+
+  /**
+   * Maps those of the first `count` packets that are not copied.
+   *
+   * @returns How many packets there are before the first that cannot be mapped, or not in `own`.
+   */
+  #mapEach(grants: GrantTable, count: number, own: Memory): number {
+    const handles = this.#handles;
+    const { offsets } = this.frames;
+    for (let i = 0; i < count; i = (i + 1) | 0) {
+      const ref = handles[i]!;
+      if (ref === COPIED) continue;
+      if (grants.map(ref, MAP_READONLY) !== GRANTED) return i;
+      if (grants.memory !== own) {
+        grants.unmap(grants.handle);
+        return i;
+      }
+      offsets[i] = (offsets[i]! + grants.offset) | 0;
+      handles[i] = grants.handle;
+    }
+    return count;
   }
 
   /** The batch for frames in a memory: that seldom changes. */

@@ -162,7 +162,7 @@ export class GrantTable {
     return this.#mapped;
   }
 
-  /** The memory in which {@linkcode GrantTable.findForCopy} found a page last. */
+  /** The memory in which {@linkcode GrantTable.findForCopies} found pages last. */
   get copyMemory(): Memory {
     return this.#region.memory;
   }
@@ -225,7 +225,7 @@ export class GrantTable {
    */
   copyFrom(ref: number, offset: number, length: number, target: Memory, targetOffset: number): number {
     if (length === 0) return OKAY;
-    const place = this.findForCopy(ref, offset, length, false);
+    const place = this.#findForCopy(ref, offset, length, false);
     if (place < 0) return place;
     target.copyFrom(targetOffset, this.#region.memory.bytes, place + offset, length);
     return OKAY;
@@ -240,7 +240,7 @@ export class GrantTable {
    */
   beginCopyTo(ref: number, offset: number, length: number): number {
     if (length === 0) return OKAY;
-    const place = this.findForCopy(ref, offset, length, true);
+    const place = this.#findForCopy(ref, offset, length, true);
     if (place < 0) return place;
     this.memory = this.#region.memory;
     this.offset = place + offset;
@@ -248,13 +248,62 @@ export class GrantTable {
   }
 
   /**
-   * Checks a copy out of a granted page or into it, and says where its bytes are: for loops over many, which
-   * move the bytes themselves. The in-use bits that a copy sets and clears again cannot be seen in between,
-   * as nothing else runs: they are left out.
+   * Checks copies out of granted pages or into them, none of which leaves its page, and says where their bytes are:
+   * for whoever moves the bytes of many himself. The in-use bits that a copy sets and clears again cannot be seen in
+   * between, as nothing else runs: they are left out.
    *
-   * @returns Where in {@linkcode GrantTable.copyMemory} the page starts, or a negative `GNTST_*`.
+   * @param refs The references, as signed numbers.
+   * @param places Where in its page each copy starts: becomes where it starts in {@linkcode GrantTable.copyMemory}.
+   * @param count How many there are.
+   * @param writable Whether the pages are copied into.
+   * @returns How many of the first are okay, grant whole pages, and lie in the same memory: others are to be copied
+   *   one by one.
    */
-  findForCopy(ref: number, offset: number, length: number, writable: boolean): number {
+  findForCopies(refs: Int32Array, places: Int32Array, count: number, writable: boolean): number {
+    const view = this.#table.view;
+    const base = this.#base;
+    const entryShift = this.#entryShift;
+    const frameOffset = this.#frameOffset;
+    const entries = this.#entries;
+    const pins = this.#pins;
+    const isWide = this.#version !== 1;
+    const permit = this.#permit;
+    const judged = PERMIT_MASK | (writable ? READONLY : 0) | (isWide ? SUB_PAGE : 0);
+    const access = writable ? DEVICE_WRITES : DEVICE_READS;
+    const firstFrame = this.#firstFrame;
+    const upperFrame = this.#upperFrame;
+    const firstPage = this.#firstPage;
+    const isKnown = this.#generation === this.#space.generation && (this.#region.access & access) === access;
+    let frames = isKnown ? this.#frames : 0;
+    let i = 0;
+    for (; i < count; i = (i + 1) | 0) {
+      const ref = refs[i]!;
+      if (ref < 0 || ref >= entries) break;
+      const at = (base + (ref << entryShift)) | 0;
+      const head = view.getInt32(at, true);
+      if (((head ^ permit) & judged) !== 0) break;
+      const page = (view.getInt32((at + frameOffset) | 0, true) - firstFrame) | 0;
+      const upper = isWide === true ? view.getInt32((at + V2_UPPER_FRAME) | 0, true) : upperFrame;
+      if (page >= 0 && page < frames && upper === upperFrame && pins[ref] === 0) {
+        places[i] = (places[i]! + firstPage + page * PAGE) | 0;
+        continue;
+      }
+      const region = this.#region;
+      const place = this.#find(ref, writable, false);
+      if (place < 0) break;
+      if (i > 0 && this.#region.memory !== region.memory) {
+        this.#remember(region);
+        break;
+      }
+      places[i] = (places[i]! + place) | 0;
+      // What is known above may be of another region.
+      frames = 0;
+    }
+    return i;
+  }
+
+  /** Checks a copy out of a granted page or into it. Where in `#region` the page starts, or a negative `GNTST_*`. */
+  #findForCopy(ref: number, offset: number, length: number, writable: boolean): number {
     if (offset + length > PAGE) return BAD_COPY_ARG;
     if (ref >= this.#entries) return BAD_GNTREF;
     const place = this.#find(ref | 0, writable, true);
