@@ -23,7 +23,7 @@ const USAGE = `usage: deno task compare [OPTIONS] [CAPTURE...]
 `;
 const RSS_POLL_MS = 5;
 /** As `deno task start` runs it, and an installed command may: modules of other backends are not looked at. */
-const START_FLAGS = "--unstable-lazy-dynamic-imports --v8-flags=--no-lazy";
+const START_FLAGS = "--unstable-lazy-dynamic-imports --v8-flags=--no-lazy,--min-semi-space-size=16";
 /** In a command, the place of the bundle, which is made last. */
 const BUNDLE = "{bundle}";
 
