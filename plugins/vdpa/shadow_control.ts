@@ -7,7 +7,7 @@
 import { RingFault } from "../../core/fault.ts";
 import { Memory } from "../../core/memory.ts";
 import type { Doorbell } from "../../core/plugin.ts";
-import { CTRL_CLASS, VIRTIO_NET_ERR, VIRTIO_NET_OK } from "../virtio/control_queue.ts";
+import { CTRL_CLASS, CTRL_VLAN, VIRTIO_NET_ERR, VIRTIO_NET_OK } from "../virtio/control_layout.ts";
 import type { DeviceQueue } from "../virtio/device_queue.ts";
 import { virtio_net_ctrl_hdr } from "../virtio/layout.ts";
 import type { VdpaGuestFaultCode } from "./faults.ts";
@@ -18,7 +18,6 @@ import type { ShadowRing } from "./shadow_ring.ts";
 /** Longest command that is passed on: a page, as QEMU has it. */
 export const LONGEST_COMMAND: number = 4096;
 
-const VLAN_ADD = 0;
 /** Bytes of a VLAN's number. */
 const VLAN_BYTES = 2;
 
@@ -35,7 +34,7 @@ export class CommandRecord {
       // Adding and removing a VLAN concern that VLAN only, whatever follows its number.
       key = `${type} ${command.subarray(virtio_net_ctrl_hdr.size, virtio_net_ctrl_hdr.size + VLAN_BYTES)}`;
       this.#commands.delete(key);
-      if (cmd !== VLAN_ADD) return;
+      if (cmd !== CTRL_VLAN.ADD) return;
     }
     this.#commands.delete(key);
     this.#commands.set(key, command);

@@ -7,6 +7,32 @@ import { array, bytes, nested, type Struct, struct, u16, u32, u64, u8 } from "..
 
 const NET = "virtio 1.4, 5.1.6.5; linux/virtio_net.h";
 
+/** The command was carried out. */
+export const VIRTIO_NET_OK: number = 0;
+/** The command was refused. */
+export const VIRTIO_NET_ERR: number = 1;
+/** Command classes. */
+export const CTRL_CLASS = { RX: 0, MAC: 1, VLAN: 2, ANNOUNCE: 3, MQ: 4 } as const satisfies Readonly<
+  Record<string, number>
+>;
+/** Class RX: receive modes, each with one byte, 0 or 1. */
+export const CTRL_RX_COMMANDS: readonly string[] = [
+  "promisc",
+  "allmulti",
+  "alluni",
+  "nomulti",
+  "nouni",
+  "nobcast",
+];
+/** Class MAC: set the filter table; set the address. */
+export const CTRL_MAC = { TABLE_SET: 0, ADDR_SET: 1 } as const satisfies Readonly<Record<string, number>>;
+/** Class VLAN: let a VLAN through the filter; no more. */
+export const CTRL_VLAN = { ADD: 0, DEL: 1 } as const satisfies Readonly<Record<string, number>>;
+/** Class MQ: number of pairs; receive-side scaling; hash without scaling. */
+export const CTRL_MQ = { VQ_PAIRS_SET: 0, RSS_CONFIG: 1, HASH_CONFIG: 2 } as const satisfies Readonly<
+  Record<string, number>
+>;
+
 /** Command header. */
 export const virtio_net_ctrl_hdr: Struct = struct("virtio_net_ctrl_hdr", {
   summary: "Start of a control command; a 1-byte ack is the end of its writable part",

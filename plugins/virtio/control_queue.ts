@@ -6,41 +6,24 @@
  * @module
  */
 import type { DeviceQueue } from "./device_queue.ts";
-import { hasFeature } from "./features.ts";
+import { type Feature, hasFeature } from "./features.ts";
 import {
+  CTRL_CLASS,
+  CTRL_MAC,
+  CTRL_MQ,
+  CTRL_RX_COMMANDS,
+  CTRL_VLAN,
   virtio_net_ctrl_hdr,
   virtio_net_ctrl_mac,
   virtio_net_ctrl_mq,
+  VIRTIO_NET_ERR,
   virtio_net_hash_config,
+  VIRTIO_NET_OK,
   virtio_net_rss_config_hdr,
   virtio_net_rss_config_trailer,
 } from "./layout.ts";
 import { ALL_HASH_TYPES, HASH_KEY_LENGTH, type ReceiveHash } from "./receive_hash.ts";
 import { RSS_TABLE_LENGTH, Steering } from "./steering.ts";
-
-/** The command was carried out. */
-export const VIRTIO_NET_OK: number = 0;
-/** The command was refused. */
-export const VIRTIO_NET_ERR: number = 1;
-/** Command classes. */
-export const CTRL_CLASS = { RX: 0, MAC: 1, VLAN: 2, ANNOUNCE: 3, MQ: 4 } as const satisfies Readonly<
-  Record<string, number>
->;
-/** Class RX: receive modes, each with one byte, 0 or 1. */
-export const CTRL_RX_COMMANDS: readonly string[] = [
-  "promisc",
-  "allmulti",
-  "alluni",
-  "nomulti",
-  "nouni",
-  "nobcast",
-];
-/** Class MAC: set the filter table; set the address. */
-export const CTRL_MAC = { TABLE_SET: 0, ADDR_SET: 1 } as const satisfies Readonly<Record<string, number>>;
-/** Class MQ: number of pairs; receive-side scaling; hash without scaling. */
-export const CTRL_MQ = { VQ_PAIRS_SET: 0, RSS_CONFIG: 1, HASH_CONFIG: 2 } as const satisfies Readonly<
-  Record<string, number>
->;
 
 const MAC_BYTES = 6;
 /** Longest command that is read: two MAC tables of 2048 addresses fit. */
@@ -149,7 +132,7 @@ export class ControlQueue {
   }
 
   #dispatch(type: number, cmd: number, data: Uint8Array): boolean {
-    const has = (feature: Parameters<typeof hasFeature>[1]) => hasFeature(this.#features, feature);
+    const has = (feature: Feature) => hasFeature(this.#features, feature);
     switch (type) {
       case CTRL_CLASS.RX:
         return has(cmd < 2 ? "CTRL_RX" : "CTRL_RX_EXTRA") && this.#setMode(cmd, data);
@@ -202,10 +185,10 @@ export class ControlQueue {
   }
 
   #setVlan(cmd: number, data: Uint8Array): boolean {
-    if (data.length < 2 || cmd > 1) return false;
+    if (data.length < 2 || cmd > CTRL_VLAN.DEL) return false;
     const vlan = data[0]! | data[1]! << 8;
     if (vlan > 4095) return false;
-    if (cmd === 0) this.vlans.add(vlan);
+    if (cmd === CTRL_VLAN.ADD) this.vlans.add(vlan);
     else this.vlans.delete(vlan);
     return true;
   }

@@ -189,6 +189,7 @@ export class VirtioNetDevice implements DeviceHalf {
     this.control.reset();
     this.setFeatures(0n);
     this.#kicked.fill(0);
+    this.#controlFault = undefined;
   }
 
   /** A doorbell: the driver has put something into queue `index`. Control commands are carried out at once. */

@@ -74,10 +74,11 @@ export class DeviceTransmit {
     this.unfinished = false;
     queue.disableNotify();
     this.#batches = wire.transmitBatch !== undefined;
+    const { burst } = this;
     do {
-      for (;;) {
-        if (this.#batches === true) moved += this.#transmitPlain(queue, wire);
-        if (!queue.pop()) break;
+      while (moved < burst) {
+        if (this.#batches === true) moved += this.#transmitPlain(queue, wire, burst - moved);
+        if (moved >= burst || !queue.pop()) break;
         this.#collect(queue);
         if (!wire.transmit(this.#frame, pair)) {
           // Whoever refused it is asked again at the next service, kick or not.
@@ -86,21 +87,22 @@ export class DeviceTransmit {
           return moved;
         }
         queue.push(queue.head, 0);
-        if (++moved >= this.burst) {
-          this.unfinished = true;
-          return moved;
-        }
+        moved++;
+      }
+      if (moved >= burst) {
+        this.unfinished = true;
+        return moved;
       }
     } while (!this.polling && queue.enableNotify());
     return moved;
   }
 
-  /** Passes chains that are one buffer each to the wire in one go, as far as that is possible. */
-  #transmitPlain(queue: DeviceQueue, wire: Wire): number {
+  /** Passes chains that are one buffer each to the wire in one go, as far as that is possible: at most `most`. */
+  #transmitPlain(queue: DeviceQueue, wire: Wire, most: number): number {
     let moved = 0;
     for (;;) {
       const first = queue.availIndex;
-      const count = this.#gather(queue);
+      const count = this.#gather(queue, Math.min(most - moved, BATCH_SIZE) | 0);
       if (count === 0) return moved;
       const taken = wire.transmitBatch!(this.#batch, queue.index >> 1);
       queue.pushBack(first, taken);
@@ -114,10 +116,10 @@ export class DeviceTransmit {
     }
   }
 
-  /** Takes chains of one buffer with a whole header that asks for nothing: many if there are. Returns how many. */
-  #gather(queue: DeviceQueue): number {
+  /** Takes chains of one buffer with a whole header that asks for nothing: up to `room` of them. Returns how many. */
+  #gather(queue: DeviceQueue, room: number): number {
     const headerLength = this.#headerLength;
-    const most = Math.min(queue.plainAhead(0), BATCH_SIZE);
+    const most = Math.min(queue.plainAhead(0), room);
     const { offsets, sizes } = queue;
     const { memory } = queue.region;
     const { view } = memory;
@@ -203,8 +205,6 @@ export class DeviceTransmit {
     const gso = bytes[at + HDR_GSO_TYPE]!;
     const asked = this.#csum ? gso !== 0 && !this.#gsoTypes.has(gso) : (flags | gso) !== 0;
     if (asked) queue.fault("header-not-negotiated", queue.availIndex, { flags, gso_type: gso });
-    if (this.#csum) {
-      if (bytes !== this.header.bytes) this.header.copyFrom(0, bytes, at, this.#headerLength);
-    }
+    if (this.#csum && bytes !== this.header.bytes) this.header.copyFrom(0, bytes, at, this.#headerLength);
   }
 }

@@ -7,15 +7,18 @@
  */
 import type { DmaMemory } from "../../core/dma_memory.ts";
 import type { DriverQueue } from "./driver_queue.ts";
-import { rssConfig, virtio_net_ctrl_hdr, virtio_net_ctrl_mq, virtio_net_hash_config } from "./layout.ts";
+import {
+  CTRL_CLASS,
+  CTRL_MQ,
+  rssConfig,
+  virtio_net_ctrl_hdr,
+  virtio_net_ctrl_mq,
+  virtio_net_hash_config,
+  VIRTIO_NET_OK,
+} from "./layout.ts";
 import type { RssTable } from "./steering.ts";
 import type { VirtioTransport } from "./transport.ts";
 
-const MQ = 4;
-const VQ_PAIRS_SET = 0;
-const RSS_CONFIG = 1;
-const HASH_CONFIG = 2;
-const OK = 0;
 /** What the ack byte holds until the device has written it. */
 const UNANSWERED = 0xff;
 /** An RSS table of 128 entries, the longest command, takes 309. */
@@ -48,7 +51,7 @@ export class DriverControl {
 
   /** Sets the number of queue pairs in use. */
   setPairs(pairs: number): void {
-    this.#command(MQ, VQ_PAIRS_SET, virtio_net_ctrl_mq.encode({ virtqueue_pairs: pairs }));
+    this.#command(CTRL_MQ.VQ_PAIRS_SET, virtio_net_ctrl_mq.encode({ virtqueue_pairs: pairs }));
   }
 
   /** Sets which hashes the device reports, and its key. */
@@ -58,7 +61,7 @@ export class DriverControl {
       hash_key_length: key.length,
       hash_key_data: key,
     });
-    this.#command(MQ, HASH_CONFIG, data);
+    this.#command(CTRL_MQ.HASH_CONFIG, data);
   }
 
   /** Sets which receive queue the device puts a frame into, by which hashes, and its key. */
@@ -73,21 +76,23 @@ export class DriverControl {
       hash_key_length: key.length,
       hash_key_data: key,
     });
-    this.#command(MQ, RSS_CONFIG, data);
+    this.#command(CTRL_MQ.RSS_CONFIG, data);
   }
 
-  /** Sends a command: what the device reads in one buffer, the ack that it writes in another. */
-  #command(type: number, cmd: number, data: Uint8Array): void {
+  /** Sends a command of class MQ: what the device reads in one buffer, the ack that it writes in another. */
+  #command(cmd: number, data: Uint8Array): void {
     const { bytes } = this.#dma.memory;
     const length = virtio_net_ctrl_hdr.size + data.length;
-    bytes.set(virtio_net_ctrl_hdr.encode({ class: type, cmd }), this.#offset);
+    bytes.set(virtio_net_ctrl_hdr.encode({ class: CTRL_CLASS.MQ, cmd }), this.#offset);
     bytes.set(data, this.#offset + virtio_net_ctrl_hdr.size);
     bytes[this.#offset + length] = UNANSWERED;
     this.#queue.addChain([this.#address, this.#address + length], [length, 1], COMMAND_BUFFERS, 1);
     if (this.#queue.publish()) this.#transport.kick(this.#queue.index, this.#queue.availIndex);
     const answered = this.#queue.nextUsed();
     const ack = bytes[this.#offset + length]!;
-    if (!answered || ack !== OK) this.#queue.fault("control-failed", { class: type, cmd, ack });
+    if (!answered || ack !== VIRTIO_NET_OK) {
+      this.#queue.fault("control-failed", { class: CTRL_CLASS.MQ, cmd, ack });
+    }
     this.#queue.release(this.#queue.usedHead);
   }
 }

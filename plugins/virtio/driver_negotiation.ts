@@ -4,7 +4,7 @@
  * @module
  */
 import { RingFault } from "../../core/fault.ts";
-import { brokenDependency, dropDependents, hasFeature } from "./features.ts";
+import { brokenDependency, dropDependents, type Feature, featureMask, hasFeature } from "./features.ts";
 import { virtio_net_config } from "./layout.ts";
 import { ALL_HASH_TYPES, HASH_KEY_LENGTH } from "./receive_hash.ts";
 import { RSS_TABLE_LENGTH } from "./steering.ts";
@@ -43,8 +43,8 @@ function giveUp(transport: VirtioTransport, reason: string, value: number | bigi
 export function negotiate(transport: VirtioTransport, wanted: bigint): bigint {
   const { legacy } = transport;
   const offered = transport.getFeatures();
-  const version1 = 1n << 32n;
-  if (!legacy && !(offered & version1)) giveUp(transport, "VERSION_1 not offered", offered);
+  const version1 = featureMask("VERSION_1");
+  if (!legacy && !hasFeature(offered, "VERSION_1")) giveUp(transport, "VERSION_1 not offered", offered);
   // Without it, a net header would have to lie in a buffer of its own (5.1.6.6.1).
   if (legacy && !hasFeature(offered, "ANY_LAYOUT")) giveUp(transport, "ANY_LAYOUT not offered", offered);
   const accepted = dropDependents(offered & (legacy ? wanted & ~version1 : wanted | version1));
@@ -64,7 +64,7 @@ export function negotiate(transport: VirtioTransport, wanted: bigint): bigint {
  */
 export function readNetConfig(transport: VirtioTransport, features: bigint): NetConfig {
   const config = virtio_net_config.decode(transport.readConfig(virtio_net_config.size));
-  const has = (feature: Parameters<typeof hasFeature>[1]) => hasFeature(features, feature);
+  const has = (feature: Feature) => hasFeature(features, feature);
   /** A field that counts under some condition, else what stands for it. */
   const read = (name: string, counts: boolean, otherwise: number, least: number, most = Infinity): number => {
     if (!counts) return otherwise;

@@ -17,9 +17,9 @@ const VECTOR_CTRL = pci_msix_entry.offsetOf("vector_ctrl");
 /** Where the interrupt controllers of PCs take messages. Who carries them here looks at the data alone. */
 const MESSAGE_ADDRESS = 0xfee0_0000;
 /** Data of the message that says that the configuration has changed: no queue has this number. */
-export const CONFIG_MESSAGE: number = 0xffff;
+const CONFIG_MESSAGE = 0xffff;
 /** The vector of configuration changes; those of the queues follow. */
-export const CONFIG_VECTOR = 0;
+export const CONFIG_VECTOR: number = 0;
 
 /** Vectors that are set up. */
 export class DriverVectors {

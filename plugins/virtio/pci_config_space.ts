@@ -4,23 +4,17 @@
  * @module
  */
 import type { Registers } from "../../core/plugin.ts";
-import { pci_config_header } from "./pci_layout.ts";
+import { virtio_pci_cap } from "./layout.ts";
+import { pci_config_header, PCI_CONFIG_SIZE } from "./pci_layout.ts";
 
-/** PCI vendor of all virtio devices. */
-export const PCI_VENDOR: number = 0x1af4;
-/** Generic PCI capability number of a vendor's own capability. */
-export const PCI_CAP_ID_VNDR: number = 9;
-/** Generic PCI capability number of MSI-X. */
-export const PCI_CAP_ID_MSIX: number = 0x11;
-/** Offset of the capability pointer in configuration space. */
-export const PCI_CAPABILITY_LIST: number = pci_config_header.offsetOf("capability_list");
 /** Offset of the status register. */
 export const PCI_STATUS: number = pci_config_header.offsetOf("status");
-/** Offset of the command register. */
-export const PCI_COMMAND: number = pci_config_header.offsetOf("command");
 
-const CAP_NEXT = 1;
-const SIZE = 256;
+/** PCI vendor of all virtio devices. */
+const VENDOR = 0x1af4;
+const COMMAND_REGISTER = pci_config_header.offsetOf("command");
+const CAPABILITY_LIST = pci_config_header.offsetOf("capability_list");
+const CAP_NEXT = virtio_pci_cap.offsetOf("cap_next");
 const COMMAND = pci_config_header.field("command").flags!;
 const STATUS = pci_config_header.field("status").flags!;
 const ETHERNET_CONTROLLER = 0x0200;
@@ -49,28 +43,28 @@ export interface PciWatch {
 /** See the module. */
 export class PciConfigSpace implements Registers {
   /** The 256 bytes. */
-  readonly bytes: Uint8Array = new Uint8Array(SIZE);
+  readonly bytes: Uint8Array = new Uint8Array(PCI_CONFIG_SIZE);
   /** The same bytes. */
   readonly view: DataView = new DataView(this.bytes.buffer);
   /** Bits that the driver may change. */
-  readonly #writable = new Uint8Array(SIZE);
+  readonly #writable = new Uint8Array(PCI_CONFIG_SIZE);
   readonly #watches: (PciWatch & { readonly start: number; readonly end: number })[] = [];
   /** Where the number of the next capability goes, and its place. */
-  #link = PCI_CAPABILITY_LIST;
+  #link = CAPABILITY_LIST;
   #next = pci_config_header.size;
 
   /** Makes the header of a network device. */
   constructor({ device, revision, subsystem }: PciIdentity) {
     const { view } = this;
     const at = (name: string) => pci_config_header.offsetOf(name);
-    view.setUint16(at("vendor_id"), PCI_VENDOR, true);
+    view.setUint16(at("vendor_id"), VENDOR, true);
     view.setUint16(at("device_id"), device, true);
     view.setUint8(at("revision_id"), revision);
     view.setUint16(at("class_device"), ETHERNET_CONTROLLER, true);
-    view.setUint16(at("subsystem_vendor_id"), PCI_VENDOR, true);
+    view.setUint16(at("subsystem_vendor_id"), VENDOR, true);
     view.setUint16(at("subsystem_id"), subsystem, true);
     view.setUint8(at("interrupt_pin"), PIN_A);
-    this.allow(PCI_COMMAND, 2, COMMAND.IO! | COMMAND.MEMORY! | COMMAND.MASTER! | COMMAND.INTX_DISABLE!);
+    this.allow(COMMAND_REGISTER, 2, COMMAND.IO! | COMMAND.MEMORY! | COMMAND.MASTER! | COMMAND.INTX_DISABLE!);
     this.allow(at("cache_line_size"), 1, 0xff);
     this.allow(at("latency_timer"), 1, 0xff);
     this.allow(at("interrupt_line"), 1, 0xff);
@@ -103,7 +97,7 @@ export class PciConfigSpace implements Registers {
 
   /** Whether the driver has turned INTx off. */
   get intxDisabled(): boolean {
-    return (this.view.getUint16(PCI_COMMAND, true) & COMMAND.INTX_DISABLE!) !== 0;
+    return (this.view.getUint16(COMMAND_REGISTER, true) & COMMAND.INTX_DISABLE!) !== 0;
   }
 
   /** Shows in the status register whether the device asserts INTx. */
@@ -145,7 +139,7 @@ export class PciConfigSpace implements Registers {
 }
 
 function fits(offset: number, width: number): boolean {
-  return offset + width <= SIZE && offset % width === 0;
+  return offset + width <= PCI_CONFIG_SIZE && offset % width === 0;
 }
 
 /** Reads 1, 2 or 4 bytes, little endian. */

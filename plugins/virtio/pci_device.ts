@@ -21,12 +21,13 @@ import {
 } from "./layout.ts";
 import { MOST_VECTORS, MSIX_CONTROL, MSIX_WRITABLE, MsixTable, VIRTIO_MSI_NO_VECTOR } from "./msix.ts";
 import { featureWord, PciBase } from "./pci_base.ts";
-import { PCI_CAP_ID_MSIX, PCI_CAP_ID_VNDR, PciConfigSpace } from "./pci_config_space.ts";
+import { PciConfigSpace } from "./pci_config_space.ts";
+import { PCI_CAP_ID_MSIX, PCI_CAP_ID_VNDR } from "./pci_layout.ts";
 import { openWindow } from "./pci_window.ts";
 import { STATUS } from "./transport.ts";
 
 /** PCI device number of a modern network device: 0x1040 and the virtio device number. */
-export const PCI_DEVICE_NET: number = 0x1041;
+const PCI_DEVICE_NET = 0x1041;
 /** Keeps legacy drivers away: 4.1.2.1. */
 const REVISION = 1;
 const SUBSYSTEM = 0x40;

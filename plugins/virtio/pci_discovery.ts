@@ -7,10 +7,14 @@ import { RingFault } from "../../core/fault.ts";
 import type { Registers } from "../../core/plugin.ts";
 import { isPowerOfTwo } from "../../core/index.ts";
 import { virtio_pci_cap, virtio_pci_common_cfg, virtio_pci_notify_cap } from "./layout.ts";
-import { pci_config_header, pci_msix_cap } from "./pci_layout.ts";
+import {
+  PCI_CAP_ID_MSIX,
+  PCI_CAP_ID_VNDR,
+  pci_config_header,
+  PCI_CONFIG_SIZE,
+  pci_msix_cap,
+} from "./pci_layout.ts";
 
-const VENDOR_SPECIFIC = 9;
-const MSIX = 0x11;
 const STATUS = pci_config_header.offsetOf("status");
 const CAP_LIST = pci_config_header.field("status").flags!.CAP_LIST!;
 const CAPABILITY_LIST = pci_config_header.offsetOf("capability_list");
@@ -27,7 +31,6 @@ const TABLE_SIZE = pci_msix_cap.maskOf("table_size");
 const BIR = pci_msix_cap.maskOf("table_bir");
 
 const HIGHEST_BAR = 5;
-const CONFIG_SIZE = 256;
 /** The low bits of a link are reserved. */
 const LINK = 0xfc;
 /** As many capabilities as fit into configuration space: a list that is longer loops. */
@@ -83,13 +86,13 @@ export function findWindows(config: Registers): PciWindows {
   for (let left = MOST_CAPABILITIES; at !== 0; left--) {
     if (left === 0) fault({ capability: at });
     const id = config.read(at, 1);
-    if (at + (id === VENDOR_SPECIFIC ? virtio_pci_cap.size : CAP_NEXT) > CONFIG_SIZE) {
+    if (at + (id === PCI_CAP_ID_VNDR ? virtio_pci_cap.size : CAP_NEXT) > PCI_CONFIG_SIZE) {
       fault({ capability: at });
     }
     const type = config.read(at + CFG_TYPE, 1);
-    if (id === MSIX) msix ??= at;
+    if (id === PCI_CAP_ID_MSIX) msix ??= at;
     const bar = config.read(at + BAR, 1);
-    if (id === VENDOR_SPECIFIC && bar <= HIGHEST_BAR && !windows.has(type)) {
+    if (id === PCI_CAP_ID_VNDR && bar <= HIGHEST_BAR && !windows.has(type)) {
       windows.set(type, { bar, offset: config.read(at + OFFSET, 4), length: config.read(at + LENGTH, 4) });
       if (type === TYPES.NOTIFY_CFG) multiplier = config.read(at + MULTIPLIER, 4);
     }

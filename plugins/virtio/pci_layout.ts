@@ -8,6 +8,13 @@ import { array, bitfield, bits, bytes, type Struct, struct, u16, u32, u8 } from 
 const PCI = "PCI Local Bus 3.0, 6.1; linux/pci_regs.h";
 const MSIX = "PCI Local Bus 3.0, 6.8.2; linux/pci_regs.h";
 
+/** Bytes of conventional configuration space. */
+export const PCI_CONFIG_SIZE: number = 256;
+/** Generic PCI capability number of a vendor's own capability. */
+export const PCI_CAP_ID_VNDR: number = 9;
+/** Generic PCI capability number of MSI-X. */
+export const PCI_CAP_ID_MSIX: number = 0x11;
+
 /** The first 64 bytes of configuration space, for a device that is no bridge. */
 export const pci_config_header: Struct = struct("pci_config_header", {
   summary: "Start of PCI configuration space, header type 0",

@@ -13,7 +13,7 @@ import { PciConfigSpace } from "./pci_config_space.ts";
 import { LEGACY_ALIGN, legacyLayout } from "./ring_areas.ts";
 
 /** PCI device number of a transitional network device. */
-export const PCI_DEVICE_NET_LEGACY: number = 0x1000;
+const PCI_DEVICE_NET_LEGACY = 0x1000;
 /** A legacy device's subsystem has the number of its kind. */
 const NETWORK = 1;
 /** Registers and configuration, as a power of two. */
