@@ -97,7 +97,8 @@ export class GveDriver implements DriverHalf {
     this.flush();
     for (let block = 0; block < this.#taken.length; block++) {
       const interval = block < this.#up.tx.length ? TX_INTERVAL : RX_INTERVAL;
-      this.#arm(block, this.#dqo ? DQO_ENABLE | (interval << DQO_INTERVAL_SHIFT) : 0);
+      if (settings.kind === "ipxe") this.#arm(block, this.#dqo ? DQO_REARM : GQI_MASK);
+      else this.#arm(block, this.#dqo ? DQO_ENABLE | (interval << DQO_INTERVAL_SHIFT) : 0);
     }
   }
 
@@ -172,7 +173,8 @@ export class GveDriver implements DriverHalf {
     let moved = 0;
     for (let i = 0; i < tx.length; i++) moved += tx[i]!.clean();
     for (let i = 0; i < rx.length; i++) moved += rx[i]!.receive(sink);
-    if (this.#anyTaken) this.#rearm();
+    if (this.#settings.kind === "ipxe") this.#rearmAll();
+    else if (this.#anyTaken) this.#rearm();
     if (this.#gate.opens(moved)) this.#up.updateStatistics();
     return moved;
   }
@@ -236,6 +238,12 @@ export class GveDriver implements DriverHalf {
     const { nicLimits, kind } = this.#settings;
     if (!nicLimits || usesPageLists(this.format) || (kind === "ipxe" && !this.#dqo)) return Infinity;
     return this.#dqo ? NIC_LIMITS.descriptors : GQI_NIC_DESCRIPTORS;
+  }
+
+  /** iPXE polls. A DQO device writes completions when it may raise an interrupt: it may after every poll. */
+  #rearmAll(): void {
+    if (!this.#dqo) return;
+    for (let block = 0; block < this.#taken.length; block++) this.#arm(block, DQO_REARM);
   }
 
   #rearm(): void {

@@ -18,7 +18,6 @@ import { ReceiveQueues, type RxDriver } from "./driver_rx_queues.ts";
 import type { DriverSettings } from "./driver_settings.ts";
 import { DriverSetup } from "./driver_setup.ts";
 import { TransmitQueues, type TxDriver } from "./driver_tx_queues.ts";
-import { DqoRxDriver } from "./dqo/rx_driver.ts";
 import * as layout from "./layout_admin.ts";
 import type { DriverContext } from "./queue_context.ts";
 import { type Bus, read32 } from "./registers.ts";
@@ -40,12 +39,14 @@ export class Bringup {
   /** Whether the device wanted to be reset then. */
   resetWanted = false;
   readonly #bus: Bus;
+  readonly #ipxe: boolean;
   readonly #setup: DriverSetup;
   readonly #pageLists: DriverPageLists;
 
   /** Brings the device up. */
   constructor(bus: Bus, dma: DmaMemory, context: DriverContext, settings: DriverSettings) {
     this.#bus = bus;
+    this.#ipxe = settings.kind === "ipxe";
     const setup = this.#setup = new DriverSetup(bus, dma, context, settings);
     this.queueCounters = Array.from({ length: setup.queues }, () => new DriverCounters());
     const contexts = this.queueCounters.map((counters) => ({ ...context, counters }));
@@ -55,7 +56,7 @@ export class Bringup {
     const receive = new ReceiveQueues(setup, pageLists, contexts, settings);
     this.tx = transmit.create();
     this.rx = receive.create();
-    this.largestFrame = largestFrame(setup, receive.buffers, settings.bufferSize);
+    this.largestFrame = largestFrame(setup, receive.buffers, settings);
     this.readStatus();
   }
 
@@ -83,8 +84,7 @@ export class Bringup {
   updateStatistics(): void {
     this.#setup.statistics?.update(() =>
       this.queueCounters.map((counters, queue) => {
-        const rx = this.rx[queue]!;
-        const sequence = rx instanceof DqoRxDriver ? 0 : rx.sequence;
+        const { sequence } = this.rx[queue]!;
         return { counters, completed: this.tx[queue]!.completed, sequence };
       })
     );
@@ -106,14 +106,10 @@ export class Bringup {
   /** Closes queues, gives pages and resources back, releases the admin queue. */
   tearDown(): void {
     const { admin } = this.#setup;
-    for (let queue_id = 0; queue_id < this.tx.length; queue_id++) {
-      admin.post(OPCODE.DESTROY_TX_QUEUE, layout.destroy_tx_queue, { queue_id });
-    }
-    admin.require(admin.flush(), "destroy_tx_queue");
-    for (let queue_id = 0; queue_id < this.rx.length; queue_id++) {
-      admin.post(OPCODE.DESTROY_RX_QUEUE, layout.destroy_rx_queue, { queue_id });
-    }
-    admin.require(admin.flush(), "destroy_rx_queue");
+    // iPXE closes what it opened last first.
+    if (this.#ipxe) this.#closeRx();
+    this.#closeTx();
+    if (!this.#ipxe) this.#closeRx();
     this.#pageLists.unregister();
     if (this.#setup.statistics !== undefined) admin.execute(OPCODE.REPORT_STATS, layout.report_stats, {});
     const status = admin.execute(
@@ -124,11 +120,28 @@ export class Bringup {
     admin.require(status, "deconfigure_device_resources");
     admin.release();
   }
+
+  #closeTx(): void {
+    const { admin } = this.#setup;
+    for (let queue_id = 0; queue_id < this.tx.length; queue_id++) {
+      admin.post(OPCODE.DESTROY_TX_QUEUE, layout.destroy_tx_queue, { queue_id });
+    }
+    admin.require(admin.flush(), "destroy_tx_queue");
+  }
+
+  #closeRx(): void {
+    const { admin } = this.#setup;
+    for (let queue_id = 0; queue_id < this.rx.length; queue_id++) {
+      admin.post(OPCODE.DESTROY_RX_QUEUE, layout.destroy_rx_queue, { queue_id });
+    }
+    admin.require(admin.flush(), "destroy_rx_queue");
+  }
 }
 
 /** What receive rings hold that have so many buffers. */
-function largestFrame(setup: DriverSetup, buffers: number, bufferSize: number): number {
+function largestFrame(setup: DriverSetup, buffers: number, { kind, bufferSize }: DriverSettings): number {
   if (!setup.dqo) return Math.min(LARGEST_FRAME, buffers * bufferSize - GQI_RX_PAD);
+  if (kind === "ipxe") return Math.min(LARGEST_FRAME, buffers * bufferSize);
   // Buffers are announced in steps of 32: up to 31 posted ones are unknown to the device.
   // With a page list all but 96 of them may be waiting for the stack.
   const posted = setup.pageLists ? Math.min(buffers, DQO_ON_DEMAND) : buffers;

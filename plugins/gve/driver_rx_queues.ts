@@ -10,6 +10,8 @@ import type { DriverPageLists } from "./driver_page_lists.ts";
 import type { DriverSettings } from "./driver_settings.ts";
 import { CELL, type DriverSetup } from "./driver_setup.ts";
 import { BufferStates } from "./dqo/buffer_states.ts";
+import { IpxeDqoRxDriver } from "./dqo/ipxe_rx_driver.ts";
+import { ipxeBuffers } from "./dqo/ipxe_tx_driver.ts";
 import { DqoRxDriver } from "./dqo/rx_driver.ts";
 import type { HeaderBuffers } from "./dqo/rx_rings.ts";
 import { IpxeRxDriver } from "./gqi/ipxe_rx_driver.ts";
@@ -25,7 +27,7 @@ import type { DriverContext, RxQueuePlace } from "./queue_context.ts";
 const IPXE_LIST = 0x18ae5258;
 
 /** A receive queue of any kind. */
-export type RxDriver = GqiRxDriver | IpxeRxDriver | DqoRxDriver;
+export type RxDriver = GqiRxDriver | IpxeRxDriver | DqoRxDriver | IpxeDqoRxDriver;
 
 /** Memory of a receive queue. */
 interface Rings {
@@ -55,8 +57,6 @@ export class ReceiveQueues {
   readonly #pool: PagePool;
   readonly #stacks: readonly HoldingStack[];
   readonly #lists: readonly (List | undefined)[];
-  /** Whether buffers are iPXE's: this is known of its GQI queues only. */
-  readonly #ipxe: boolean;
 
   /**
    * Takes memory for the rings, and for pages all that is left then; registers page lists.
@@ -74,7 +74,6 @@ export class ReceiveQueues {
     this.#pageLists = pageLists;
     this.#contexts = contexts;
     this.#settings = settings;
-    this.#ipxe = settings.kind === "ipxe" && !setup.dqo;
     this.#rings = contexts.map(() => this.#takeRings());
     const { dma } = setup;
     const { pageSize, hold, seed } = settings;
@@ -121,15 +120,15 @@ export class ReceiveQueues {
         bufferSize,
       };
       const pages = pageLists ? this.#lists[queue]!.pages : undefined;
-      if (dqo) return this.#dqo(place, pages, rings.headers);
-      return rings.buffers ? this.#ipxeQueue(place, rings.buffers) : this.#gqi(place, pages);
+      if (rings.buffers) return this.#ipxeQueue(place, rings.buffers);
+      return dqo ? this.#dqo(place, pages, rings.headers) : this.#gqi(place, pages);
     });
   }
 
   /** Buffers posted at some time whatever happens, if so many pages were free for each queue. */
   #posted(free: number): number {
     const { dqo, pageLists, rxRing } = this.#setup;
-    if (this.#ipxe) return this.#ipxeBuffers;
+    if (this.#settings.kind === "ipxe") return this.#ipxeBuffers;
     if (dqo) return pageLists ? this.#states : Math.min(4 * rxRing, free);
     // With raw addressing slots are posted again once half of them are gone.
     return pageLists ? rxRing : rxRing / 2 + 1;
@@ -137,7 +136,7 @@ export class ReceiveQueues {
 
   /** Takes memory for rings, before pages take the rest. */
   #takeRings(): Rings {
-    const { dqo, rxRing, pageLists } = this.#setup;
+    const { dqo, rxRing } = this.#setup;
     const { headerSize, bufferSize } = this.#settings;
     const size = dqo ? gve_rx_compl_desc_dqo.size : gve_rx_desc.size;
     const dataSize = dqo ? gve_rx_desc_dqo.size : gve_rx_data_slot.size;
@@ -145,8 +144,7 @@ export class ReceiveQueues {
     const data = this.#setup.allocate(rxRing * dataSize, PAGE);
     const resources = this.#setup.allocate(gve_queue_resources.size, CELL);
     const headers = dqo && headerSize > 0 ? this.#headerBuffers(headerSize) : undefined;
-    // iPXE has buffers in a page list whatever the format, and uses them in GQI's.
-    const buffers = this.#settings.kind === "ipxe" && !(dqo && pageLists)
+    const buffers = this.#settings.kind === "ipxe"
       ? this.#setup.allocate(alignUp(this.#ipxeBuffers * bufferSize, PAGE), PAGE)
       : undefined;
     return { ring, data, resources, headers, buffers };
@@ -166,14 +164,15 @@ export class ReceiveQueues {
 
   /** Buffers of an iPXE receive queue. */
   get #ipxeBuffers(): number {
-    return Math.min(IPXE_RX_BUFFERS, this.#setup.rxRing);
+    const { dqo, rxRing } = this.#setup;
+    return dqo ? ipxeBuffers(IPXE_RX_BUFFERS, rxRing) : Math.min(IPXE_RX_BUFFERS, rxRing);
   }
 
-  /** Registers a queue's pages. iPXE does so in every format. */
+  /** Registers a queue's pages, if there are to be lists. */
   #registerList(queue: number): List | undefined {
     const { kind, pageSize } = this.#settings;
     const { dqo, pageLists, rxRing } = this.#setup;
-    if (!pageLists && kind === "linux") return undefined;
+    if (!pageLists) return undefined;
     const id = kind === "ipxe" ? IPXE_LIST + queue * PAGE : this.#contexts.length + queue;
     const { buffers } = this.#rings[queue]!;
     if (buffers !== undefined) {
@@ -202,7 +201,13 @@ export class ReceiveQueues {
     return queue;
   }
 
-  #ipxeQueue(place: RxQueuePlace, { offset, address }: Allocation): IpxeRxDriver {
+  #ipxeQueue(place: RxQueuePlace, { offset, address }: Allocation): IpxeRxDriver | IpxeDqoRxDriver {
+    if (this.#setup.dqo) {
+      const options = { buffers: offset, address, count: this.#ipxeBuffers };
+      const queue = new IpxeDqoRxDriver(this.#contexts[place.queue]!, place, options);
+      queue.post();
+      return queue;
+    }
     const options = {
       buffers: offset,
       start: this.#setup.pageLists ? 0 : address,

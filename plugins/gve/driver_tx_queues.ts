@@ -70,7 +70,7 @@ export class TransmitQueues {
       completions: dqo ? setup.allocate(txRing * gve_tx_compl_desc.size, PAGE) : undefined,
       resources: setup.allocate(gve_queue_resources.size, CELL),
     }));
-    this.#lists = contexts.map((_, queue) => registerList(setup, pageLists, settings, queue));
+    this.#lists = contexts.map((_, queue) => takeList(setup, pageLists, settings, queue));
   }
 
   /**
@@ -120,8 +120,8 @@ export class TransmitQueues {
   }
 }
 
-/** Registers a queue's pages. iPXE does so in every format. */
-function registerList(
+/** A queue's pages: iPXE has some in every format. They are registered if there are to be lists. */
+function takeList(
   setup: DriverSetup,
   pageLists: DriverPageLists,
   { kind, txPages }: DriverSettings,
@@ -130,7 +130,7 @@ function registerList(
   if (!setup.pageLists && kind === "linux") return undefined;
   const pages = setup.allocate(txPages * PAGE, PAGE);
   const id = kind === "ipxe" ? IPXE_LIST + queue * PAGE : queue;
-  pageLists.registerRun(id, pages.address, txPages);
+  if (setup.pageLists) pageLists.registerRun(id, pages.address, txPages);
   return { pages, id };
 }
 

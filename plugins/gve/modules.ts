@@ -48,6 +48,7 @@ import "./transmit_request.ts";
 import "./dqo/buffer_states.ts";
 import "./dqo/buffer_window.ts";
 import "./dqo/completion_writer.ts";
+import "./dqo/ipxe_rx_driver.ts";
 import "./dqo/ipxe_tx_driver.ts";
 import "./dqo/rx_completion_writer.ts";
 import "./dqo/rx_device.ts";

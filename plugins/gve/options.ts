@@ -129,7 +129,12 @@ export const optionSpecs: readonly OptionSpec[] = [
     max: 1024,
     meaning: "frames whose pages the stack holds on to, letting them go in random order",
   },
-  { name: "header-split", type: "flag", default: false, meaning: "headers go to buffers of their own (DQO)" },
+  {
+    name: "header-split",
+    type: "flag",
+    default: false,
+    meaning: "headers go to buffers of their own (DQO, driver=linux)",
+  },
   {
     name: "miss-rate",
     type: "integer",
@@ -182,7 +187,7 @@ export const optionSpecs: readonly OptionSpec[] = [
     default: "linux",
     choices: ["linux", "ipxe"],
     meaning:
-      "whose ways with bring-up, memory and rings: mapped and synchronised as in Linux, or copied as in iPXE",
+      "whose ways with bring-up, memory and rings: mapped and synchronised as in Linux, or copied and polled as in iPXE",
   },
   {
     name: "revision",
@@ -378,6 +383,9 @@ function checkSizes(options: OptionValues, format: string, dqo: boolean): void {
   }
   const mtu = options.integer("mtu");
   if (mtu > 0 && mtu < 68) throw new OptionError(`option mtu takes 0 or at least 68: got "${mtu}"`);
+  if (options.text("driver") === "ipxe" && options.flag("header-split")) {
+    throw new OptionError("option header-split takes driver=linux: got ipxe");
+  }
   if (dqo) return;
   for (const name of ["header-split", "out-of-order"]) {
     if (options.flag(name)) throw new OptionError(`option ${name} takes a DQO format: got ${format}`);

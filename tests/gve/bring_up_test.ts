@@ -74,25 +74,26 @@ Deno.test("Linux registers all page lists, then creates all transmit queues, the
   }
 });
 
-Deno.test("iPXE asks for what it needs and no more", () => {
-  const { driver, commands } = bringUp({ format: "gqi-rda", driver: "ipxe" });
-  assertEquals(commands, [
-    "DESCRIBE_DEVICE",
-    "CONFIGURE_DEVICE_RESOURCES",
-    "REGISTER_PAGE_LIST",
-    "REGISTER_PAGE_LIST",
-    "CREATE_TX_QUEUE",
-    "CREATE_RX_QUEUE",
-  ]);
-  commands.length = 0;
-  driver.close();
-  assertEquals(commands, [
-    "DESTROY_TX_QUEUE",
-    "DESTROY_RX_QUEUE",
-    "UNREGISTER_PAGE_LIST",
-    "UNREGISTER_PAGE_LIST",
-    "DECONFIGURE_DEVICE_RESOURCES",
-  ]);
+Deno.test("iPXE asks for what it needs and no more, and closes what it opened last first", () => {
+  for (const format of ["gqi-qpl", "gqi-rda", "dqo-qpl", "dqo-rda"]) {
+    const { driver, commands } = bringUp({ format, driver: "ipxe" });
+    const each = (command: string) => format.endsWith("qpl") ? [command, command] : [];
+    assertEquals(commands, [
+      "DESCRIBE_DEVICE",
+      "CONFIGURE_DEVICE_RESOURCES",
+      ...each("REGISTER_PAGE_LIST"),
+      "CREATE_TX_QUEUE",
+      "CREATE_RX_QUEUE",
+    ], format);
+    commands.length = 0;
+    driver.close();
+    assertEquals(commands, [
+      "DESTROY_RX_QUEUE",
+      "DESTROY_TX_QUEUE",
+      ...each("UNREGISTER_PAGE_LIST"),
+      "DECONFIGURE_DEVICE_RESOURCES",
+    ], format);
+  }
 });
 
 Deno.test("interrupts are armed last: GQI's with 0, DQO's with 50 us to transmit and 20 us to receive", () => {

@@ -172,6 +172,7 @@ Deno.test("driver=ipxe: buffers are those of the page list, 8 with qpl-pages=4, 
     const counters = pair.counters();
     assertEquals([counters["tx.descriptors.packet"], counters["tx.descriptors.segment"]], [3, 21]);
     assertEquals([counters["tx.bounce_bytes"], counters["rx.bounce_bytes"]], [3 * 16384, 3 * 16384]);
-    assertEquals(counters["pages.registered"], 4 + 32, "64 receive buffers of 2048 bytes");
+    const pages = format === "gqi-qpl" ? 4 + 32 : 0;
+    assertEquals(counters["pages.registered"], pages, "64 receive buffers of 2048 bytes");
   }
 });

@@ -136,10 +136,8 @@ export class DqoRxDevice {
     this.#refresh();
     const { bufferSize, headerSize, batch } = this.#options;
     const { counters, doorbells } = this.#context;
-    const tail = doorbells[this.word]!;
-    if (tail > this.#mask) {
-      throw this.#fault("doorbell-beyond-ring", { doorbell: tail, ring: this.#mask + 1 });
-    }
+    // Linux writes an index, iPXE a count that goes on beyond the ring: what is above the index does not matter.
+    const tail = doorbells[this.word]! & this.#mask;
     const available = (tail - this.#head) & this.#mask;
     this.#announced = this.#position + available;
     const { length } = frame;
@@ -185,8 +183,7 @@ export class DqoRxDevice {
     if (this.stopped || headerSize > 0 || batch > 1 || outOfOrder) return from;
     this.#refresh();
     const { counters, doorbells } = this.#context;
-    const tail = doorbells[this.word]!;
-    if (tail > this.#mask) return from;
+    const tail = doorbells[this.word]! & this.#mask;
     const { bytes, offsets, lengths } = frames;
     let next = from;
     while (next < frames.count) {

@@ -61,6 +61,8 @@ export interface DqoRxOptions {
 
 /** The queue. Indices are masked, so a ring of n holds n - 1 buffers. */
 export class DqoRxDriver {
+  /** DQO completions have no sequence number. */
+  readonly sequence = 0;
   readonly #context: DriverContext;
   readonly #place: RxQueuePlace;
   readonly #pool: PagePool;
