@@ -4,7 +4,7 @@
  * @module
  */
 import { parseArgs } from "@std/cli/parse-args";
-import { didYouMean } from "../core/nearest.ts";
+import { didYouMean, nearest } from "../core/nearest.ts";
 import type { Plugin } from "../core/plugin.ts";
 import type { Call, Command, FlagSpec, OperandSpec, ValueSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
@@ -16,9 +16,11 @@ function typed(flag: FlagSpec): string {
 
 /** Refuses a flag that does not exist, with the one that was probably meant. */
 function unknownFlag(word: string, flags: readonly FlagSpec[]): never {
-  const known = [...flags.map((flag) => `--${flag.name}`), "--help"];
   const [name = ""] = word.split("=");
-  throw new UsageError(`unknown flag ${name}${name.startsWith("--") ? didYouMean(name, known) : ""}`);
+  const meant = name.startsWith("--")
+    ? nearest(name.slice(2), [...flags.map((flag) => flag.name), "help"])
+    : undefined;
+  throw new UsageError(`unknown flag ${name}${meant === undefined ? "" : ` (did you mean "--${meant}"?)`}`);
 }
 
 /**

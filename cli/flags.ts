@@ -21,7 +21,8 @@ export const OPTION: FlagSpec = {
   value: "NAME=VALUE",
   kind: "option",
   repeat: true,
-  meaning: "Sets an option of the backend; `ringpipe backends BACKEND` lists them",
+  meaning:
+    "Sets an option of the backend, or several with commas between them; `ringpipe backends BACKEND` lists them",
 };
 
 /** Loads a plugin. */

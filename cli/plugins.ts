@@ -3,11 +3,12 @@
  *
  * @module
  */
-import { OptionValues } from "../core/options.ts";
+import type { OptionValues } from "../core/options.ts";
 import type { Plugin } from "../core/plugin.ts";
 import { builtInNames, loadBackend, loadPlugin } from "../plugins/registry.ts";
 import type { Call } from "./command.ts";
 import { UsageError } from "./errors.ts";
+import { optionValues } from "./option_values.ts";
 import { unknownName } from "./unknown.ts";
 
 /** The working directory as the base of relative specifiers. */
@@ -73,12 +74,5 @@ export async function chosenBackend(call: Call): Promise<Plugin> {
  * @throws {OptionError} If one is unknown or its value does not fit.
  */
 export function chosenOptions(plugin: Plugin, call: Call): OptionValues {
-  const given = new Map<string, string>();
-  for (const text of call.texts("option")) {
-    const [, name, value] = /^([^=]+)=([^]*)$/.exec(text) ?? [];
-    if (name === undefined || value === undefined) throw new UsageError(`-o takes NAME=VALUE: got "${text}"`);
-    if (given.has(name)) throw new UsageError(`option ${name} is given twice`);
-    given.set(name, value);
-  }
-  return new OptionValues(plugin.options, Object.fromEntries(given));
+  return optionValues(call.texts("option"), plugin.options);
 }

@@ -37,6 +37,8 @@ export class Replay implements CaptureTarget {
   length = 0;
   /** Its time in milliseconds; of a packet without a time, that of the one before. */
   time = 0;
+  /** How many frames were found so far. */
+  frames = 0;
   readonly #memory = new Memory(2 * HALF);
   readonly #facts = packetFacts();
   readonly #wake: () => void;
@@ -73,18 +75,19 @@ export class Replay implements CaptureTarget {
     return this.#ended && !this.#next && this.#at >= this.#batch.offsets.length;
   }
 
+  /** What is wrong with the capture, when all frames before that have been used. */
+  get error(): unknown {
+    return this.ended ? this.#error : undefined;
+  }
+
   /**
    * Goes to the next frame.
    *
    * @returns False if there is none yet, or no more.
-   * @throws {Error} If the capture is bad, behind its last good frame.
    */
   next(): boolean {
     if (this.#at >= this.#batch.offsets.length) {
-      if (!this.#next) {
-        if (this.#error) throw this.#error;
-        return false;
-      }
+      if (!this.#next) return false;
       this.#batch = this.#next;
       this.#at = 0;
       this.#next = undefined;
@@ -170,6 +173,7 @@ export class Replay implements CaptureTarget {
     offsets.push(payload);
     lengths.push(length);
     times.push(this.#collected);
+    this.frames++;
     return true;
   }
 

@@ -9,10 +9,11 @@ import type { Plugin } from "../core/plugin.ts";
 import type { Call, Command } from "./command.ts";
 import { DELIVERED, exitStatus, explain, FAILED, READER_GONE, UsageError } from "./errors.ts";
 import * as flags from "./flags.ts";
-import { print, printError } from "./output.ts";
-import { Interrupts, type PipeResult, runPipe } from "./pipe.ts";
+import { printError } from "./output.ts";
+import { Interrupts, type PipeOptions, type PipeResult, runPipe } from "./pipe.ts";
 import { chosenBackend, chosenOptions } from "./plugins.ts";
 import { Monitor } from "./progress.ts";
+import type { StatisticsFile } from "./statistics_file.ts";
 
 function chosenInput(call: Call): string {
   const [operand] = call.operands;
@@ -34,8 +35,8 @@ async function tell(
   plugin: Plugin,
   options: OptionValues,
   result: PipeResult,
+  file: StatisticsFile | undefined,
 ): Promise<void> {
-  const file = call.text("stats-out");
   if (call.has("verbose")) {
     monitor.line(settings(plugin, options));
     monitor.line(`read ${result.format}`);
@@ -52,11 +53,22 @@ async function tell(
       monitor.line(summaryLine(plugin.name, result));
     }
   }
-  if (file !== undefined) {
+  if (file) {
     const { statisticsJson } = await import("./statistics.ts");
-    if (file === "-") print(statisticsJson(statistics));
-    else Deno.writeTextFileSync(file, statisticsJson(statistics));
+    await file.write(statisticsJson(statistics));
   }
+}
+
+/** Opens the file for statistics, if they are wanted. */
+async function openStatistics(
+  call: Call,
+  input: string,
+  output: string,
+): Promise<StatisticsFile | undefined> {
+  const path = call.text("stats-out");
+  if (path === undefined) return undefined;
+  const { StatisticsFile } = await import("./statistics_file.ts");
+  return StatisticsFile.open(path, input, output);
 }
 
 /** The exit status that a run leads to. */
@@ -69,14 +81,28 @@ function statusOf({ error, interrupted, readerGone, packets }: PipeResult, inter
 
 function ignore(): void {}
 
+/** Runs it, with signals as its interrupts. */
+async function moved(options: PipeOptions & { readonly interrupts: Interrupts }): Promise<PipeResult> {
+  const interrupt = () => options.interrupts.raise();
+  const terminate = () => options.interrupts.terminate();
+  Deno.addSignalListener("SIGINT", interrupt);
+  // Windows has no such signals.
+  const isUnix = Deno.build.os !== "windows";
+  if (isUnix) Deno.addSignalListener("SIGTERM", terminate);
+  // A file that may not grow is an error of the write, not the end of the process.
+  if (isUnix) Deno.addSignalListener("SIGXFSZ", ignore);
+  try {
+    return await runPipe(options);
+  } finally {
+    Deno.removeSignalListener("SIGINT", interrupt);
+    if (isUnix) Deno.removeSignalListener("SIGTERM", terminate);
+    if (isUnix) Deno.removeSignalListener("SIGXFSZ", ignore);
+  }
+}
+
 async function execute(call: Call): Promise<number> {
   const input = chosenInput(call);
   const output = call.text("write") ?? "-";
-  const file = call.text("stats-out");
-  if (file !== undefined) {
-    const { checkStatisticsFile } = await import("./statistics_file.ts");
-    checkStatisticsFile(file, input, output);
-  }
   const plugin = await chosenBackend(call);
   const options = chosenOptions(plugin, call);
   const count = call.count("count");
@@ -84,17 +110,9 @@ async function execute(call: Call): Promise<number> {
   const live = !call.has("quiet") && Deno.stderr.isTerminal();
   const monitor = new Monitor({ live, verbose: call.has("verbose") });
   const interrupts = new Interrupts();
-  const interrupt = () => interrupts.raise();
-  const terminate = () => interrupts.terminate();
-  Deno.addSignalListener("SIGINT", interrupt);
-  // Windows has no such signals.
-  const isUnix = Deno.build.os !== "windows";
-  if (isUnix) Deno.addSignalListener("SIGTERM", terminate);
-  // A file that may not grow is an error of the write, not the end of the process.
-  if (isUnix) Deno.addSignalListener("SIGXFSZ", ignore);
-  let result: PipeResult;
+  const file = await openStatistics(call, input, output);
   try {
-    result = await runPipe({
+    const result = await moved({
       plugin,
       options,
       input,
@@ -105,15 +123,12 @@ async function execute(call: Call): Promise<number> {
       onWarning: (message) => monitor.line(message),
       ...live && { onProgress: (progress) => monitor.progress(progress) },
       interrupts,
-    });
+    }).finally(() => monitor.end());
+    await tell(call, monitor, plugin, options, result, file);
+    return statusOf(result, interrupts);
   } finally {
-    Deno.removeSignalListener("SIGINT", interrupt);
-    if (isUnix) Deno.removeSignalListener("SIGTERM", terminate);
-    if (isUnix) Deno.removeSignalListener("SIGXFSZ", ignore);
-    monitor.end();
+    await file?.close();
   }
-  await tell(call, monitor, plugin, options, result);
-  return statusOf(result, interrupts);
 }
 
 /** The command. */

@@ -4,17 +4,18 @@
  * @module
  */
 import type { OptionValues } from "../core/options.ts";
+import { CaptureError } from "../pcap/capture_error.ts";
 import { LiveWriter } from "../pcap/live_writer.ts";
 import type { Profile } from "../plugins/virtio/faults.ts";
 import type { Call, Command } from "./command.ts";
 import { DELIVERED, exitStatus, explain, READER_GONE, UsageError } from "./errors.ts";
-import { openInput, openOutput } from "./files.ts";
+import { type Input, openInput, openOutput, type Output } from "./files.ts";
 import * as flags from "./flags.ts";
-import { print, printError, report } from "./output.ts";
+import { printError, report } from "./output.ts";
 import { Replay } from "./replay.ts";
 import { offeredFeatures, SERVE_OPTIONS, serveOptions } from "./serve_options.ts";
 import { type Pace, ServePort } from "./serve_port.ts";
-import { checkStatisticsFile } from "./statistics_file.ts";
+import { StatisticsFile } from "./statistics_file.ts";
 import { counted } from "./table.ts";
 
 const MULTIPLES: Readonly<Record<string, number>> = { "": 1, k: 1e3, M: 1e6 };
@@ -45,8 +46,6 @@ function check(call: Call): string {
   if (call.text("write")?.endsWith(".gz")) {
     throw new UsageError(`serve writes without compression: got "${call.text("write")}"`);
   }
-  const file = call.text("stats-out");
-  if (file !== undefined) checkStatisticsFile(file, call.text("read"), call.text("write"));
   return path;
 }
 
@@ -102,12 +101,36 @@ async function execute(call: Call): Promise<number> {
   const path = check(call);
   const options = serveOptions(call.texts("option"));
   const pace = chosenPace(call.text("pace") ?? "original");
-  const { VhostUserServer, clock } = await loadHost();
-  const inputPath = call.text("read");
-  const input = inputPath === undefined ? undefined : await openInput(inputPath);
-  const outputPath = call.text("write");
-  const output = outputPath === undefined ? undefined : await openOutput(outputPath, input);
-  const replay = input && new Replay(input, () => server.wake());
+  const host = await loadHost();
+  const [inputPath, outputPath, filePath] = ["read", "write", "stats-out"].map((name) => call.text(name));
+  const file = filePath === undefined
+    ? undefined
+    : await StatisticsFile.open(filePath, inputPath, outputPath);
+  try {
+    const input = inputPath === undefined ? undefined : await openInput(inputPath);
+    const output = outputPath === undefined ? undefined : await openOutput(outputPath, input);
+    return await serve(call, { path, options, pace, ...host, input, output, file });
+  } finally {
+    await file?.close();
+  }
+}
+
+/** What {@linkcode serve} takes. */
+interface ServeParts extends Awaited<ReturnType<typeof loadHost>> {
+  readonly path: string;
+  readonly options: OptionValues;
+  readonly pace: Pace;
+  readonly input: Input | undefined;
+  readonly output: Output | undefined;
+  readonly file: StatisticsFile | undefined;
+}
+
+/** Serves until there is a reason to end, and tells what there was. */
+async function serve(call: Call, parts: ServeParts): Promise<number> {
+  const { path, options, pace, VhostUserServer, clock, input, output, file } = parts;
+  // Without a single frame no front end is waited for.
+  const wake = () => replay!.error && replay!.frames === 0 ? server.stop() : server.wake();
+  const replay = input && new Replay(input, wake);
   const start = performance.now();
   const port = new ServePort({
     ...output && { writer: new LiveWriter(output) },
@@ -137,6 +160,7 @@ async function execute(call: Call): Promise<number> {
   let failure: unknown;
   try {
     await server.run();
+    failure = replay?.error;
   } catch (error) {
     failure = error;
   } finally {
@@ -147,20 +171,23 @@ async function execute(call: Call): Promise<number> {
     await output?.close();
   }
   if (failure instanceof Deno.errors.BrokenPipe) return READER_GONE;
-  await tellStatistics(call, statisticsOf(options, port, server.counters(), start));
+  await tellStatistics(call, statisticsOf(options, port, server.counters(), start), file);
+  if (failure instanceof CaptureError) failure = failure.inFile(input!.name, replay!.frames, "whole");
   if (failure) report(explain(failure));
   const moved = port.received.frames + port.delivered.frames > 0;
   if (!call.has("quiet") && (!failure || moved)) report(summary(port, server.frontEnds));
   return failure ? exitStatus(failure) : DELIVERED;
 }
 
-async function tellStatistics(call: Call, statistics: ReturnType<typeof statisticsOf>): Promise<void> {
-  const file = call.text("stats-out");
-  if (!call.has("stats") && file === undefined) return;
+async function tellStatistics(
+  call: Call,
+  statistics: ReturnType<typeof statisticsOf>,
+  file: StatisticsFile | undefined,
+): Promise<void> {
+  if (!call.has("stats") && !file) return;
   const { statisticsJson, statisticsTable } = await import("./statistics.ts");
   if (call.has("stats")) printError(statisticsTable(statistics));
-  if (file === "-") print(statisticsJson(statistics));
-  else if (file !== undefined) Deno.writeTextFileSync(file, statisticsJson(statistics));
+  await file?.write(statisticsJson(statistics));
 }
 
 /** The command. */

@@ -3,9 +3,10 @@
  *
  * @module
  */
-import { type OptionSpec, OptionValues } from "../core/options.ts";
+import type { OptionSpec, OptionValues } from "../core/options.ts";
 import { type Feature, featureMask } from "../plugins/virtio/features.ts";
 import { UsageError } from "./errors.ts";
+import { optionValues } from "./option_values.ts";
 
 /** What `-o` sets. */
 export const SERVE_OPTIONS: readonly OptionSpec[] = [
@@ -68,20 +69,13 @@ const OFFERS: readonly (readonly [string, readonly Feature[]])[] = [
 ];
 
 /**
- * Reads what was given with `-o`: `NAME=VALUE`, or several with commas between them.
+ * Reads what was given with `-o`.
  *
  * @throws {UsageError} If one is malformed or given twice, or options contradict each other.
  * @throws {OptionError} If one is unknown or its value does not fit.
  */
 export function serveOptions(texts: readonly string[]): OptionValues {
-  const given = new Map<string, string>();
-  for (const text of texts.flatMap((text) => text.split(","))) {
-    const [, name, value] = /^([^=]+)=([^]*)$/.exec(text) ?? [];
-    if (name === undefined || value === undefined) throw new UsageError(`-o takes NAME=VALUE: got "${text}"`);
-    if (given.has(name)) throw new UsageError(`option ${name} is given twice`);
-    given.set(name, value);
-  }
-  const options = new OptionValues(SERVE_OPTIONS, Object.fromEntries(given));
+  const options = optionValues(texts, SERVE_OPTIONS);
   if (options.flag("tso") && !options.flag("csum")) throw new UsageError("option tso needs csum=on");
   return options;
 }

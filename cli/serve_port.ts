@@ -118,6 +118,8 @@ export class ServePort implements Port {
       this.#shift = NaN;
     }
     if (!ready) return 0;
+    // What was delivered before it has been shown to the driver: that is done after each round.
+    if (replay.error && !this.#pending) throw replay.error;
     let fed = 0;
     const now = performance.now();
     while (fed < BURST && this.#advance(replay, now) && this.#dueAt <= now) {

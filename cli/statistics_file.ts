@@ -1,9 +1,12 @@
 /**
- * Keeps statistics from being written over a capture.
+ * Where statistics go.
  *
  * @module
  */
+import { writeAll } from "../pcap/byte_source.ts";
 import { UsageError } from "./errors.ts";
+import { openOutput, type Output } from "./files.ts";
+import { print } from "./output.ts";
 
 const STANDARD = "-";
 
@@ -47,4 +50,42 @@ export function checkStatisticsFile(
   const taken = output !== undefined && isSame(file, output) ||
     input !== undefined && input !== STANDARD && isSame(file, input);
   if (taken) throw new UsageError(`--stats-out would overwrite the capture: got "${file}"`);
+}
+
+/** Where statistics go: opened before packets move, as a mistake in its name should not be found out after that. */
+export class StatisticsFile {
+  /** The file; standard output if there is none. */
+  readonly #output: Output | undefined;
+
+  private constructor(output: Output | undefined) {
+    this.#output = output;
+  }
+
+  /**
+   * Opens it. What stands in it stays until there is something to be written.
+   *
+   * @param file Its path, or `-`.
+   * @param input The capture that is read, if there is one.
+   * @param output The capture that is written, if there is one.
+   * @throws {UsageError} If they would be written over a capture, or if it is a directory.
+   */
+  static async open(
+    file: string,
+    input: string | undefined,
+    output: string | undefined,
+  ): Promise<StatisticsFile> {
+    checkStatisticsFile(file, input, output);
+    return new StatisticsFile(file === STANDARD ? undefined : await openOutput(file, undefined));
+  }
+
+  /** Writes them. */
+  async write(text: string): Promise<void> {
+    if (this.#output) await writeAll(this.#output, new TextEncoder().encode(text));
+    else print(text);
+  }
+
+  /** Closes it; a file that was created and has nothing is removed. */
+  async close(): Promise<void> {
+    await this.#output?.close();
+  }
 }

@@ -24,12 +24,17 @@ function distance(a: string, b: string): number {
   return previous[b.length]!;
 }
 
-/** The candidate nearest to `word`, or `undefined` if none is near enough to be a slip of the fingers. */
+/**
+ * The candidate nearest to `word`, or `undefined` if none is near enough to be a slip of the fingers. Upper and lower
+ * case are the same.
+ */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+  const typed = word.toLowerCase();
   let best: string | undefined;
   let bestDistance = Math.max(1, Math.floor(word.length / 2)) + 1;
   for (const candidate of candidates) {
-    const d = word && candidate.startsWith(word) ? 0.5 : distance(word, candidate);
+    const name = candidate.toLowerCase();
+    const d = typed && name.startsWith(typed) ? 0.5 : distance(typed, name);
     if (d < bestDistance) {
       best = candidate;
       bestDistance = d;

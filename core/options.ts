@@ -161,6 +161,11 @@ function parseOption(spec: OptionSpec, given: OptionValue): OptionValue {
   }
 }
 
+function unknownOption(name: string, names: readonly string[]): OptionError {
+  const hint = didYouMean(name, names) || `; there are ${names.join(", ") || "none"}`;
+  return new OptionError(`unknown option "${name}"${hint}`);
+}
+
 /** The options of one opened plugin: given values and defaults, checked against their definitions. */
 export class OptionValues {
   #values = new Map<string, OptionValue>();
@@ -179,7 +184,7 @@ export class OptionValues {
     for (const spec of specs) if (spec.default !== undefined) this.#values.set(spec.name, spec.default);
     for (const [name, value] of Object.entries(given)) {
       const spec = this.#specs.get(name);
-      if (!spec) throw new OptionError(`unknown option "${name}"${didYouMean(name, this.#specs.keys())}`);
+      if (!spec) throw unknownOption(name, [...this.#specs.keys()]);
       this.#values.set(name, parseOption(spec, value));
       this.#given.add(name);
     }

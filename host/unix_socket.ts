@@ -229,11 +229,15 @@ export class UnixListener implements Disposable {
     const address = socketAddress(path);
     this.path = path;
     this.fd = newSocket();
-    const action = `listen at "${path}"`;
+    let action = `listen at "${path}"`;
     let errno = this.#bind(address);
-    if (errno === EADDRINUSE && isSocket(path) && tryConnect(this.fd, address) === ECONNREFUSED) {
+    if (errno === EADDRINUSE && !isSocket(path)) {
+      action += ", which is something else than a socket";
+    } else if (errno === EADDRINUSE && tryConnect(this.fd, address) === ECONNREFUSED) {
       libc.unlink(cString(path));
       errno = this.#bind(address);
+    } else if (errno === EADDRINUSE) {
+      action += ", where another program listens";
     }
     if (errno === 0 && libc.listen(this.fd, BACKLOG) < 0) errno = lastErrno();
     if (errno !== 0) {

@@ -109,6 +109,8 @@ export class VhostUserServer {
   readonly #poller = new Poller();
   #backend: Backend | undefined;
   #stopping = false;
+  /** Whether it was told that a front end is waited for. */
+  #waits = false;
   #frontEnds = 0;
 
   /** Makes a device that nobody is connected to. */
@@ -182,9 +184,16 @@ export class VhostUserServer {
     while (!this.#over) {
       const socket = listener ? listener.accept() : UnixSocket.connect(this.#options.path);
       if (socket) return socket;
+      if (!listener) this.#tellOfWaiting();
       await this.#poller.wait(listener ? Infinity : RETRY_MS);
     }
     return undefined;
+  }
+
+  /** Says once why nothing happens: a mistake in the path looks the same as a front end that is late. */
+  #tellOfWaiting(): void {
+    if (!this.#waits) this.#options.log(`waiting until a front end listens at "${this.#options.path}"`);
+    this.#waits = true;
   }
 
   async #serve(socket: UnixSocket): Promise<void> {

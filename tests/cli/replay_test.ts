@@ -41,22 +41,17 @@ async function drain(bytes: Uint8Array) {
   const replay = new Replay(source(bytes, new Random(5)), () => woken++);
   const frames: Uint8Array[] = [];
   const times: number[] = [];
-  let error: unknown;
-  for (;;) {
-    try {
-      while (replay.next()) {
-        frames.push(replay.bytes.slice(replay.offset, replay.offset + replay.length));
-        times.push(replay.time);
-      }
-    } catch (caught) {
-      error = caught;
-      break;
+  while (!replay.ended) {
+    assertEquals(replay.error, undefined, "frames are left");
+    while (replay.next()) {
+      frames.push(replay.bytes.slice(replay.offset, replay.offset + replay.length));
+      times.push(replay.time);
     }
-    if (replay.ended) break;
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
   assert(woken > 0);
-  return { frames, times, error };
+  assertEquals(replay.frames, frames.length);
+  return { frames, times, error: replay.error };
 }
 
 const random = new Random(1);

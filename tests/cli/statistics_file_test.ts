@@ -48,3 +48,55 @@ Deno.test("run writes no statistics over a capture that a link leads to, and tou
     await Deno.remove(directory, { recursive: true });
   }
 });
+
+Deno.test("run finds out that statistics cannot be written before it touches the output", async () => {
+  const directory = await Deno.makeTempDir();
+  try {
+    const [capture, output] = [inRoot("fixtures/ping.pcap"), `${directory}/out.pcap`];
+    const file = `${directory}/none/stats.json`;
+    const { status, stderr } = await ringpipe([
+      "run",
+      "-b",
+      "virtio",
+      capture,
+      "-w",
+      output,
+      "--stats-out",
+      file,
+    ]);
+    assertEquals([status, stderr], [1, `ringpipe: ${file}: No such file or directory\n`]);
+    assertEquals([...Deno.readDirSync(directory)], []);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+});
+
+Deno.test("run leaves statistics as they were, or none, when there is nothing to tell", async () => {
+  const directory = await Deno.makeTempDir();
+  try {
+    const [old, fresh] = [`${directory}/old.json`, `${directory}/fresh.json`];
+    await Deno.writeTextFile(old, "of another run");
+    for (const file of [old, fresh]) {
+      const args = ["run", "-b", "virtio", `${directory}/none`, "-w", "-", "--stats-out", file];
+      assertEquals((await ringpipe(args)).status, 1);
+    }
+    assertEquals([...Deno.readDirSync(directory)].map(({ name }) => name), ["old.json"]);
+    assertEquals(await Deno.readTextFile(old), "of another run");
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+});
+
+Deno.test("run writes statistics over longer ones, with a permission to write them alone", async () => {
+  const file = await Deno.makeTempFile();
+  try {
+    await Deno.writeTextFile(file, "x".repeat(100_000));
+    const capture = inRoot("fixtures/ping.pcap");
+    const permissions = [`--allow-read=${capture}`, `--allow-write=${file}`];
+    const { status } = await ringpipe(["run", "-b", "virtio", capture, "--stats-out", file], { permissions });
+    assertEquals(status, 0);
+    assertEquals(JSON.parse(await Deno.readTextFile(file)).backend, "virtio");
+  } finally {
+    await Deno.remove(file);
+  }
+});

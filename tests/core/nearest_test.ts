@@ -16,6 +16,12 @@ Deno.test("nearest takes a word that begins so", () => {
   assertEquals(nearest("rx", WORDS), "rx-queue-size");
 });
 
+Deno.test("nearest takes upper and lower case for the same", () => {
+  assertEquals(nearest("QUEUE-SIZE", WORDS), "queue-size");
+  assertEquals(nearest("LAY", WORDS), "layout");
+  assertEquals(nearest("zerocopy", ["other", "ZEROCOPY"]), "ZEROCOPY");
+});
+
 Deno.test("nearest finds nothing when nothing is near", () => {
   assertEquals(nearest("zzzzzz", WORDS), undefined);
   assertEquals(nearest("", WORDS), undefined);

@@ -140,7 +140,12 @@ Deno.test("OptionValues refuses an unknown name and says the nearest", () => {
     OptionError,
     'unknown option "qeue-size" (did you mean "queue-size"?)',
   );
-  assertThrows(() => new OptionValues(SPECS, { toString: "1" }), OptionError, 'unknown option "toString"');
+  assertThrows(
+    () => new OptionValues(SPECS, { toString: "1" }),
+    OptionError,
+    `unknown option "toString"; there are ${SPECS.map(({ name }) => name).join(", ")}`,
+  );
+  assertThrows(() => new OptionValues([], { a: "1" }), OptionError, 'unknown option "a"; there are none');
 });
 
 Deno.test("OptionValues.resolve fills in what has no default, which fails to be read before", () => {

@@ -172,6 +172,44 @@ Deno.test({
   },
 });
 
+for (
+  const [what, bytes, line] of [
+    [
+      "an empty file",
+      [],
+      "not a capture at byte 0: wanted pcap or pcapng, got an empty file; 0 packets were whole",
+    ],
+    [
+      "a text",
+      [...new TextEncoder().encode("hello")],
+      "not a capture at byte 0: wanted pcap or pcapng, got text; 0 packets were whole",
+    ],
+    [
+      "a capture that is cut short",
+      [...capture([frame(1), frame(2)], 0).subarray(0, -1)],
+      "truncated record at byte 101: wanted 62 captured bytes, got 61; 1 packet was whole",
+    ],
+  ] as const
+) {
+  Deno.test({
+    ...LINUX,
+    name: `serve -r ends where ${what} does, and says so in one line`,
+    async fn() {
+      const directory = Deno.makeTempDirSync();
+      const path = `${directory}/in.pcap`;
+      Deno.writeFileSync(path, Uint8Array.from(bytes));
+      await using serve = new Serve(["-q", "-r", path, "--pace", "asap"]);
+      // Only where there is something to be sent is a front end waited for.
+      using front = line.includes("1 packet") ? await serve.frontEnd() : undefined;
+      front?.post();
+      const { code, stderr } = await serve.output;
+      assertEquals([code, stderr], [1, `ringpipe: ${path}: ${line}\n`]);
+      if (front) assertEquals(front.take(), frame(1));
+      Deno.removeSync(directory, { recursive: true });
+    },
+  });
+}
+
 Deno.test({
   ...LINUX,
   name: "serve says in one line what is wrong with its arguments",
@@ -190,11 +228,28 @@ Deno.test({
       [["--vhost-user", "s", "-c", "1"], "-c counts written frames: it needs -w OUTPUT"],
       [["--vhost-user", "s", "-o", "tso=on"], "option tso needs csum=on"],
       [["--vhost-user", "s", "-o", "csum=on,csum=off"], "option csum is given twice"],
+      [
+        ["--vhost-user", "s", "-o", "mtu=9000"],
+        'unknown option "mtu"; there are queue-pairs, queue-size, \
+indirect, event-idx, in-order, mrg-rxbuf, csum, tso, gso, profile',
+      ],
+      [["--vhost-user", "s", "-o", "csum=on,"], '-o takes NAME=VALUE: got ""'],
+      [["--vhost-user", "s", "--stats-out", "."], ". is a directory"],
       [["--vhost-user", "s", "-o", "event_idx=on"], 'unknown option "event_idx" (did you mean "event-idx"?)'],
     ];
     for (const [args, line] of wrong) {
       const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-        args: ["run", "--quiet", "--no-prompt", "--allow-read", "--allow-ffi", MAIN, "serve", ...args],
+        args: [
+          "run",
+          "--quiet",
+          "--no-prompt",
+          "--allow-read",
+          "--allow-write",
+          "--allow-ffi",
+          MAIN,
+          "serve",
+          ...args,
+        ],
         cwd: ROOT,
       }).output();
       assertEquals([code, new TextDecoder().decode(stderr)], [2, `ringpipe: ${line}\n`]);

@@ -138,6 +138,7 @@ Deno.test({
   name: "VhostUserServer connects to a front end that listens, and again when that has gone",
   async fn() {
     await using served = new Served({ connect: true });
+    await until(() => served.lines.length > 0);
     for (let i = 0; i < 2; i++) {
       using listener = new UnixListener(served.path);
       let socket = listener.accept();
@@ -147,6 +148,7 @@ Deno.test({
       const bytes = new Uint8Array(20);
       await until(() => connection.receive(bytes, 0, 20, []) === 20);
     }
+    assertEquals(served.lines, [`waiting until a front end listens at "${served.path}"`]);
   },
 });
 
