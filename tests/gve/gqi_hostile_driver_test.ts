@@ -2,6 +2,7 @@ import { assertEquals } from "@std/assert";
 import type { ValuesInput } from "../../core/layout.ts";
 import { NO_BUFFERS, OVERSIZE } from "../../core/plugin.ts";
 import * as g from "../../plugins/gve/mod.ts";
+import { wireTo } from "./both_ways.ts";
 import { assertDeviceFault } from "./faults.ts";
 import { RawDriver, type RawQueue, receiving, transmitting } from "./raw_driver.ts";
 
@@ -152,30 +153,33 @@ Deno.test("limits=nic: 18 descriptors per packet", () => {
   assertDeviceFault(() => raw.service(), "descriptor-limit");
 });
 
-Deno.test("limits=nic: offsets in a transmit page list have 24 bits", () => {
+Deno.test("limits=nic: offsets in a transmit page list have 24 bits, in batches too", () => {
   const end = 2 ** 24;
+  const beyond = [
+    [packet({ seg_addr: end - 59 })],
+    [packet({ seg_addr: end })],
+    [packet({ desc_cnt: 2, len: 61 }), segment({ seg_len: 1, seg_addr: end })],
+  ];
   for (const limits of ["fields", "nic"]) {
-    for (
-      const over of [[packet({ seg_addr: end - 59 })], [
-        packet({ desc_cnt: 2, len: 61 }),
-        segment({ seg_len: 1, seg_addr: end }),
-      ]]
-    ) {
-      const raw = new RawDriver({ format: "gqi-qpl", limits });
-      raw.configure();
-      const pages = end / 4096 + 1;
-      const addresses = raw.pages(9);
-      const page = g.gve_page_list_entry.encode({ addr: raw.buffer });
-      for (let i = 0; i < pages; i++) raw.put(addresses + i * page.length, page);
-      const values = { page_list_id: 1, num_pages: pages, page_address_list_addr: addresses };
-      const status = raw.command(g.OPCODE.REGISTER_PAGE_LIST, g.register_page_list_24, values);
-      assertEquals(status, g.STATUS.PASSED);
-      const [created, queue] = raw.createTx();
-      assertEquals(created, g.STATUS.PASSED);
-      send(raw, queue, [packet({ seg_addr: end - 60 }), ...over]);
-      if (limits === "nic") assertDeviceFault(() => raw.service(), "outside-page-list");
-      else raw.service();
-      assertEquals(raw.frames.length, limits === "nic" ? 1 : 2);
+    for (const over of beyond) {
+      for (const batches of [false, true]) {
+        const raw = new RawDriver({ format: "gqi-qpl", limits });
+        raw.configure();
+        const pages = end / 4096 + 1;
+        const addresses = raw.pages(9);
+        const page = g.gve_page_list_entry.encode({ addr: raw.buffer });
+        for (let i = 0; i < pages; i++) raw.put(addresses + i * page.length, page);
+        const values = { page_list_id: 1, num_pages: pages, page_address_list_addr: addresses };
+        const status = raw.command(g.OPCODE.REGISTER_PAGE_LIST, g.register_page_list_24, values);
+        assertEquals(status, g.STATUS.PASSED);
+        const [created, queue] = raw.createTx();
+        assertEquals(created, g.STATUS.PASSED);
+        send(raw, queue, [packet({ seg_addr: end - 60 }), ...over]);
+        const service = () => raw.device.service(wireTo(raw.frames, () => Infinity, batches));
+        if (limits === "nic") assertDeviceFault(service, "outside-page-list");
+        else service();
+        assertEquals(raw.frames.length, limits === "nic" ? 1 : 2);
+      }
     }
   }
 });
