@@ -119,7 +119,12 @@ export class RawNet {
     });
     [this.rx, this.tx, this.ctrl] = rings as [RawRing, RawRing, RawRing];
     // As if it had found a buffer there before: only then it looks for chains that are alike.
-    if (batches) { for (const queue of this.device.queues) queue.region = queue.find(BUFFERS, 0)!; }
+    if (batches) {
+      for (const queue of this.device.queues) {
+        queue.refresh();
+        queue.region = queue.find(BUFFERS, 0)!;
+      }
+    }
   }
 
   #transmit(frame: Frame): boolean {

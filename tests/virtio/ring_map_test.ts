@@ -8,6 +8,7 @@ import type { RingAddresses } from "../../plugins/virtio/ring_areas.ts";
 import { RingMap } from "../../plugins/virtio/ring_map.ts";
 import { Random } from "../random.ts";
 import { assertFault } from "./faults.ts";
+import { RAM, RawNet } from "./raw_net.ts";
 import { openRss } from "./rss_peer.ts";
 
 Deno.test("Rooms: what they say of a buffer is what a look at every byte says", () => {
@@ -99,6 +100,17 @@ Deno.test("a ring is in the way from queue_enable on, and no more after queue_re
     clear();
     assertEquals(send(base + 4 * 0x2000 + 64), 1);
   }
+});
+
+Deno.test("a queue that is started anew somewhere else leaves its old place, whether it was stopped or broke", () => {
+  const net = new RawNet();
+  const before = net.packet(RAM + 0x1_0000, [1, 2, 3]);
+  net.tx.offer(net.tx.chain(0, before));
+  assertFault(() => net.kick(1), "device", "buffer-overlaps-ring");
+  const areas = { desc: RAM + 0x1_8000, driver: RAM + 0x1_c000, device: RAM + 0x1_e000 };
+  net.device.queues[2]!.start(8, areas, net.device.features);
+  net.device.queues[1]!.start(8, net.device.queues[1]!.areas, net.device.features);
+  assertEquals([net.kick(1), net.frames], [1, [new Uint8Array([1, 2, 3])]]);
 });
 
 Deno.test("the driver's rings lie together, and its buffers behind them", () => {

@@ -7,6 +7,7 @@ import { VirtioNetDriver } from "../../plugins/virtio/driver.ts";
 import { featureMask } from "../../plugins/virtio/features.ts";
 import { ModernPciDevice } from "../../plugins/virtio/pci_device.ts";
 import { ModernPciTransport } from "../../plugins/virtio/pci_driver.ts";
+import { assertFault } from "./faults.ts";
 import type { ModernRegisters } from "./modern_registers.ts";
 import { ARP, FLOWS, FRAMES, OK, openRss, PAIRS, rssConfig } from "./rss_peer.ts";
 
@@ -57,6 +58,11 @@ Deno.test("a frame waits for a queue that is not running for any other reason", 
   device.queues[0]!.stop();
   assertEquals(deliver(ARP), [NO_BUFFERS]);
   start(0);
+  reset(registers, 0);
+  const ring = start(0);
+  ring.availIdx = 1000;
+  assertFault(() => deliver(ARP), "device", "avail-idx-jump");
+  assertEquals(deliver(ARP), [NO_BUFFERS]);
   reset(registers, 0);
   // A reset of the whole device is another thing: there is no driver then.
   registers.set("device_status", 0);
