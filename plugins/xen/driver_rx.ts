@@ -221,7 +221,7 @@ export class RxFront {
       if (copies === true && page >= granted) break;
       const ref = (firstRef + page) | 0;
       const start = (base + page * PAGE) | 0;
-      if (page >= granted && !grants.renew(ref, start, false)) break;
+      if (page >= granted && !grants.renew(ref, false)) break;
       offsets[count] = start + offset;
       lengths[count] = length;
       total = (total + length) | 0;

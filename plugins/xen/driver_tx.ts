@@ -177,7 +177,6 @@ export class TxFront {
     const free = stack.pages;
     const targets = this.#targets;
     const pending = this.#pending;
-    const grants = this.#grants;
     const { slots, mask } = ring;
     const { offset: base, firstRef, granted } = pages;
     let left = stack.count;
@@ -190,22 +189,18 @@ export class TxFront {
       if (length > limit) break;
       left = (left - 1) | 0;
       const page = free[left]!;
-      const ref = (firstRef + page) | 0;
-      const target = (base + page * PAGE) | 0;
-      targets[(i - from) | 0] = (target + txOffset) | 0;
+      targets[(i - from) | 0] = (base + page * PAGE + txOffset) | 0;
       total = (total + length) | 0;
-      if (page >= granted) {
-        grants.grant(ref, target, true);
-        laid = (laid + length) | 0;
-      }
+      if (page >= granted) laid = (laid + length) | 0;
       pending[page] = 1;
       const slot = (slots + position * SLOT) | 0;
-      view.setInt32((slot + GREF) | 0, ref, true);
+      view.setInt32((slot + GREF) | 0, (firstRef + page) | 0, true);
       view.setInt32((slot + OFFSET) | 0, txOffset, true);
       view.setInt32((slot + ID) | 0, page | (length << SIZE_SHIFT), true);
       position = (position + 1) & mask;
     }
     const taken = i - from;
+    if (granted < pending.length) this.#grants.grantEach(pages, targets, taken, true);
     if (ownPages) {
       const places = this.#ownPlaces;
       memory.copyEach(places.subarray(from), bytes, offsets, lengths, from, taken);

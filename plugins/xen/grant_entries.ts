@@ -28,6 +28,16 @@ const UPPER_HALF = 2 ** 32;
 const READONLY = GTF.readonly;
 const IN_USE = GTF.reading | GTF.writing;
 
+/** Pages that follow each other, and whose references do. */
+export interface PageRun {
+  /** Where the first page starts in the driver's memory. */
+  readonly offset: number;
+  /** Its reference. */
+  readonly firstRef: number;
+  /** How many of the first pages are granted once and for all. */
+  readonly granted: number;
+}
+
 /**
  * A grant table in a driver's memory, made and written by the driver. Version 1 has 512 entries of 8 bytes to
  * a page; version 2 has 256 of 16 bytes, and status words in pages of their own.
@@ -41,10 +51,6 @@ export class GrantEntries {
   readonly address: number;
   /** Address of the status words; with version 1 the same as `address`. */
   readonly statusAddress: number;
-  /** Entries written to permit access so far. */
-  grants = 0;
-  /** Entries ended so far. */
-  ends = 0;
   readonly #memory: Memory;
   /** Where entry 0 starts, and how far to shift a reference to get at its own; likewise for the in-use bits. */
   readonly #base: number = 0;
@@ -61,6 +67,10 @@ export class GrantEntries {
   readonly #firstFrame: number = 0;
   /** Flags and domain of an entry that permits access, as one number. */
   readonly #permit: number = 0;
+  #grants = 0;
+  #ends = 0;
+  /** Entries ended and granted in one. */
+  #renewals = 0;
   #next = GNTTAB_NR_RESERVED_ENTRIES;
 
   /**
@@ -106,6 +116,16 @@ export class GrantEntries {
     this.#permit = GTF_TYPE.permit_access | (domid << (8 * V1_DOMID));
   }
 
+  /** Entries written to permit access so far. */
+  get grants(): number {
+    return this.#grants + this.#renewals;
+  }
+
+  /** Entries ended so far. */
+  get ends(): number {
+    return this.#ends + this.#renewals;
+  }
+
   /** How many references were given out. */
   get taken(): number {
     return this.#next - GNTTAB_NR_RESERVED_ENTRIES;
@@ -140,7 +160,42 @@ export class GrantEntries {
       view.setUint32(at + V2_UPPER_FRAME, (this.#frameBase + page) / UPPER_HALF, true);
     }
     view.setInt32(at + V1_FLAGS, flags, true);
-    this.grants++;
+    this.#grants++;
+  }
+
+  /**
+   * Grants access to many pages of a run.
+   *
+   * @param run The run. Its pages that stay granted are left as they are.
+   * @param places An offset in each page.
+   * @param count How many there are.
+   */
+  grantEach(run: PageRun, places: Int32Array, count: number, readonly: boolean): void {
+    const { offset, firstRef, granted } = run;
+    const view = this.#memory.view;
+    const entryShift = this.#entryShift;
+    const base = (this.#base + (firstRef << entryShift)) | 0;
+    const frameOffset = this.#frameOffset;
+    const isWide = this.#wide;
+    const flags = readonly ? this.#permit | READONLY : this.#permit;
+    const before = ((offset + this.#lead) | 0) >>> SHIFT;
+    const firstFrame = (this.#firstFrame + before) | 0;
+    let skipped = 0;
+    for (let i = 0; i < count; i = (i + 1) | 0) {
+      const page = ((places[i]! - offset) | 0) >>> SHIFT;
+      if (page < granted) {
+        skipped = (skipped + 1) | 0;
+        continue;
+      }
+      const at = (base + (page << entryShift)) | 0;
+      view.setInt32((at + frameOffset) | 0, (firstFrame + page) | 0, true);
+      if (isWide === true) {
+        view.setInt32(at + V2_PAD, 0, true);
+        view.setUint32(at + V2_UPPER_FRAME, (this.#frameBase + before + page) / UPPER_HALF, true);
+      }
+      view.setInt32((at + V1_FLAGS) | 0, flags, true);
+    }
+    this.#grants += count - skipped;
   }
 
   /** Ends access. False, and nothing is changed, if the page is still in use. */
@@ -149,17 +204,23 @@ export class GrantEntries {
     const bits = view.getUint16((this.#status + (ref << this.#statusShift)) | 0, true);
     if ((bits & IN_USE) !== 0) return false;
     view.setUint16((this.#base + (ref << this.#entryShift) + V1_FLAGS) | 0, 0, true);
-    this.ends++;
+    this.#ends++;
     return true;
   }
 
   /**
-   * Ends access to the page at `offset` and grants it anew. False, and nothing is changed, if the page is
-   * still in use.
+   * Ends access to a page and grants it anew, which leaves the frame number as it stands. False, and nothing is changed,
+   * if the page is still in use.
    */
-  renew(ref: number, offset: number, readonly: boolean): boolean {
-    if (!this.end(ref)) return false;
-    this.grant(ref, offset, readonly);
+  renew(ref: number, readonly: boolean): boolean {
+    const view = this.#memory.view;
+    const bits = view.getUint16((this.#status + (ref << this.#statusShift)) | 0, true);
+    if ((bits & IN_USE) !== 0) return false;
+    const flags = readonly ? this.#permit | READONLY : this.#permit;
+    const at = (this.#base + (ref << this.#entryShift) + V1_FLAGS) | 0;
+    view.setUint16(at, 0, true);
+    view.setInt32(at, flags, true);
+    this.#renewals++;
     return true;
   }
 }

@@ -1,10 +1,15 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { RingFault } from "../../core/fault.ts";
+import { FrameBatch } from "../../core/frame_batch.ts";
+import { Memory } from "../../core/memory.ts";
 import {
   DRIVER_FAULTS,
+  grant_entry_v1,
   GTF,
+  GTF_TYPE,
   netif_extra_info_gso,
   netif_rx_response,
+  netif_tx_request,
   netif_tx_response,
   NETRXF,
   xen_netif_ctrl_response,
@@ -274,6 +279,54 @@ Deno.test("XenDriver keeps as many static pages as the backend has room for", ()
     rx: { staticPages: number };
   }[];
   assertEquals([queue!.tx.staticPages, queue!.rx.staticPages], [50, 50]);
+});
+
+Deno.test("XenDriver grants those pages of a batch that the backend does not keep mapped", () => {
+  for (
+    const [options, capacity, kept] of [
+      [{}, 0, 0],
+      [{}, 100, 50],
+      [{}, 512, 256],
+      [{ pool: "recycle", grants: 256 }, 40, 20],
+      [PLAIN, 0, 0],
+      [{ ...PLAIN, "tx-offset": 200 }, 0, 0],
+    ] as const
+  ) {
+    const raw = new RawBackend(options);
+    if (capacity > 0) {
+      raw.write("ctrl", 0, xen_netif_ctrl_response.encode({ id: 1, type: 8, data: capacity }));
+      raw.publish("ctrl", 1);
+      raw.driver.connect();
+      raw.write("ctrl", 1, xen_netif_ctrl_response.encode({ id: 2, type: 9 }));
+      raw.publish("ctrl", 2);
+    } else if (!("static-grants" in options)) {
+      raw.write("ctrl", 0, xen_netif_ctrl_response.encode({ id: 1, type: 8, status: 1 }));
+      raw.publish("ctrl", 1);
+    }
+    raw.driver.connect();
+    const [queue] = raw.driver.inspect().queues as { tx: { staticPages: number } }[];
+    assertEquals(queue!.tx.staticPages, kept);
+    const memory = new Memory(64 * 64);
+    for (let i = 0; i < 64; i++) memory.bytes.fill(i + 1, i * 64, (i + 1) * 64);
+    const frames = new FrameBatch(memory);
+    frames.count = 64;
+    for (let i = 0; i < 64; i++) [frames.offsets[i], frames.lengths[i]] = [i * 64, 64];
+    const before = raw.driver.counters()["grant.guest.grants"]!;
+    assertEquals(raw.driver.transmitBatch(frames, 0, 0), 64);
+
+    const { memory: { bytes }, driver: { grants: { address } } } = raw;
+    const refs: number[] = [];
+    for (let i = 0; i < 64; i++) {
+      const { gref, offset } = netif_tx_request.decode(bytes, raw.slot("tx", i), netif_tx_request.size);
+      const entry = grant_entry_v1.decode(bytes, address + (gref as number) * grant_entry_v1.size, 8);
+      assertEquals(entry.flags, GTF_TYPE.permit_access | GTF.readonly);
+      const start = (entry.frame as number) * 4096 + (offset as number);
+      assertEquals(bytes.subarray(start, start + 64), new Uint8Array(64).fill(i + 1));
+      refs.push(gref as number);
+    }
+    assertEquals(new Set(refs).size, 64);
+    assertEquals(raw.driver.counters()["grant.guest.grants"]! - before, 64 - Math.min(64, kept));
+  }
 });
 
 Deno.test("XenDriver goes on without static grants when ADD fails", () => {
