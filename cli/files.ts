@@ -139,6 +139,20 @@ export async function openInput(path: string): Promise<Input> {
   return new Input(path, file, fileStatus(status));
 }
 
+/**
+ * Reads a text.
+ *
+ * @param path Its path, or `-`.
+ */
+export async function readText(path: string): Promise<string> {
+  if (path !== STANDARD) return await Deno.readTextFile(path);
+  try {
+    return await new Response(Deno.stdin.readable).text();
+  } catch (error) {
+    throw new Error(`cannot read standard input: ${explain(error)}`);
+  }
+}
+
 /** What an {@linkcode Output} writes to. */
 type OpenFile = ByteSink & SyncByteSink & { close?(): void };
 
@@ -233,13 +247,13 @@ function statOutput(path: string, file: Deno.FsFile): FileStatus {
   return fileStatus({ ...status, isFile: status.isFile() });
 }
 
-async function openOrCreate(path: string): Promise<[Deno.FsFile, boolean]> {
+async function openOrCreate(path: string, flag: string): Promise<[Deno.FsFile, boolean]> {
   try {
     return [await Deno.open(path, { write: true }), false];
   } catch (error) {
     if (error instanceof Deno.errors.IsADirectory) throw new UsageError(`${path} is a directory`);
     if (!(error instanceof Deno.errors.NotFound)) throw error;
-    refuseReplaced(path, "-w - > FILE");
+    refuseReplaced(path, `${flag} - > FILE`);
     return [await Deno.open(path, { write: true, create: true }), true];
   }
 }
@@ -249,9 +263,10 @@ async function openOrCreate(path: string): Promise<[Deno.FsFile, boolean]> {
  *
  * @param path Its path, or `-`.
  * @param input What is read, if anything is: it must not be that.
+ * @param flag What it was given with.
  * @throws {UsageError} If it is a terminal, a directory, or the input, or its name is not UTF-8.
  */
-export async function openOutput(path: string, input: Input | undefined): Promise<Output> {
+export async function openOutput(path: string, input: Input | undefined, flag = "-w"): Promise<Output> {
   if (path === STANDARD) {
     if (Deno.stdout.isTerminal()) {
       throw new UsageError("standard output is a terminal: name an output with -w, or connect a pipe");
@@ -259,7 +274,7 @@ export async function openOutput(path: string, input: Input | undefined): Promis
     if (isSameFile(statStandardOutput(), input)) throw new UsageError("standard output is the input");
     return new Output("standard output", Deno.stdout, undefined, false);
   }
-  const [file, created] = await openOrCreate(path);
+  const [file, created] = await openOrCreate(path, flag);
   if (created) return new Output(path, file, file, created);
   const status = statOutput(path, file);
   if (isSameFile(status, input)) {

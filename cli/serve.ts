@@ -34,6 +34,8 @@ function check(call: Call): string {
   if (backend !== "virtio") throw new UsageError(`only virtio can be served: got "${backend}"`);
   const path = call.text("vhost-user");
   if (!path) throw new UsageError("--vhost-user SOCKET is missing");
+  // The runtime has put a replacement character there: the socket would be one of another name.
+  if (path.includes("\ufffd")) throw new UsageError(`${path} is not UTF-8, and no such socket can be served`);
   const sources = ["echo", "drop"].filter((name) => call.has(name)).map((name) => `--${name}`);
   if (call.text("read") !== undefined) sources.unshift("-r");
   if (sources.length > 1) throw new UsageError(`${sources.join(" and ")} exclude each other`);

@@ -75,7 +75,9 @@ export class StatisticsFile {
     output: string | undefined,
   ): Promise<StatisticsFile> {
     checkStatisticsFile(file, input, output);
-    return new StatisticsFile(file === STANDARD ? undefined : await openOutput(file, undefined));
+    return new StatisticsFile(
+      file === STANDARD ? undefined : await openOutput(file, undefined, "--stats-out"),
+    );
   }
 
   /** Writes them. */

@@ -5,7 +5,8 @@
  */
 import { type Field, nameValue, plainValue, type Struct, type Values } from "../core/layout.ts";
 import type { Call } from "./command.ts";
-import { DELIVERED, explain, UsageError } from "./errors.ts";
+import { DELIVERED, UsageError } from "./errors.ts";
+import { readText } from "./files.ts";
 import { formatHex, parseHex } from "./hex.ts";
 import { print } from "./output.ts";
 import { chosenStruct } from "./struct_names.ts";
@@ -28,8 +29,12 @@ function valueTable(struct: Struct, values: Values): string {
 }
 
 async function givenHex(words: readonly string[]): Promise<string> {
-  if (words.length !== 1 || words[0] !== "-") return words.join("");
-  return await new Response(Deno.stdin.readable).text();
+  return words.length === 1 && words[0] === "-" ? await readText("-") : words.join("");
+}
+
+/** A mistake in what was given, as the layout says it: it has what was typed in its words, whole. */
+function mistake(error: unknown): UsageError {
+  return new UsageError((error as Error).message);
 }
 
 /** The bytes of each of the structures that stand side by side. */
@@ -63,7 +68,7 @@ export async function decodeStruct(call: Call): Promise<number> {
   try {
     decoded = split(struct, bytes).map((part) => decodeOne(struct, part));
   } catch (error) {
-    throw new UsageError(explain(error));
+    throw mistake(error);
   }
   if (call.has("json")) {
     const plain = decoded.map((values) =>
@@ -111,7 +116,7 @@ export async function encodeStruct(call: Call): Promise<number> {
     }
     bytes = struct.encode(Object.fromEntries(values));
   } catch (error) {
-    throw new UsageError(explain(error));
+    throw mistake(error);
   }
   print(`${formatHex(bytes)}\n`);
   return DELIVERED;

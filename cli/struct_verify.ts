@@ -8,8 +8,9 @@ import { plainValue, type Struct, type Value } from "../core/layout.ts";
 import { nearest } from "../core/nearest.ts";
 import type { Call } from "./command.ts";
 import { DELIVERED, explain, FAILED } from "./errors.ts";
+import { readText } from "./files.ts";
 import { formatHex, parseHex } from "./hex.ts";
-import { print } from "./output.ts";
+import { print, visible } from "./output.ts";
 import { knownStructs } from "./struct_names.ts";
 import { counted } from "./table.ts";
 
@@ -28,7 +29,7 @@ function isVector(entry: unknown): entry is Vector {
 }
 
 async function readVectors(file: string): Promise<Vector[]> {
-  const text = file === "-" ? await new Response(Deno.stdin.readable).text() : await Deno.readTextFile(file);
+  const text = await readText(file);
   let entries: unknown;
   try {
     entries = JSON.parse(text);
@@ -94,12 +95,12 @@ export async function verifyStructs(call: Call): Promise<number> {
       }
       if (wrong.length === 0) passed++;
       else failed++;
-      for (const text of wrong) print(`${file}: vector ${i}, ${vector.struct}: ${text}\n`);
+      for (const text of wrong) print(`${visible(`${file}: vector ${i}, ${vector.struct}: ${text}`)}\n`);
     }
     for (const [name, count] of strangers) {
       const near = nearest(name, known.keys());
       const hint = near === undefined ? "" : ` (nearest: ${near})`;
-      print(`${file}: unknown structure ${name}, ${counted(count, "vector")}${hint}\n`);
+      print(`${visible(`${file}: unknown structure ${name}, ${counted(count, "vector")}${hint}`)}\n`);
       unknown += count;
     }
   }

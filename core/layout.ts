@@ -174,7 +174,9 @@ export class Struct {
     this.#byName ??= new Map(this.fields.map((field) => [field.name, field]));
     const field = this.#byName.get(name);
     if (!field) {
-      throw new TypeError(`${this.name} has no field "${name}"${didYouMean(name, this.#byName.keys())}`);
+      const names = [...this.#byName.keys()];
+      const hint = didYouMean(name, names) || `; there are ${names.join(", ")}`;
+      throw new TypeError(`${this.name} has no field "${name}"${hint}`);
     }
     return field;
   }

@@ -251,7 +251,13 @@ Deno.test("run refuses names that are not UTF-8, and makes no file of another na
     await Deno.copyFile(WEB, web);
     const run = [Deno.execPath(), "run", "--quiet", "-A", "cli/main.ts", ...RUN];
     const bad = `${directory}/a$(printf '\\377')`;
-    for (const [files, instead] of [[`${web} -w ${bad}`, "-w - > FILE"], [bad, "- < FILE"]]) {
+    for (
+      const [files, instead] of [
+        [`${web} -w ${bad}`, "-w - > FILE"],
+        [bad, "- < FILE"],
+        [`${web} -w /dev/null --stats-out ${bad}`, "--stats-out - > FILE"],
+      ]
+    ) {
       const { code, stderr } = await new Deno.Command("sh", {
         args: ["-c", `"$@" ${files}`, "sh", ...run],
         cwd: inRoot("."),

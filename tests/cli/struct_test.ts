@@ -1,5 +1,5 @@
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { MAILBOX, ringpipe } from "./program.ts";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { inRoot, MAILBOX, ringpipe } from "./program.ts";
 
 const VIRTIO = ["-b", "virtio"];
 
@@ -150,6 +150,8 @@ Deno.test("struct encode refuses unknown fields and values that do not fit, with
   for (
     const [field, reason] of [
       ["lenght=1", 'mailbox_slot has no field "lenght" (did you mean "length"?)'],
+      ["zzz=1", 'mailbox_slot has no field "zzz"; there are address, length, owner'],
+      ["z\nz=1", 'mailbox_slot has no field "z\\x0az"; there are address, length, owner'],
       ["length=4294967296", "mailbox_slot.length has 32 bits: 4294967296 does not fit"],
       ["length=-1", "mailbox_slot.length has 32 bits: -1 does not fit"],
       ["owner=NOBODY", 'owner takes a number or DRIVER|DEVICE: got "NOBODY"'],
@@ -159,6 +161,35 @@ Deno.test("struct encode refuses unknown fields and values that do not fit, with
     const { status, stderr } = await ringpipe(["struct", "encode", ...MAILBOX, "mailbox_slot", field!]);
     assertEquals([status, stderr], [2, `ringpipe: ${reason}\n`]);
   }
+});
+
+Deno.test("struct decode and verify say where they cannot read from", async () => {
+  for (const args of [["decode", ...VIRTIO, "vring_desc"], ["verify"]]) {
+    const { code, stderr } = await new Deno.Command("sh", {
+      args: [
+        "-c",
+        '"$@" < .',
+        "sh",
+        Deno.execPath(),
+        "run",
+        "-q",
+        "-A",
+        "cli/main.ts",
+        "struct",
+        ...args,
+        "-",
+      ],
+      cwd: inRoot("."),
+    }).output();
+    const words = new TextDecoder().decode(stderr);
+    assertEquals([code, words], [1, "ringpipe: cannot read standard input: Is a directory\n"]);
+  }
+});
+
+Deno.test("struct verify writes out what would move the cursor", async () => {
+  const { lines } = await verify([{ ...GOOD, struct: "\x1b[31mred" }, { ...GOOD, fields: { "a\rb": 1 } }]);
+  assert(lines.every((line) => !line.includes("\x1b") && !line.includes("\r")), lines.join("\n"));
+  assertEquals(lines.length, 3);
 });
 
 Deno.test("struct verify passes vectors that agree, with any listed subset of fields", async () => {

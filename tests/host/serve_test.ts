@@ -217,6 +217,7 @@ Deno.test({
     const wrong: [string[], string][] = [
       [["--vhost-user", "s", "-b", "xen"], 'only virtio can be served: got "xen"'],
       [["-w", "out"], "--vhost-user SOCKET is missing"],
+      [["--vhost-user", "s\ufffd"], "s\ufffd is not UTF-8, and no such socket can be served"],
       [["--vhost-user", "s", "--echo", "--drop"], "--echo and --drop exclude each other"],
       [["--vhost-user", "s", "-r", "x", "--echo"], "-r and --echo exclude each other"],
       [["--vhost-user", "s", "--pace", "asap"], "--pace needs -r INPUT"],
