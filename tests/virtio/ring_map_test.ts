@@ -102,6 +102,18 @@ Deno.test("a ring is in the way from queue_enable on, and no more after queue_re
   }
 });
 
+Deno.test("where the last buffer lay says nothing of one below or above it", () => {
+  const between = RAM + 0x7000;
+  // Two parts of the ring below, the first byte of the one above, and a ring beyond that.
+  for (const overlapping of [RAM + 0x6000, RAM + 0x4000, RAM + 0x8000 - 31, RAM + 0x1_0000]) {
+    const net = new RawNet();
+    net.tx.offer(net.tx.chain(0, net.packet(between, [1])));
+    assertEquals(net.kick(1), 1);
+    net.tx.offer(net.tx.chain(1, { addr: overlapping, len: 32 }));
+    assertFault(() => net.kick(1), "device", "buffer-overlaps-ring");
+  }
+});
+
 Deno.test("a queue that is started anew somewhere else leaves its old place, whether it was stopped or broke", () => {
   const net = new RawNet();
   const before = net.packet(RAM + 0x1_0000, [1, 2, 3]);
