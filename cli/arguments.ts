@@ -6,7 +6,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { didYouMean, nearest } from "../core/nearest.ts";
 import type { Plugin } from "../core/plugin.ts";
-import type { Call, Command, FlagSpec, OperandSpec, ValueSpec } from "./command.ts";
+import type { Call, Command, FlagSpec, ValueSpec } from "./command.ts";
 import { UsageError } from "./errors.ts";
 
 /** A flag as it is typed: `-b`, or `--plugin` if it has no letter. */
@@ -15,19 +15,22 @@ function typed(flag: FlagSpec): string {
 }
 
 /** Refuses a flag that does not exist, with the one that was probably meant. */
-function unknownFlag(word: string, flags: readonly FlagSpec[]): never {
+function unknownFlag(word: string, title: string, flags: readonly FlagSpec[]): never {
   const [name = ""] = word.split("=");
   const meant = name.startsWith("--")
     ? nearest(name.slice(2), [...flags.map((flag) => flag.name), "help"])
     : undefined;
-  throw new UsageError(`unknown flag ${name}${meant === undefined ? "" : ` (did you mean "--${meant}"?)`}`);
+  const hint = meant === undefined
+    ? `; \`ringpipe ${title} --help\` lists those that there are`
+    : ` (did you mean "--${meant}"?)`;
+  throw new UsageError(`unknown flag ${name}${hint}`);
 }
 
 /**
  * Ties each value to its flag (`-w -` becomes `--write=-`), which the parser would not do for values that start
  * with a dash.
  */
-function tieValues(args: readonly string[], flags: readonly FlagSpec[]): string[] {
+function tieValues(args: readonly string[], title: string, flags: readonly FlagSpec[]): string[] {
   const tied: string[] = [];
   const rest = args.values();
   const value = (flag: FlagSpec): string => {
@@ -43,7 +46,7 @@ function tieValues(args: readonly string[], flags: readonly FlagSpec[]): string[
     } else if (word.startsWith("-") && word !== "-") {
       for (let i = 1; i < word.length; i++) {
         const flag = flags.find((flag) => flag.short === word[i]);
-        if (!flag) unknownFlag(`-${word[i]}`, flags);
+        if (!flag) unknownFlag(`-${word[i]}`, title, flags);
         if (!flag.value) {
           tied.push(`--${flag.name}`);
           continue;
@@ -73,13 +76,17 @@ function checkValue(name: string, value: string, { kind, choices }: ValueSpec): 
   if (kind === "module" && value === "") throw new UsageError(`${name} takes a module: got ""`);
 }
 
-function checkOperands(command: string, given: readonly string[], specs: readonly OperandSpec[]): void {
+function checkOperands(title: string, given: readonly string[], { operands: specs, flags }: Command): void {
   const missing = specs.find((spec, i) => !spec.optional && i >= given.length);
-  if (missing) throw new UsageError(`${command} needs ${missing.name}`);
+  if (missing) throw new UsageError(`${title} needs ${missing.name}`);
   const last = specs.at(-1);
   given.forEach((operand, i) => {
     const spec = specs[i] ?? (last?.repeat ? last : undefined);
-    if (!spec) throw new UsageError(`${command} takes no further operand: got "${operand}"`);
+    if (!spec) {
+      const output = flags.find(({ name }) => name === "write");
+      const hint = output ? `; an output is named with ${typed(output)}` : "";
+      throw new UsageError(`${title} takes no further operand: got "${operand}"${hint}`);
+    }
     checkValue(spec.name, operand, spec);
   });
 }
@@ -102,12 +109,12 @@ export function parseCall(
 ): Call | undefined {
   const flags: readonly FlagSpec[] = [...command.flags, { name: "help", short: "h", meaning: "" }];
   const valued = flags.filter((flag) => flag.value);
-  const parsed = parseArgs(tieValues(args, flags), {
+  const parsed = parseArgs(tieValues(args, title, flags), {
     string: ["_", ...valued.map((flag) => flag.name)],
     boolean: flags.filter((flag) => !flag.value).map((flag) => flag.name),
     collect: valued.map((flag) => flag.name),
     "--": true,
-    unknown: (word, key) => key === undefined || unknownFlag(word, command.flags),
+    unknown: (word, key) => key === undefined || unknownFlag(word, title, command.flags),
   });
   for (const flag of flags) {
     if (!flag.value && args.some((word) => word.startsWith(`--${flag.name}=`))) {
@@ -123,7 +130,7 @@ export function parseCall(
     texts.set(flag.name, values);
   }
   const operands = [...parsed._, ...(parsed["--"] ?? []) as string[]].map(String);
-  checkOperands(title, operands, command.operands);
+  checkOperands(title, operands, command);
   return {
     operands,
     plugins,

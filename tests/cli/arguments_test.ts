@@ -70,14 +70,15 @@ Deno.test("parseCall checks counts", () => {
 Deno.test("parseCall names the nearest flag or word when one is wrong", () => {
   assertEquals(refusal("--wirte=x"), 'unknown flag --wirte (did you mean "--write"?)');
   assertEquals(refusal("--hlep"), 'unknown flag --hlep (did you mean "--help"?)');
-  assertEquals(refusal("-x"), "unknown flag -x");
+  assertEquals(refusal("-x"), "unknown flag -x; `ringpipe sample --help` lists those that there are");
   assertEquals(refusal("-F", "pcapgn"), '-F takes pcap|pcapng: got "pcapgn" (did you mean "pcapng"?)');
   assertEquals(refusal("a", "3"), 'OUT takes 1|2|-: got "3" (did you mean "1"?)');
 });
 
 Deno.test("parseCall refuses dotted, prototype and valued switches as any other unknown flag", () => {
   assertEquals(refusal("--write.x=1"), 'unknown flag --write.x (did you mean "--write"?)');
-  assertEquals(refusal("--__proto__=1"), "unknown flag --__proto__");
+  const remedy = "; `ringpipe sample --help` lists those that there are";
+  assertEquals(refusal("--__proto__=1"), `unknown flag --__proto__${remedy}`);
   assertEquals(refusal("--no-quiet").startsWith("unknown flag --no-quiet"), true);
   assertEquals(refusal("--quiet=yes"), "--quiet takes no value");
 });

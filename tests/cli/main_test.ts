@@ -37,7 +37,10 @@ const MISTAKES: readonly (readonly [readonly string[], string])[] = [
     ["run", "-b", "gve", "-o", "queues=2,offer=dqo-rda,queues=2"],
     'option offer takes device options: got "queues=2"',
   ],
-  [["run", "--version"], "unknown flag --version\n"],
+  [["run", "--version"], "unknown flag --version; `ringpipe run --help` lists those that there are\n"],
+  [["struct", "show", "-x"], "unknown flag -x; `ringpipe struct show --help` lists those that there are\n"],
+  [["run", "a", "b"], 'run takes no further operand: got "b"; an output is named with -w\n'],
+  [["backends", "gve", "xen"], 'backends takes no further operand: got "xen"\n'],
   [["RUN"], 'unknown command "RUN" (did you mean "run"?)'],
   [
     ["run", ...MAILBOX, "x", "-w", "y", "--stats-out", inRoot("fixtures")],
