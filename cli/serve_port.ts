@@ -4,7 +4,7 @@
  * @module
  */
 import { Frame } from "../core/frame.ts";
-import { NO_BUFFERS, OVERSIZE } from "../core/plugin.ts";
+import { NO_BUFFERS, REFUSALS } from "../core/plugin.ts";
 import type { Port } from "../host/vhost_user/server.ts";
 import type { LiveWriter } from "../pcap/live_writer.ts";
 import type { VirtioNetDevice } from "../plugins/virtio/device.ts";
@@ -163,8 +163,8 @@ export class ServePort implements Port {
     const queue = device.deliver(frame);
     this.blocked = queue === NO_BUFFERS;
     if (this.blocked) return false;
-    if (queue === OVERSIZE) {
-      this.#count("oversize");
+    if (queue < 0) {
+      this.#count(REFUSALS[queue] ?? "refused");
       return true;
     }
     this.delivered.frames++;
