@@ -11,6 +11,7 @@ import { DeviceQueue } from "../virtio/device_queue.ts";
 import { featureMask } from "../virtio/features.ts";
 import { vring_used } from "../virtio/layout.ts";
 import type { RingAddresses } from "../virtio/ring_areas.ts";
+import { RingMap } from "../virtio/ring_map.ts";
 import { STATUS } from "../virtio/transport.ts";
 import type { GuestMemory } from "./guest_memory.ts";
 import { hasBackendFeature } from "./ioctls.ts";
@@ -86,6 +87,8 @@ export class Migration {
   #queues: readonly (GuestQueue | undefined)[] = [];
   #features = 0n;
   #memory: ShadowMemory | undefined;
+  /** Where the guest's rings are whose device the hypervisor plays. */
+  readonly #guestRings = new RingMap();
   #path: DataPath = "passthrough";
   #mapped: readonly Mapping[] = [];
 
@@ -308,7 +311,7 @@ export class Migration {
     const { guest, topology } = this.#options;
     const { size, areas } = this.#queues[index]!;
     const name = index === topology.control ? "ctrl" : `${index % 2 === 0 ? "rx" : "tx"}${index >> 1}`;
-    const queue = new DeviceQueue(name, index, size, guest.space, guest.space);
+    const queue = new DeviceQueue(name, index, size, guest.space, guest.space, { ringMap: this.#guestRings });
     queue.start(size, areas, this.#features, base);
     return queue;
   }
@@ -371,7 +374,7 @@ export function kickFd(index: number): number {
 }
 
 /** The eventfd of a queue's call. */
-export function callFd(index: number): number {
+function callFd(index: number): number {
   return 2 * index + 1;
 }
 

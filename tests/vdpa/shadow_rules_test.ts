@@ -168,6 +168,18 @@ const shadow: Row[] = [
       return `${first} ${hypervisor.getStatus() & 64}`;
     },
   ],
+  ...["with", "without"].map((how): Row => [
+    `a buffer over another queue's ring is found, ${how} a shadow`,
+    "device buffer-overlaps-ring",
+    () => {
+      const bench = how === "with" ? switched() : new Bench(mlx5);
+      const [rx, tx] = bench.rings;
+      tx!.descriptor(0, bench.host.dma.region.start + rx!.avail, 13);
+      tx!.offer(0);
+      bench.hypervisor.kick(1);
+      return fault(() => bench.hypervisor.service(wire));
+    },
+  ]),
   ["a guest that resets its device after a fault can start again", "driver used-id-out-of-range 64 2", () => {
     const bench = switched();
     const { hypervisor, rings, host } = bench;
