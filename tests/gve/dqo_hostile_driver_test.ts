@@ -1,6 +1,8 @@
 import { assertEquals } from "@std/assert";
+import { FrameBatch } from "../../core/frame_batch.ts";
 import type { ValuesInput } from "../../core/layout.ts";
 import * as g from "../../plugins/gve/mod.ts";
+import { wireTo } from "./both_ways.ts";
 import { assertDeviceFault } from "./faults.ts";
 import { type RawDriver, type RawQueue, receiving, transmitting } from "./raw_driver.ts";
 
@@ -132,6 +134,41 @@ Deno.test("D17: a tag is not used again before its completion", () => {
   assertEquals(raw.service(), 1, "afterwards it is free");
 });
 
+/** Numbers up to the largest that a field holds, in an order in which the device needs more room each time. */
+function rising(largest: number): number[] {
+  return [7, 1023, 1024, 2047, 2048, 5000, largest];
+}
+
+Deno.test("D17: a tag is not used again before its completion, whatever others there are", () => {
+  for (const batches of [false, true]) {
+    for (const again of rising(0x7fff)) {
+      const { raw, queue } = transmitting({ format: "dqo-rda" });
+      const tags = [...rising(0x7fff), again];
+      send(raw, queue, tags.map((compl_tag) => data(raw, { compl_tag })));
+      const service = () => raw.device.service(wireTo(raw.frames, () => Infinity, batches));
+      assertDeviceFault(service, "tag-in-flight");
+      assertEquals(raw.frames.length, 7, `${again}`);
+      const other = transmitting({ format: "dqo-rda" });
+      send(other.raw, other.queue, tags.slice(0, -1).map((compl_tag) => data(other.raw, { compl_tag })));
+      other.raw.device.service(wireTo(other.raw.frames, () => Infinity, batches));
+      other.raw.put(other.queue.ring + 7 * 16, data(other.raw, { compl_tag: again }));
+      other.raw.ring(other.queue, 8);
+      assertEquals(other.raw.device.service(wireTo(other.raw.frames, () => Infinity, batches)), 1);
+    }
+  }
+});
+
+Deno.test("D17: a tag of a packet in pieces is not used again by one that moves in a batch", () => {
+  for (const first of [5, 5000]) {
+    const { raw, queue } = transmitting({ format: "dqo-rda" });
+    const pieces = [data(raw, { compl_tag: 7, end_of_packet: 0 }), data(raw, { compl_tag: 7 })];
+    send(raw, queue, [data(raw, { compl_tag: first }), ...pieces, data(raw, { compl_tag: 7 })]);
+    const service = () => raw.device.service(wireTo(raw.frames, () => Infinity, true));
+    assertDeviceFault(service, "tag-in-flight");
+    assertEquals(raw.frames.map(({ length }) => length), [60, 120]);
+  }
+});
+
 Deno.test("D17: a tag whose packet is on the slow path is in flight", () => {
   const { raw, queue } = transmitting({ "format": "dqo-rda", "miss-rate": "100" });
   send(raw, queue, [data(raw, { compl_tag: 7 })]);
@@ -211,6 +248,26 @@ Deno.test("D20: a buffer id is not posted twice at a time", () => {
   other.raw.deliver(new Uint8Array(60));
   post(other.raw, other.queue, [{ buf_id: 3, buf_addr }, { buf_id: 3, buf_addr }]);
   assertEquals(other.raw.deliver(new Uint8Array(60)), 0, "after its completion it is free");
+});
+
+Deno.test("D20: a buffer id is not posted twice at a time, whatever others there are", () => {
+  for (const batches of [false, true]) {
+    for (const again of rising(0xffff)) {
+      const { raw, queue } = receiving({ format: "dqo-rda" });
+      const ids = [...rising(0xffff), again];
+      post(raw, queue, ids.map((buf_id, i) => ({ buf_id, buf_addr: raw.buffer + i * 2048 })));
+      const deliver = () => {
+        if (!batches) return raw.deliver(new Uint8Array(60)) + 1;
+        const frames = new FrameBatch();
+        frames.bytes = new Uint8Array(60);
+        frames.lengths[0] = 60;
+        frames.count = 1;
+        return raw.device.deliverBatch(frames, 0) || raw.deliver(frames.bytes) + 1;
+      };
+      for (const buf_id of rising(0xffff)) assertEquals(deliver(), 1, `${buf_id}`);
+      assertDeviceFault(deliver, "buffer-id-posted");
+    }
+  }
 });
 
 Deno.test("D20: buffers at the doorbell are not available", () => {

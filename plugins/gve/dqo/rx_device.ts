@@ -18,13 +18,12 @@ import { RxCompletionWriter } from "./rx_completion_writer.ts";
 
 const DESC = gve_rx_desc_dqo.size;
 const DESC_BUF_ID = gve_rx_desc_dqo.offsetOf("buf_id");
-const BUF_ID_MASK = gve_rx_desc_dqo.maskOf("buf_id");
 const DESC_RESERVED0 = gve_rx_desc_dqo.offsetOf("reserved0");
 const DESC_ADDR = gve_rx_desc_dqo.offsetOf("buf_addr");
 const DESC_HEADER = gve_rx_desc_dqo.offsetOf("header_buf_addr");
 const COMPLETION = gve_rx_compl_desc_dqo.size;
-/** Room for every buffer id. */
-const BUFFER_IDS = 0x10000;
+/** Room for so many buffer ids at first, a power of two; drivers count them from 0. */
+const FEW_IDS = 1024;
 /** How many buffers the device fetches ahead when it mixes their order. */
 const LOOK_AHEAD = 8;
 /** Numbers that are kept of each: id, address, header address. */
@@ -77,7 +76,7 @@ export class DqoRxDevice {
   readonly #completions: RxCompletionWriter;
   readonly #window: BufferWindow;
   /** Per buffer id: what was announced up to this position must have another id. */
-  readonly #ids = new Float64Array(BUFFER_IDS);
+  #ids = new Float64Array(FEW_IDS);
   #bufferView!: DataView;
   #ring = 0;
   /** Next buffer to fetch. */
@@ -210,6 +209,7 @@ export class DqoRxDevice {
     const ring = this.#ring | 0;
     const mask = this.#mask | 0;
     const ids = this.#ids;
+    const known = ids.length - 1;
     const batchIds = this.#batchIds;
     const targets = this.#targets;
     const window = this.#window;
@@ -227,9 +227,9 @@ export class DqoRxDevice {
     for (; count < end; count = (count + 1) | 0) {
       const length = lengths[(from + count) | 0]!;
       const at = (ring + head * DESC) | 0;
-      // Reserved bits are above the id's.
+      // Reserved bits are above the id's; those of ids that there is no room for are below.
       const id = buffers.getInt32((at + DESC_BUF_ID) | 0, true);
-      if (length > bufferSize || length === 0 || (id & BUF_ID_MASK) !== id || position < ids[id]!) break;
+      if (length > bufferSize || length === 0 || (id & known) !== id || position < ids[id]!) break;
       const target = (buffers.getInt32((at + DESC_ADDR) | 0, true) + shift) | 0;
       if (buffers.getInt32((at + DESC_ADDR + 4) | 0, true) !== high || target < first || target > last) break;
       targets[count] = target;
@@ -321,6 +321,7 @@ export class DqoRxDevice {
     const { headerSize, list, bufferSize } = this.#options;
     const at = this.#ring + this.#head * DESC;
     const id = view.getUint16(at + DESC_BUF_ID, true);
+    if (id >= this.#ids.length) this.#makeRoom(id);
     this.#id = id;
     this.#address = view.getUint32(at + DESC_ADDR + 4, true) * 4294967296 +
       view.getUint32(at + DESC_ADDR, true);
@@ -340,6 +341,13 @@ export class DqoRxDevice {
     }
     this.#head = (this.#head + 1) & this.#mask;
     this.#position++;
+  }
+
+  /** Makes room for a buffer id. */
+  #makeRoom(id: number): void {
+    const ids = this.#ids;
+    this.#ids = new Float64Array(2 ** (32 - Math.clz32(id)));
+    this.#ids.set(ids);
   }
 
   #fault(code: DeviceFault, values: Record<string, number>): Error {

@@ -39,8 +39,8 @@ const TSO_HEADER = gve_tx_tso_context_desc_dqo.offsetOf("header_len");
 const TSO_FLAG = gve_tx_tso_context_desc_dqo.maskOf("tso");
 const COMPLETION = gve_tx_compl_desc.size;
 const { GENERAL_CONTEXT, TSO_CONTEXT, PACKET } = DQO_DTYPE;
-/** Room for every tag. */
-const TAGS = DQO_ALT_MISS;
+/** Room for so many tags at first, a power of two; drivers count them from 0. */
+const FEW_TAGS = 1024;
 /** A tag whose completion is still to come. */
 const OUTSTANDING = Infinity;
 
@@ -82,7 +82,7 @@ export class DqoTxDevice implements TxQueueDevice {
   readonly #reader;
   readonly #writer: CompletionWriter;
   /** Per tag: whatever was announced up to this position cannot use the tag: its completion was not out yet. */
-  readonly #tags = new Float64Array(TAGS);
+  #tags = new Float64Array(FEW_TAGS);
   readonly #tagDone: (tag: number) => void;
   readonly #plain: TxPlainPackets;
   /** Whether batches are worth trying in the present round. */
@@ -265,6 +265,7 @@ export class DqoTxDevice implements TxQueueDevice {
       at = this.#ring + index * DESC;
       flags = view.getUint32(at + DTYPE, true);
     }
+    if (tag >= this.#tags.length) this.#makeRoom(tag);
     if (strict && this.#position < this.#tags[tag]!) throw this.#fault("tag-in-flight", { tag });
     const next = (index + 1) & this.#mask;
     if (this.#context.nicLimits) this.#checkLimits(frame.length, buffers, total, mss, header);
@@ -286,6 +287,13 @@ export class DqoTxDevice implements TxQueueDevice {
     counters.txDescriptors += count;
     this.#tags[tag] = this.#writer.packet(tag) ? this.#announced : OUTSTANDING;
     return count;
+  }
+
+  /** Makes room for a tag. */
+  #makeRoom(tag: number): void {
+    const tags = this.#tags;
+    this.#plain.tags = this.#tags = new Float64Array(2 ** (32 - Math.clz32(tag)));
+    this.#tags.set(tags);
   }
 
   /** The index behind, which must be announced: a packet is announced as a whole. */

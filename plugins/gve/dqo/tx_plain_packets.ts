@@ -6,7 +6,7 @@
  */
 import { BATCH_SIZE, FrameBatch } from "../../../core/frame_batch.ts";
 import type { Memory } from "../../../core/memory.ts";
-import { DQO_ALT_MISS, DQO_DTYPE, DQO_REPORT_SPACING } from "../constants.ts";
+import { DQO_DTYPE, DQO_REPORT_SPACING } from "../constants.ts";
 import { gve_tx_pkt_desc_dqo } from "../layout_dqo.ts";
 import type { BufferWindow } from "./buffer_window.ts";
 import type { CompletionWriter } from "./completion_writer.ts";
@@ -29,7 +29,6 @@ const ONE = 1 << COUNT_SHIFT;
 const TWO = 2 << COUNT_SHIFT;
 
 // Bindings of this module, unlike imported ones, are constants for the engine.
-const ALT_MISS = DQO_ALT_MISS;
 const BATCH = BATCH_SIZE;
 const SPACING = DQO_REPORT_SPACING;
 
@@ -39,8 +38,12 @@ export class TxPlainPackets {
   batch: FrameBatch = new FrameBatch();
   /** Their bytes. */
   bytes = 0;
+  /**
+   * Per tag: packets that were announced up to this position cannot have it. Packets with tags that it has no room for
+   * are not plain.
+   */
+  tags: Float64Array;
   readonly #mask: number;
-  readonly #tags: Float64Array;
   readonly #window: BufferWindow;
   /** Tag of each packet of the batch, and above it the number of its descriptors. */
   readonly #entries = new Int32Array(BATCH);
@@ -55,12 +58,12 @@ export class TxPlainPackets {
    * For a ring of `mask + 1` descriptors.
    *
    * @param mask Mask of ring indices.
-   * @param tags Per tag: packets that were announced up to this position cannot have it.
+   * @param tags See {@linkcode TxPlainPackets.tags}.
    * @param window Finds buffers.
    */
   constructor(mask: number, tags: Float64Array, window: BufferWindow) {
     this.#mask = mask;
-    this.#tags = tags;
+    this.tags = tags;
     this.#window = window;
   }
 
@@ -104,7 +107,8 @@ export class TxPlainPackets {
     const { batch } = this;
     const { offsets, lengths } = batch;
     const entries = this.#entries;
-    const tags = this.#tags;
+    const { tags } = this;
+    const room = tags.length;
     const high = this.#window.high | 0;
     const shift = this.#window.shift | 0;
     const first = this.#window.first | 0;
@@ -131,7 +135,7 @@ export class TxPlainPackets {
       const tagAndSize = view.getInt32((at + COMPL_TAG) | 0, true);
       const tag = tagAndSize & TAG_MASK;
       const size = tagAndSize >>> BUF_SIZE_SHIFT;
-      if (size === 0 || size > BUF_SIZE_MASK || tag >= ALT_MISS || tags[tag]! > position) break;
+      if (size === 0 || size > BUF_SIZE_MASK || tag >= room || tags[tag]! > position) break;
       const offset = (view.getInt32((at + BUF_ADDR) | 0, true) + shift) | 0;
       if (view.getInt32((at + BUF_ADDR + 4) | 0, true) !== high || offset < first) break;
       if (size > ((last - offset) | 0)) break;
@@ -177,7 +181,7 @@ export class TxPlainPackets {
     let end = head;
     for (let i = 0; i < taken; i++) end += this.#entries[i]! >>> COUNT_SHIFT;
     for (let i = taken; i < count; i++) {
-      this.#tags[this.#entries[i]! & TAG_MASK] = 0;
+      this.tags[this.#entries[i]! & TAG_MASK] = 0;
       this.bytes -= lengths[i]!;
     }
     return end & this.#mask;
