@@ -126,9 +126,6 @@ export const ERRNO = {
   ENOBUFS: 105,
 } as const satisfies Readonly<Record<string, number>>;
 
-/** Name of an error number. */
-export type ErrnoName = keyof typeof ERRNO;
-
 /** The name of a returned error number, negative as returned. */
 export function errnoName(result: number): string {
   const found = Object.entries(ERRNO).find(([, number]) => number === -result);
