@@ -37,6 +37,7 @@ import "../virtio/pci_layout.ts";
 import "../virtio/receive_hash.ts";
 import "../virtio/receive_queue.ts";
 import "../virtio/ring_areas.ts";
+import "../virtio/ring_map.ts";
 import "../virtio/steering.ts";
 import "../virtio/transmit_queue.ts";
 import "../virtio/transport.ts";

@@ -46,6 +46,7 @@ import "./pci_window.ts";
 import "./receive_hash.ts";
 import "./receive_queue.ts";
 import "./ring_areas.ts";
+import "./ring_map.ts";
 import "./steering.ts";
 import "./transmit_queue.ts";
 import "./transport.ts";
