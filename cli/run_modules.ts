@@ -27,6 +27,7 @@ import "../pcap/sniff.ts";
 import "../plugins/registry.ts";
 import "./files.ts";
 import "./flags.ts";
+import "./option_values.ts";
 import "./pipe.ts";
 import "./pipe_carrier.ts";
 import "./pipe_intake.ts";
