@@ -40,7 +40,7 @@ export class StaticGrants {
   readPlaces: Int32Array = new Int32Array(0);
   /** Starts of pages that may be written, by reference. */
   writePlaces: Int32Array = this.readPlaces;
-  /** Mappings made and ended so far: the device's `grant.setup` counters. */
+  /** Mappings made so far. This and the next are in the counters `grant.setup.map` and `grant.setup.unmap`. */
   maps = 0;
   /** Mappings ended so far. */
   unmaps = 0;
