@@ -9,6 +9,9 @@ import { FORMAT_OPTIONS } from "./formats.ts";
 import * as layout from "./layout_records.ts";
 import { RSS_KEY_SIZE } from "./rss.ts";
 
+const OPTION_ID = layout.gve_device_option.offsetOf("option_id");
+const OPTION_LENGTH = layout.gve_device_option.offsetOf("option_length");
+
 /** The device descriptor with its options. */
 export function describe(settings: DeviceSettings): Uint8Array {
   const { offer } = settings;
@@ -32,9 +35,11 @@ export function describe(settings: DeviceSettings): Uint8Array {
     total_length: length,
   });
   page.set(descriptor);
+  const view = new DataView(page.buffer);
   let at = descriptor.length;
   for (const { id, body } of offer) {
-    page.set(layout.gve_device_option.encode({ option_id: id, option_length: body.length }), at);
+    view.setUint16(at + OPTION_ID, id);
+    view.setUint16(at + OPTION_LENGTH, body.length);
     page.set(body, at + header);
     at += header + body.length;
   }

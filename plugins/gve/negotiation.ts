@@ -12,6 +12,9 @@ import * as layout from "./layout_records.ts";
 
 const HEADER = layout.gve_device_descriptor.size;
 const OPTION_HEADER = layout.gve_device_option.size;
+const OPTION_ID = layout.gve_device_option.offsetOf("option_id");
+const OPTION_LENGTH = layout.gve_device_option.offsetOf("option_length");
+const REQUIRED_FEATURES = layout.gve_device_option.offsetOf("required_features_mask");
 /** Linux refuses GQI rings that are shorter than a page: 16 bytes per transmit, 64 per receive descriptor. */
 const MIN_GQI_TX = 256;
 const MIN_GQI_RX = 64;
@@ -110,17 +113,18 @@ function walk(
 ): { bodies: Map<number, Uint8Array>; skipped: number[] } {
   const bodies = new Map<number, Uint8Array>();
   const skipped: number[] = [];
+  const view = new DataView(page.buffer, page.byteOffset, page.length);
   let at = HEADER;
   for (let i = 0; i < count; i++) {
     if (at + OPTION_HEADER > total) throw fault("option", { option: i, offset: at, total_length: total });
-    const header = layout.gve_device_option.decode(page, at, OPTION_HEADER);
-    const id = Number(header["option_id"]);
-    const length = Number(header["option_length"]);
+    const id = view.getUint16(at + OPTION_ID);
+    const length = view.getUint16(at + OPTION_LENGTH);
+    const required = view.getUint32(at + REQUIRED_FEATURES);
     at += OPTION_HEADER;
     if (at + length > total) throw fault("option", { option: id, length, total_length: total });
     const wanted = BODIES.get(id);
     const legacy = id === OPTION.GQI_RAW_ADDRESSING;
-    const usable = wanted !== undefined && header["required_features_mask"] === 0 &&
+    const usable = wanted !== undefined && required === 0 &&
       (legacy ? length === 0 : length >= wanted);
     if (usable) bodies.set(id, page.slice(at, at + length));
     else skipped.push(id);

@@ -119,17 +119,18 @@ export class BufferStates {
   /** A state to be posted, or -1 if there is none now. */
   take(): number {
     const counters = this.#counters;
-    let state = this.#shift(this.#recycled);
-    if (state !== NONE) {
+    if (this.#recycled.head !== NONE) {
       counters.rxRecycled++;
-      return state;
+      return this.#shift(this.#recycled);
     }
-    state = this.#takeUsed();
-    if (state !== NONE) {
-      counters.rxReused++;
-      return state;
+    if (this.#used.head !== NONE) {
+      const state = this.#takeUsed();
+      if (state !== NONE) {
+        counters.rxReused++;
+        return state;
+      }
     }
-    state = this.#free;
+    const state = this.#free;
     if (state === NONE) return NONE;
     const page = this.#takePage();
     if (page === NONE) return NONE;
@@ -225,8 +226,8 @@ export class BufferStates {
     this.#usedCount++;
   }
 
+  /** A state of the used list whose page nobody holds, or -1. The list is not empty. */
   #takeUsed(): number {
-    if (this.#used.head === NONE) return NONE;
     for (let i = 0; i < TRIES; i++) {
       const state = this.#shift(this.#used);
       if (this.#references(state) === 0) {
