@@ -270,9 +270,11 @@ export class XenDriver implements DriverHalf {
         this.#hash.hash(flow);
         number = this.#hash.value % queues.length;
       }
-      if (large && flow.l4 === L4_TCP) {
+      const segment = LARGEST_MTU - (flow.payloadOffset - flow.l3Offset);
+      // Extension headers can leave no room for a payload: no card could segment that.
+      if (large && flow.l4 === L4_TCP && segment > 0) {
         gsoType = flow.l3 === L3_IPV4 ? XEN_NETIF_GSO_TYPE.TCPV4 : XEN_NETIF_GSO_TYPE.TCPV6;
-        gsoSize = LARGEST_MTU - (flow.payloadOffset - flow.l3Offset);
+        gsoSize = segment;
       }
     }
     const result = queues[number]!.tx.send(bytes, offset, length, gsoType, gsoSize);

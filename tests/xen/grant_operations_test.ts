@@ -199,6 +199,27 @@ Deno.test("with gso a large TCP frame carries a GSO extra info both ways and its
   assert(cost(pair, 5014)["tx.extras"] === 0, "no TCP, no extra info");
 });
 
+Deno.test("with gso a frame whose headers leave no room for payload in a segment goes without an extra info", () => {
+  for (const [options, gsoSize] of [[1432, 8], [1440, 0], [1448, 0], [2048, 0]] as const) {
+    const pair = openPair({ gso: "on" });
+    // IPv6 with destination options of that many bytes, then TCP.
+    const frame = new Uint8Array(3000);
+    frame.set([0x86, 0xdd, 0x60, 0, 0, 0, 2946 >> 8, 2946 & 0xff, 60, 64], 12);
+    frame.set([6, options / 8 - 1], 54);
+    frame[54 + options + 12] = 0x50;
+    assertEquals(pair.send(frame), 0);
+    const ring = pair.ringBytes("tx");
+    const { flags } = netif_tx_request.decode(ring, sring_header.size);
+    assertEquals(flags, gsoSize > 0 ? NETTXF.extra_info : 0);
+    if (gsoSize > 0) {
+      const extra = netif_extra_info_gso.decode(ring, sring_header.size + netif_tx_request.size);
+      assertEquals(extra.size, gsoSize);
+    }
+    pair.device.service(pair.wire);
+    assertEquals(pair.receive(), [frame]);
+  }
+});
+
 Deno.test("an empty frame takes one slot each way, with status 0", () => {
   for (const statics of ["on", "off"]) {
     const pair = openPair({ "static-grants": statics });
