@@ -23,6 +23,7 @@ const GENERATION = gve_rx_compl_desc_dqo.maskOf("generation");
 const STATUS = gve_rx_compl_desc_dqo.offsetOf("end_of_packet");
 const END_OF_PACKET = gve_rx_compl_desc_dqo.maskOf("end_of_packet");
 const BUF_ID = gve_rx_compl_desc_dqo.offsetOf("buf_id");
+const UPPER_HALF = 2 ** 32;
 
 /** What such a queue needs beside its place. */
 export interface IpxeDqoRxOptions {
@@ -85,8 +86,11 @@ export class IpxeDqoRxDriver {
     while (this.#produced !== end) {
       const buffer = this.#order[this.#produced & (count - 1)]!;
       const at = data + (this.#produced & this.#mask) * DESC;
+      const start = address + buffer * bufferSize;
+      const high = Math.floor(start / UPPER_HALF);
       view.setUint8(at + DESC_BUF_ID, buffer);
-      view.setBigUint64(at + DESC_ADDR, BigInt(address + buffer * bufferSize), true);
+      view.setUint32(at + DESC_ADDR, start - high * UPPER_HALF, true);
+      view.setUint32(at + DESC_ADDR + 4, high, true);
       this.#posted[buffer] = 1;
       this.#produced = (this.#produced + 1) >>> 0;
     }

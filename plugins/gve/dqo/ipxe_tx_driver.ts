@@ -33,6 +33,7 @@ const { PACKET } = DQO_DTYPE;
 const DONE = DQO_COMPLETION.PACKET;
 /** Most bytes of a frame. */
 const MAX_LENGTH = 0xffff;
+const UPPER_HALF = 2 ** 32;
 /** Tags have a byte for the buffer. */
 const MAX_BUFFERS = TAG_ID_MASK + 1;
 
@@ -187,7 +188,10 @@ export class IpxeDqoTxDriver {
       const last = i === count - 1;
       request.copyTo(this.#context.memory, this.#options.buffers + buffer * IPXE_BUFFER, position, part);
       const at = this.#place.ring + (this.#produced & this.#mask) * DESC;
-      view.setBigUint64(at + BUF_ADDR, BigInt(this.#options.address + buffer * IPXE_BUFFER), true);
+      const start = this.#options.address + buffer * IPXE_BUFFER;
+      const high = Math.floor(start / UPPER_HALF);
+      view.setUint32(at + BUF_ADDR, start - high * UPPER_HALF, true);
+      view.setUint32(at + BUF_ADDR + 4, high, true);
       view.setUint8(at + DTYPE, last ? PACKET | END_OF_PACKET : PACKET);
       view.setUint16(at + COMPL_TAG, last ? buffer | (count << TAG_COUNT_SHIFT) : 0, true);
       view.setUint16(at + BUF_SIZE, part, true);
