@@ -105,6 +105,21 @@ export class Input implements ByteSource {
   }
 }
 
+function ignore(): void {}
+
+/** While there is one, a file that may not grow is an error of the write and not the end of the process. */
+export class FileLimit implements Disposable {
+  /** From now on. */
+  constructor() {
+    // Windows has no such signal.
+    if (Deno.build.os !== "windows") Deno.addSignalListener("SIGXFSZ", ignore);
+  }
+
+  [Symbol.dispose](): void {
+    if (Deno.build.os !== "windows") Deno.removeSignalListener("SIGXFSZ", ignore);
+  }
+}
+
 /**
  * Refuses a name that was not UTF-8: the runtime has put a replacement character into it, and so finds no such file and
  * would write to another one.

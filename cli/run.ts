@@ -8,6 +8,7 @@ import type { OptionValues } from "../core/options.ts";
 import type { Plugin } from "../core/plugin.ts";
 import type { Call, Command } from "./command.ts";
 import { DELIVERED, exitStatus, explain, FAILED, READER_GONE, UsageError } from "./errors.ts";
+import { FileLimit } from "./files.ts";
 import * as flags from "./flags.ts";
 import { printError } from "./output.ts";
 import { Interrupts, type PipeOptions, type PipeResult, runPipe } from "./pipe.ts";
@@ -79,8 +80,6 @@ function statusOf({ error, interrupted, readerGone, packets }: PipeResult, inter
   return packets.dropped > 0 ? FAILED : DELIVERED;
 }
 
-function ignore(): void {}
-
 /** Runs it, with signals as its interrupts. */
 async function moved(options: PipeOptions & { readonly interrupts: Interrupts }): Promise<PipeResult> {
   const interrupt = () => options.interrupts.raise();
@@ -89,14 +88,11 @@ async function moved(options: PipeOptions & { readonly interrupts: Interrupts })
   // Windows has no such signals.
   const isUnix = Deno.build.os !== "windows";
   if (isUnix) Deno.addSignalListener("SIGTERM", terminate);
-  // A file that may not grow is an error of the write, not the end of the process.
-  if (isUnix) Deno.addSignalListener("SIGXFSZ", ignore);
   try {
     return await runPipe(options);
   } finally {
     Deno.removeSignalListener("SIGINT", interrupt);
     if (isUnix) Deno.removeSignalListener("SIGTERM", terminate);
-    if (isUnix) Deno.removeSignalListener("SIGXFSZ", ignore);
   }
 }
 
@@ -111,6 +107,7 @@ async function execute(call: Call): Promise<number> {
   const monitor = new Monitor({ live, verbose: call.has("verbose") });
   const interrupts = new Interrupts();
   const file = await openStatistics(call, input, output);
+  using _limit = new FileLimit();
   try {
     const result = await moved({
       plugin,

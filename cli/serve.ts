@@ -4,12 +4,13 @@
  * @module
  */
 import type { OptionValues } from "../core/options.ts";
+import type { SyncByteSink } from "../pcap/byte_source.ts";
 import { CaptureError } from "../pcap/capture_error.ts";
 import { LiveWriter } from "../pcap/live_writer.ts";
 import type { Profile } from "../plugins/virtio/faults.ts";
 import type { Call, Command } from "./command.ts";
 import { DELIVERED, exitStatus, explain, READER_GONE, UsageError } from "./errors.ts";
-import { type Input, openInput, openOutput, type Output } from "./files.ts";
+import { FileLimit, type Input, openInput, openOutput, type Output } from "./files.ts";
 import * as flags from "./flags.ts";
 import { printError, report } from "./output.ts";
 import { Replay } from "./replay.ts";
@@ -17,6 +18,14 @@ import { offeredFeatures, SERVE_OPTIONS, serveOptions } from "./serve_options.ts
 import { type Pace, ServePort } from "./serve_port.ts";
 import { StatisticsFile } from "./statistics_file.ts";
 import { counted } from "./table.ts";
+
+const STDOUT = 1;
+/** What a pipe takes at once if it takes anything. */
+const PIPE_PAGE = 4096;
+/** How long the loop stands still for an output that takes nothing. */
+const PATIENCE_MS = 10;
+/** How long such an output is waited for after a signal. */
+const GRACE_MS = 500;
 
 const MULTIPLES: Readonly<Record<string, number>> = { "": 1, k: 1e3, M: 1e6 };
 
@@ -54,11 +63,18 @@ function check(call: Call): string {
 /** Loads what calls the C library; where that cannot be, says what is missing. */
 async function loadHost() {
   try {
-    const [server, clock] = await Promise.all([
+    const [server, clock, files, poller] = await Promise.all([
       import("../host/vhost_user/server.ts"),
       import("../host/wall_clock.ts"),
+      import("../host/mapped_file.ts"),
+      import("../host/poller.ts"),
     ]);
-    return { VhostUserServer: server.VhostUserServer, clock: new clock.WallClock() };
+    return {
+      VhostUserServer: server.VhostUserServer,
+      clock: new clock.WallClock(),
+      isRegularFile: files.isRegularFile,
+      isWritable: poller.isWritable,
+    };
   } catch (error) {
     if (error instanceof Deno.errors.NotCapable) {
       throw new UsageError("serving needs the C library: add --allow-ffi");
@@ -97,8 +113,6 @@ function summary(port: ServePort, frontEnds: number): string {
     (drops.length > 0 ? `; left out: ${drops.join(", ")}` : "");
 }
 
-function ignore(): void {}
-
 async function execute(call: Call): Promise<number> {
   const path = check(call);
   const options = serveOptions(call.texts("option"));
@@ -108,6 +122,7 @@ async function execute(call: Call): Promise<number> {
   const file = filePath === undefined
     ? undefined
     : await StatisticsFile.open(filePath, inputPath, outputPath);
+  using _limit = new FileLimit();
   try {
     const input = inputPath === undefined ? undefined : await openInput(inputPath);
     const output = outputPath === undefined ? undefined : await openOutput(outputPath, input);
@@ -127,6 +142,31 @@ interface ServeParts extends Awaited<ReturnType<typeof loadHost>> {
   readonly file: StatisticsFile | undefined;
 }
 
+/**
+ * An output to be written from the server's loop. A reader of standard output that takes nothing must not keep that
+ * from signals and front ends.
+ */
+function patient(output: Output, { isRegularFile, isWritable }: ServeParts): SyncByteSink {
+  if (output.name !== "standard output" || isRegularFile(STDOUT)) return output;
+  return {
+    writeSync(bytes) {
+      return isWritable(STDOUT, PATIENCE_MS) ? output.writeSync(bytes.subarray(0, PIPE_PAGE)) : 0;
+    },
+  };
+}
+
+/** Waits until the rest is written: for ever, but not long after a signal. */
+async function drain(writer: LiveWriter, isUrgent: () => boolean): Promise<void> {
+  let urgentSince = Infinity;
+  for (writer.flush(); writer.stalled; writer.flush()) {
+    if (isUrgent()) urgentSince = Math.min(urgentSince, performance.now());
+    if (performance.now() - urgentSince > GRACE_MS) {
+      throw new Error("cannot write standard output: nobody takes what is there");
+    }
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+}
+
 /** Serves until there is a reason to end, and tells what there was. */
 async function serve(call: Call, parts: ServeParts): Promise<number> {
   const { path, options, pace, VhostUserServer, clock, input, output, file } = parts;
@@ -134,8 +174,9 @@ async function serve(call: Call, parts: ServeParts): Promise<number> {
   const wake = () => replay!.error && replay!.frames === 0 ? server.stop() : server.wake();
   const replay = input && new Replay(input, wake);
   const start = performance.now();
+  const writer = output && new LiveWriter(patient(output, parts));
   const port = new ServePort({
-    ...output && { writer: new LiveWriter(output) },
+    ...writer && { writer },
     clock,
     ...replay && { replay },
     pace,
@@ -154,21 +195,23 @@ async function serve(call: Call, parts: ServeParts): Promise<number> {
     port,
     log: report,
   });
-  const stop = () => server.stop();
+  let signalled = false;
+  const stop = () => {
+    signalled = true;
+    server.stop();
+  };
   Deno.addSignalListener("SIGINT", stop);
   Deno.addSignalListener("SIGTERM", stop);
-  // A file that may not grow is an error of the write, not the end of the process.
-  Deno.addSignalListener("SIGXFSZ", ignore);
   let failure: unknown;
   try {
     await server.run();
+    if (writer) await drain(writer, () => signalled);
     failure = replay?.error;
   } catch (error) {
     failure = error;
   } finally {
     Deno.removeSignalListener("SIGINT", stop);
     Deno.removeSignalListener("SIGTERM", stop);
-    Deno.removeSignalListener("SIGXFSZ", ignore);
     input?.close();
     await output?.close();
   }

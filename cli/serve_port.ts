@@ -77,6 +77,11 @@ export class ServePort implements Port {
     return this.#added >= this.#options.count;
   }
 
+  /** Whether the output did not take all that it should have. */
+  get stalled(): boolean {
+    return this.#options.writer?.stalled ?? false;
+  }
+
   /** Frames and bytes that were written. */
   get written(): { readonly frames: number; readonly bytes: number } {
     return this.#options.writer ?? { frames: 0, bytes: 0 };
@@ -85,7 +90,7 @@ export class ServePort implements Port {
   /** Takes a frame of the driver's. */
   transmit(frame: Frame, _pair: number): boolean {
     const { writer, clock, echo } = this.#options;
-    if (this.done) return false;
+    if (this.done || (writer && !writer.hasRoom(frame.length))) return false;
     if (echo && !this.#deliver(this.#device!, frame)) return false;
     this.received.frames++;
     this.received.bytes += frame.length;

@@ -53,6 +53,15 @@ function examine(fd: number): FileFacts {
   };
 }
 
+/**
+ * Whether a descriptor is that of a regular file.
+ *
+ * @throws {SystemError} If it is none at all.
+ */
+export function isRegularFile(fd: number): boolean {
+  return examine(fd).regular;
+}
+
 /** Some of the bytes of a {@linkcode MappedFile}. */
 export interface MappedPart {
   /** Where they are. It starts at a page border. */

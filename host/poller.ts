@@ -10,9 +10,25 @@ const POLLFD_SIZE = 8;
 const POLLFD_EVENTS = 4;
 const POLLFD_REVENTS = 6;
 const POLLIN = 1;
+const POLLOUT = 4;
 const POLLERR = 8;
 const POLLHUP = 16;
 const POLLNVAL = 32;
+
+const single = new Uint8Array(POLLFD_SIZE);
+const singleView = new DataView(single.buffer);
+
+/**
+ * Whether a descriptor takes a few bytes without waiting (a pipe: a page of them), or fails at once.
+ *
+ * @param fd The descriptor.
+ * @param milliseconds How long to wait until it does; nothing else happens meanwhile.
+ */
+export function isWritable(fd: number, milliseconds: number): boolean {
+  singleView.setInt32(0, fd, true);
+  singleView.setInt16(POLLFD_EVENTS, POLLOUT, true);
+  return libc.poll(single, 1n, milliseconds) > 0;
+}
 
 /**
  * A set of descriptors to wait for, and one of its own by which a wait is cut short. A wait occupies one thread of

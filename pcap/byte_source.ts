@@ -33,7 +33,7 @@ export interface SyncByteSink {
   /**
    * Takes bytes from the front of `bytes`, which are its own only during the call.
    *
-   * @returns How many it took.
+   * @returns How many it took; 0 if it can take none at present.
    */
   writeSync(bytes: Uint8Array): number;
   /** Takes back the last so many bytes that it took, if it can. */

@@ -33,6 +33,9 @@ export class LiveWriter {
   /** Where the first record that was collected starts: behind the header of the file, if that is not written yet. */
   #start = FILE_HEADER_SIZE;
   #end = FILE_HEADER_SIZE;
+  /** How far a record (or the header) at the front is written: all before it has gone, and the rest was not taken. */
+  #done = 0;
+  #stalled = false;
   /** The foreign buffer that was copied from last, and a view of it. */
   #source: Uint8Array = this.#memory.bytes;
   #sourceView: DataView = this.#memory.view;
@@ -49,16 +52,34 @@ export class LiveWriter {
     }));
   }
 
+  /** Whether the sink did not take all at the last {@linkcode flush}. */
+  get stalled(): boolean {
+    return this.#stalled;
+  }
+
+  /**
+   * Whether there is room for a frame of so many bytes, if need be after a {@linkcode flush}. There always is unless the
+   * sink is one that may take nothing.
+   *
+   * @throws What the sink throws.
+   */
+  hasRoom(length: number): boolean {
+    if (this.#fits(length) || length > LONGEST_PACKET) return true;
+    this.flush();
+    return this.#fits(length);
+  }
+
   /**
    * Adds a frame.
    *
    * @returns False if it is too long for a capture: nothing was added.
-   * @throws What the sink throws, if there is no room without a {@linkcode flush}.
+   * @throws {TypeError} If there is no room for it.
+   * @throws What the sink throws.
    */
   add(frame: Frame, seconds: number, nanoseconds: number): boolean {
     const length = frame.length;
     if (length > LONGEST_PACKET) return false;
-    if (this.#end + RECORD_SIZE + length > BUFFER_SIZE) this.flush();
+    if (!this.hasRoom(length)) throw new TypeError("Cannot add a frame as there is no room for it");
     const view = this.#memory.view;
     const at = this.#end;
     view.setUint32(at + SECONDS, seconds, true);
@@ -76,21 +97,36 @@ export class LiveWriter {
   }
 
   /**
-   * Hands on what was collected. What the sink does not take is gone, and a record that it took a part of is taken back.
+   * Hands on what was collected. What the sink does not take at present stays. When it throws, all is gone, and a record
+   * that it took a part of is taken back.
    *
    * @throws What the sink throws.
    */
   flush(): void {
-    const [start, end] = [this.#start, this.#end];
-    this.#start = this.#end = 0;
-    let done = 0;
+    const { bytes } = this.#memory;
+    const end = this.#end;
+    let done = this.#done;
     try {
-      while (done < end) done += this.#sink.writeSync(this.#memory.bytes.subarray(done, end));
+      for (let taken = 1; taken > 0 && done < end; done += taken) {
+        taken = this.#sink.writeSync(bytes.subarray(done, end));
+      }
     } catch (error) {
-      this.#takeBack(done - this.#count(start, done));
+      this.#takeBack(done - this.#count(this.#start, done));
+      this.#start = this.#end = this.#done = 0;
+      this.#stalled = false;
       throw error;
     }
-    this.#count(start, end);
+    this.#stalled = done < end;
+    if (done === this.#done) return;
+    const whole = this.#count(this.#start, done);
+    if (this.#stalled) bytes.copyWithin(0, whole, end);
+    if (done >= this.#start) this.#start = 0;
+    this.#end = end - whole;
+    this.#done = done - whole;
+  }
+
+  #fits(length: number): boolean {
+    return this.#end + RECORD_SIZE + length <= BUFFER_SIZE;
   }
 
   #takeBack(length: number): void {

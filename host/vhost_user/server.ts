@@ -49,6 +49,8 @@ export interface Port extends Wire {
   due(): number;
   /** Whether it holds a frame for which there were no buffers. */
   readonly blocked: boolean;
+  /** Whether what it has taken waits for an output that takes nothing: it is told to {@linkcode rest} until it is not. */
+  readonly stalled?: boolean;
   /** Nothing moves, or there is no front end yet or any more: whatever was put off should be done now. */
   rest(): void;
   /** Whether no more frames are wanted: the server ends. */
@@ -185,7 +187,8 @@ export class VhostUserServer {
       const socket = listener ? listener.accept() : UnixSocket.connect(this.#options.path);
       if (socket) return socket;
       if (!listener) this.#tellOfWaiting();
-      await this.#poller.wait(listener ? Infinity : RETRY_MS);
+      if (this.#port.stalled) this.#port.rest();
+      await this.#poller.wait(this.#port.stalled ? 0 : listener ? Infinity : RETRY_MS);
     }
     return undefined;
   }
@@ -243,10 +246,13 @@ export class VhostUserServer {
         const now = performance.now();
         if (idleSince === 0) idleSince = now;
         if (now - idleSince < SPIN_MS) continue;
-        if (this.#wantKicks()) continue;
+        const { stalled } = this.#port;
+        if (!stalled && this.#wantKicks()) continue;
         this.#port.rest();
         const polled = backend.polled ? POLLED_MS : Infinity;
-        await poller.wait(Math.min(this.#port.due(), polled, patience));
+        // Before it sleeps, kicks have to be asked for, and all that was taken is to be out.
+        const longest = stalled || this.#port.stalled ? 0 : this.#port.due();
+        await poller.wait(Math.min(longest, polled, patience));
       }
       lastYield = performance.now();
       for (let i = 0; i < kicks.length; i++) if (poller.ready(i + 1)) kicks[i]!.clear();

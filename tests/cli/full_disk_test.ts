@@ -14,7 +14,17 @@ class Run implements Disposable {
   constructor(before: readonly string[] = [], output = "DIR/out.pcap") {
     const [command, ...args] = [
       ...[...before, Deno.execPath(), "run", "--quiet", "--no-prompt", "--allow-read", "--allow-write"],
-      ...["--config", inRoot("deno.json"), inRoot("cli/main.ts"), "run", "-b", "virtio", "-"],
+      // Else the runtime writes to files of its own, at the end.
+      ...[
+        "--no-code-cache",
+        "--config",
+        inRoot("deno.json"),
+        inRoot("cli/main.ts"),
+        "run",
+        "-b",
+        "virtio",
+        "-",
+      ],
       ...["-w", output, "--stats-out", "DIR/stats.json"],
     ].map((word) => word.replaceAll("DIR", this.directory));
     this.child = new Deno.Command(command!, { args, stdin: "piped", stdout: "null", stderr: "piped" })

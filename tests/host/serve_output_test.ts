@@ -1,8 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
+import { equals } from "@std/bytes/equals";
 import { DISK_SIZE, limitFiles, onSmallDisk, smallDisk } from "../full_disk.ts";
 import { needPeers } from "../peers.ts";
-import type { FrontEnd } from "./front_end.ts";
-import { until } from "./front_end.ts";
+import { ASK, type FrontEnd, until } from "./front_end.ts";
 import { frame, records, Serve, type ServeOptions } from "./serve_program.ts";
 import { LINUX } from "./served.ts";
 
@@ -54,7 +54,9 @@ Deno.test({
   ignore: LINUX.ignore || needPeers("prlimit").ignore,
   name: "serve with a file that may not grow ends as on a full disk",
   async fn() {
-    await using serve = new Serve(["-w", "DIR/out.pcap", ...STATISTICS]);
+    // Else the runtime writes to files of its own, at the end.
+    const permissions = ["--allow-all", "--no-code-cache"];
+    await using serve = new Serve(["-w", "DIR/out.pcap", ...STATISTICS], { permissions });
     using front = await serve.frontEnd();
     await limitFiles(serve.child.pid, 40_000);
     await sendAll(front, serve);
@@ -110,5 +112,63 @@ Deno.test({
     assertEquals([code, stderr], [2, `ringpipe: the output ${hard} is the input\n`]);
     assertEquals(Deno.readTextFileSync(file), "a capture");
     Deno.removeSync(directory, { recursive: true });
+  },
+});
+
+/** A `serve` whose standard output is a named pipe, and the other end of that. */
+async function intoPipe(args: readonly string[]): Promise<[Serve, Deno.FsFile]> {
+  const directory = Deno.makeTempDirSync();
+  const pipe = `${directory}/pipe`;
+  await new Deno.Command("mkfifo", { args: [pipe] }).output();
+  const serve = new Serve(["-w", "-", ...args], { before: ["sh", "-c", `exec "$@" > ${pipe}`, "sh"] });
+  const reader = await Deno.open(pipe);
+  Deno.removeSync(directory, { recursive: true });
+  return [serve, reader];
+}
+
+/** Sends so many frames of 1500 bytes. */
+async function send(front: FrontEnd, count: number): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    front.transmit(frame(1440));
+    await until(() => front.rings[1]!.avail - front.used(1) < 16);
+  }
+}
+
+Deno.test({
+  ignore: LINUX.ignore || needPeers("mkfifo", "sh").ignore,
+  name: "serve answers its front end and ends at a signal while nobody reads what it writes",
+  async fn() {
+    const [started, reader] = await intoPipe([]);
+    await using serve = started;
+    using _reader = reader;
+    using front = await serve.frontEnd();
+    // More than a pipe takes, and less than is kept.
+    await send(front, 200);
+    await until(() => front.used(1) === 200);
+    assert(await front.ask(ASK.GET_FEATURES));
+    serve.child.kill("SIGINT");
+    const { code, stderr } = await serve.output;
+    const [error, summary, ...more] = stderr.split("\n");
+    assertEquals(error, "ringpipe: cannot write standard output: nobody takes what is there");
+    assert(summary!.startsWith("ringpipe: 200 frames received, "), stderr);
+    assertEquals([more, code], [[""], 1]);
+  },
+});
+
+Deno.test({
+  ignore: LINUX.ignore || needPeers("mkfifo", "sh").ignore,
+  name: "serve holds frames back while nobody reads what it writes, and loses none",
+  async fn() {
+    const [started, reader] = await intoPipe(["-c", "600"]);
+    await using serve = started;
+    using front = await serve.frontEnd();
+    await send(front, 300);
+    const reading = new Response(reader.readable).bytes();
+    await send(front, 300);
+    const found = records(await reading);
+    assertEquals(found.length, 600);
+    assert(found.every((record) => equals(record.frame, frame(1440))));
+    const { code, stderr } = await serve.output;
+    assertEquals([code, stderr], [0, "ringpipe: 600 frames received, 600 written, 0 sent to 1 front end\n"]);
   },
 });

@@ -1,4 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { concat } from "@std/bytes/concat";
+import { equals } from "@std/bytes/equals";
 import { Frame } from "../../core/frame.ts";
 import { LiveWriter } from "../../pcap/live_writer.ts";
 import { needPeers } from "../peers.ts";
@@ -69,6 +71,65 @@ Deno.test("LiveWriter takes back what a full sink took of a record, and counts w
       assertEquals(size, frames < 0 ? 0 : whole[frames]!, "it is written again");
     }
   }
+});
+
+/** Keeps what is written. */
+class Bytes {
+  length = 0;
+  readonly #chunks: Uint8Array<ArrayBuffer>[] = [];
+
+  writeSync(bytes: Uint8Array): number {
+    this.#chunks.push(bytes.slice());
+    this.length += bytes.length;
+    return bytes.length;
+  }
+
+  all(): Uint8Array {
+    return concat(this.#chunks);
+  }
+}
+
+Deno.test("LiveWriter keeps what a sink does not take now, and counts what it took", () => {
+  const random = new Random(7);
+  const [written, wanted] = [new Bytes(), new Bytes()];
+  let most = 0;
+  const writer = new LiveWriter({
+    writeSync(bytes) {
+      const taken = written.writeSync(bytes.subarray(0, most));
+      most -= taken;
+      return taken;
+    },
+  });
+  const reference = new LiveWriter(wanted);
+  const frame = new Frame();
+  let refused = 0;
+  for (let i = 0; i < 3000; i++) {
+    frame.clear();
+    const bytes = random.bytes(random.pick([0, 1, 60, 1500, 60_000]));
+    frame.push(bytes, 0, bytes.length);
+    if (random.chance(0.3)) most += random.pick([1, 5, 100, 4096, 100_000]);
+    if (!writer.hasRoom(bytes.length)) {
+      refused++;
+      assertThrows(() => writer.add(frame, 0, 0), TypeError, "no room");
+      assert(writer.stalled);
+      continue;
+    }
+    writer.add(frame, i, 0);
+    reference.add(frame, i, 0);
+    if (random.chance(0.1)) {
+      writer.flush();
+      reference.flush();
+      assertEquals(writer.stalled, written.length < wanted.length);
+      assert(writer.frames <= reference.frames);
+    }
+  }
+  assert(refused > 10);
+  most = Infinity;
+  writer.flush();
+  reference.flush();
+  assertEquals(writer.stalled, false);
+  assert(equals(written.all(), wanted.all()));
+  assertEquals([writer.frames, writer.bytes], [reference.frames, reference.bytes]);
 });
 
 Deno.test("LiveWriter throws what its sink throws, though that cannot take back either", () => {
