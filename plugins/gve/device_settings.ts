@@ -49,6 +49,8 @@ export interface DeviceSettings {
   readonly outOfOrder: boolean;
   /** DQO receive completions written at a time. */
   readonly completionBatch: number;
+  /** Whether DQO receive doorbells may be counts of buffers that go on beyond the ring, as iPXE's are. */
+  readonly countedBuffers: boolean;
   /** Seed of whatever is random. */
   readonly seed: number;
 }

@@ -319,6 +319,7 @@ export function settingsFrom(options: OptionValues): Settings {
       missRate: options.integer("miss-rate"),
       outOfOrder: options.flag("out-of-order"),
       completionBatch: options.integer("completion-batch"),
+      countedBuffers: kind === "ipxe" || !strict,
       seed,
     },
     driver: {

@@ -130,7 +130,8 @@ export class QueueCommands {
 
   /** CREATE_RX_QUEUE. */
   createRx(values: Values): number {
-    const { maxTxQueues, maxRxQueues, rxRing, seed, outOfOrder, completionBatch } = this.#settings;
+    const { maxTxQueues, maxRxQueues, rxRing, seed, outOfOrder, completionBatch, countedBuffers } =
+      this.#settings;
     const list = this.#check(this.rx, maxRxQueues, values);
     if (typeof list === "number") return list;
     const { format } = this.resources!;
@@ -164,6 +165,7 @@ export class QueueCommands {
           bufferSize,
           headerSize,
           word,
+          counted: countedBuffers,
           block,
           list,
           batch: completionBatch,

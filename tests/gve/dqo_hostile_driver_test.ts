@@ -204,11 +204,14 @@ Deno.test("D18: report events stand on last descriptors, at least 32 apart", () 
   );
 });
 
-Deno.test("D19: a DQO transmit doorbell is an index", () => {
+Deno.test("D19, D20: a DQO doorbell is an index", () => {
   for (const tail of [64, 0xffffffff]) {
     const { raw, queue } = transmitting({ format: "dqo-rda" });
     raw.ring(queue, tail);
     assertDeviceFault(() => raw.service(), "doorbell-beyond-ring");
+    const other = receiving({ format: "dqo-rda" });
+    other.raw.ring(other.queue, tail);
+    assertDeviceFault(() => other.raw.deliver(new Uint8Array(60)), "doorbell-beyond-ring");
   }
 });
 

@@ -24,6 +24,8 @@ const DESC_HEADER = gve_rx_desc_dqo.offsetOf("header_buf_addr");
 const COMPLETION = gve_rx_compl_desc_dqo.size;
 /** Room for so many buffer ids at first, a power of two; drivers count them from 0. */
 const FEW_IDS = 1024;
+/** What a doorbell holds at most if it is a count. */
+const MOST_COUNTED = 0xffffffff;
 /** How many buffers the device fetches ahead when it mixes their order. */
 const LOOK_AHEAD = 8;
 /** Numbers that are kept of each: id, address, header address. */
@@ -47,6 +49,8 @@ export interface DqoRxDeviceOptions {
   readonly headerSize: number;
   /** Index of the doorbell word. */
   readonly word: number;
+  /** Whether that may hold a count that goes on beyond the ring, and not an index. */
+  readonly counted: boolean;
   /** Its interrupt. */
   readonly block: NotifyBlock;
   /** Registered list in which buffers must lie, if the queue has one. */
@@ -72,6 +76,8 @@ export class DqoRxDevice {
   readonly #context: DeviceContext;
   readonly #options: DqoRxDeviceOptions;
   readonly #mask: number;
+  /** Highest value of the doorbell. */
+  readonly #last: number;
   readonly #writer;
   readonly #completions: RxCompletionWriter;
   readonly #window: BufferWindow;
@@ -102,6 +108,7 @@ export class DqoRxDevice {
     this.block = options.block;
     this.word = options.word;
     this.#mask = options.size - 1;
+    this.#last = options.counted ? MOST_COUNTED : this.#mask;
     this.#writer = writer(context.space);
     this.#completions = new RxCompletionWriter(options.completionSize);
     this.#window = new BufferWindow(this.#writer, context.strict ? options.list : undefined);
@@ -135,8 +142,10 @@ export class DqoRxDevice {
     this.#refresh();
     const { bufferSize, headerSize, batch } = this.#options;
     const { counters, doorbells } = this.#context;
-    // Linux writes an index, iPXE a count that goes on beyond the ring: what is above the index does not matter.
-    const tail = doorbells[this.word]! & this.#mask;
+    const tail = doorbells[this.word]!;
+    if (tail > this.#last) {
+      throw this.#fault("doorbell-beyond-ring", { doorbell: tail, ring: this.#mask + 1 });
+    }
     const available = (tail - this.#head) & this.#mask;
     this.#announced = this.#position + available;
     const { length } = frame;
@@ -182,7 +191,8 @@ export class DqoRxDevice {
     if (this.stopped || headerSize > 0 || batch > 1 || outOfOrder) return from;
     this.#refresh();
     const { counters, doorbells } = this.#context;
-    const tail = doorbells[this.word]! & this.#mask;
+    const tail = doorbells[this.word]!;
+    if (tail > this.#last) return from;
     const { bytes, offsets, lengths } = frames;
     let next = from;
     while (next < frames.count) {
