@@ -19,29 +19,43 @@ interface Identity {
 interface FileStatus extends Identity {
   /** Its size in bytes if it is a regular file. */
   readonly size: number | undefined;
+  /** Whether it keeps or carries what is written there: it is no terminal, and not the null device. */
+  readonly keeps: boolean;
 }
 
-/** What stands for standard input and output among Linux' files. */
-const STANDARD_INPUT = "/proc/self/fd/0";
-const STANDARD_OUTPUT = "/proc/self/fd/1";
+/** Numbers of standard input and standard output. */
+type Descriptor = 0 | 1;
+
+/** Where Linux shows them among its files, to be looked at with all permissions only. */
+function standardFile(descriptor: Descriptor): string {
+  return `/proc/self/fd/${descriptor}`;
+}
 
 /**
- * What standard input is. Linux shows it as a file, to be looked at with all permissions only. Elsewhere, and with
- * fewer, of all interfaces Node's alone tells; loading it takes longer than all the rest of the command line, so this
- * is to be called when the answer is needed and not before.
+ * What standard input is. Elsewhere than on Linux, and with fewer permissions, of all interfaces Node's alone tells;
+ * loading it takes longer than all the rest of the command line, so this is to be called when the answer is needed and
+ * not before.
  */
 function statStandardInput(): FileStatus {
   try {
-    return fileStatus(Deno.statSync(STANDARD_INPUT));
+    return fileStatus(Deno.statSync(standardFile(0)));
   } catch {
-    // deno-lint-ignore no-process-global -- An import would load it at the start.
-    const status = process.getBuiltinModule("node:fs").fstatSync(0);
-    return fileStatus({ ...status, isFile: status.isFile() });
+    return statDescriptor(0);
   }
 }
 
-function fileStatus({ isFile, size, dev, ino }: Identity & { isFile: boolean; size: number }): FileStatus {
-  return { size: isFile ? size : undefined, dev, ino };
+function statDescriptor(descriptor: Descriptor): FileStatus {
+  // deno-lint-ignore no-process-global -- An import would load it at the start.
+  const status = process.getBuiltinModule("node:fs").fstatSync(descriptor);
+  return fileStatus({ ...status, isFile: status.isFile(), isCharDevice: status.isCharacterDevice() });
+}
+
+function fileStatus(
+  { isFile, isCharDevice, size, dev, ino }:
+    & Identity
+    & Pick<Deno.FileInfo, "isFile" | "isCharDevice" | "size">,
+): FileStatus {
+  return { size: isFile ? size : undefined, keeps: isCharDevice !== true, dev, ino };
 }
 
 /** Whether everything is permitted; if not, a look at some files would make the runtime ask the user. */
@@ -53,7 +67,25 @@ function hasAllPermissions(): boolean {
 /** What standard output is, if Linux shows it; to find it out otherwise takes too long for every run. */
 function statStandardOutput(): FileStatus | undefined {
   if (Deno.build.os !== "linux" || !hasAllPermissions()) return undefined;
-  return fileStatus(Deno.statSync(STANDARD_OUTPUT));
+  return fileStatus(Deno.statSync(standardFile(1)));
+}
+
+/**
+ * What a path leads to: nothing if there is none yet, or if looking at it is not permitted.
+ *
+ * @param path The path, or `-`.
+ * @param standard What `-` stands for.
+ */
+export function statFile(path: string, standard: Descriptor): FileStatus | undefined {
+  try {
+    if (path === STANDARD) {
+      return standard === 0 ? statStandardInput() : statStandardOutput() ?? statDescriptor(1);
+    }
+    if (Deno.permissions.querySync({ name: "read", path }).state !== "granted") return undefined;
+    return fileStatus(Deno.statSync(path));
+  } catch {
+    return undefined;
+  }
 }
 
 /** Whether an output is a regular file and the same one as the input. */
@@ -243,7 +275,10 @@ export class Output implements ByteSink, SyncByteSink {
   async close(): Promise<void> {
     if (this.name === "standard output") return;
     this.#file.close?.();
-    if (this.#created && this.#size === 0) await Deno.remove(this.name).catch(() => {});
+    if (!this.#created || this.#size > 0) return;
+    // Its name may be a link that led nowhere before.
+    const path = await Deno.realPath(this.name).catch(() => this.name);
+    await Deno.remove(path).catch(() => {});
   }
 }
 
@@ -259,7 +294,7 @@ function statOutput(path: string, file: Deno.FsFile): FileStatus {
   const descriptor = fs.openSync(path, "a");
   const status = fs.fstatSync(descriptor);
   fs.closeSync(descriptor);
-  return fileStatus({ ...status, isFile: status.isFile() });
+  return fileStatus({ ...status, isFile: status.isFile(), isCharDevice: status.isCharacterDevice() });
 }
 
 async function openOrCreate(path: string, flag: string): Promise<[Deno.FsFile, boolean]> {

@@ -5,7 +5,7 @@
  */
 import { writeAll } from "../pcap/byte_source.ts";
 import { UsageError } from "./errors.ts";
-import { openOutput, type Output } from "./files.ts";
+import { openOutput, type Output, statFile } from "./files.ts";
 import { print } from "./output.ts";
 
 const STANDARD = "-";
@@ -16,22 +16,14 @@ function plain(path: string): string {
   return `${path.startsWith("/") ? "/" : ""}${parts.join("/")}`;
 }
 
-/** What file a path leads to: nothing if there is none yet, or if looking at it is not permitted. */
-function identity(path: string): { dev: number; ino: number | null } | undefined {
-  if (Deno.permissions.querySync({ name: "read", path }).state !== "granted") return undefined;
-  try {
-    const { isFile, dev, ino } = Deno.statSync(path);
-    return isFile ? { dev, ino } : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function isSame(a: string, b: string): boolean {
-  if (a === STANDARD || b === STANDARD) return a === b;
-  if (plain(a) === plain(b)) return true;
-  const [one, other] = [identity(a), identity(b)];
-  return one !== undefined && one.ino !== null && one.dev === other?.dev && one.ino === other.ino;
+/** Whether statistics would go where a capture goes (1) or comes from (0). */
+function isSame(file: string, capture: string, standard: 0 | 1): boolean {
+  if (file === STANDARD && capture === STANDARD) return standard === 1;
+  if (file !== STANDARD && capture !== STANDARD && plain(file) === plain(capture)) return true;
+  const [one, other] = [statFile(file, 1), statFile(capture, standard)];
+  if (!one?.keeps || one.ino === null || one.dev !== other?.dev || one.ino !== other.ino) return false;
+  // A socket may well be standard input and standard output.
+  return standard === 1 || one.size !== undefined;
 }
 
 /**
@@ -47,8 +39,8 @@ export function checkStatisticsFile(
   input: string | undefined,
   output: string | undefined,
 ): void {
-  const taken = output !== undefined && isSame(file, output) ||
-    input !== undefined && input !== STANDARD && isSame(file, input);
+  const taken = output !== undefined && isSame(file, output, 1) ||
+    input !== undefined && isSame(file, input, 0);
   if (taken) throw new UsageError(`--stats-out would overwrite the capture: got "${file}"`);
 }
 
@@ -75,9 +67,16 @@ export class StatisticsFile {
     output: string | undefined,
   ): Promise<StatisticsFile> {
     checkStatisticsFile(file, input, output);
-    return new StatisticsFile(
-      file === STANDARD ? undefined : await openOutput(file, undefined, "--stats-out"),
-    );
+    if (file === STANDARD) return new StatisticsFile(undefined);
+    const opened = await openOutput(file, undefined, "--stats-out");
+    try {
+      // Two names of a file that was not there before lead to the one that is there now.
+      checkStatisticsFile(file, input, output);
+    } catch (error) {
+      await opened.close();
+      throw error;
+    }
+    return new StatisticsFile(opened);
   }
 
   /** Writes them. */
