@@ -238,13 +238,11 @@ function offered(options: OptionValues, format: string): number[] {
     ];
   }
   return options.text("offer").split(",").filter((name) => name !== "").map((name) => {
-    const id = /^0x[0-9a-f]{1,4}$/i.test(name) ? Number(name) : OPTION_NAMES[name];
-    if (id === undefined) {
-      throw new OptionError(
-        `option offer takes device options: got "${name}"${didYouMean(name, Object.keys(OPTION_NAMES))}`,
-      );
-    }
-    return id;
+    if (/^0x[0-9a-f]{1,4}$/i.test(name)) return Number(name);
+    const names = Object.keys(OPTION_NAMES);
+    if (names.includes(name)) return OPTION_NAMES[name]!;
+    const hint = didYouMean(name, names) || `; there are ${names.join(", ")}, and ids as 0x8`;
+    throw new OptionError(`option offer takes device options: got "${name}"${hint}`);
   });
 }
 

@@ -37,6 +37,15 @@ const MISTAKES: readonly (readonly [readonly string[], string])[] = [
     ["run", "-b", "gve", "-o", "queues=2,offer=dqo-rda,queues=2"],
     'option offer takes device options: got "queues=2"',
   ],
+  [
+    ["run", "-b", "gve", "-o", "offer=dqo-rda,a"],
+    'option offer takes device options: got "a"; there are gqi-raw-addressing, gqi-rda, ',
+  ],
+  [
+    ["run", "-b", "gve", "-o", "offer=constructor"],
+    'option offer takes device options: got "constructor"; there are ',
+  ],
+  [["run", "-b", "gve", "-o", "ofer=dqo-rda,rss-config"], 'unknown option "ofer" (did you mean "offer"?)'],
   [["run", "--version"], "unknown flag --version; `ringpipe run --help` lists those that there are\n"],
   [["struct", "show", "-x"], "unknown flag -x; `ringpipe struct show --help` lists those that there are\n"],
   [["run", "a", "b"], 'run takes no further operand: got "b"; an output is named with -w\n'],
