@@ -88,7 +88,7 @@ export class Migration {
   #features = 0n;
   #memory: ShadowMemory | undefined;
   /** Where the guest's rings are whose device the hypervisor plays. */
-  readonly #guestRings = new RingMap();
+  #guestRings = new RingMap();
   #path: DataPath = "passthrough";
   #mapped: readonly Mapping[] = [];
 
@@ -126,6 +126,7 @@ export class Migration {
   stop(): void {
     this.#options.client.setStatus(0);
     for (const index of this.shadows.keys()) this.#retire(index);
+    this.#guestRings = new RingMap();
     this.#unmap(this.#mapped);
     this.#mapped = [];
     this.record.clear();

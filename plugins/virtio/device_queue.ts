@@ -225,9 +225,9 @@ export class DeviceQueue {
   ): void {
     const inOrder = hasFeature(features, "IN_ORDER");
     const ring = this.#ring;
+    this.#ringMap.remove(this.name);
     ring.start(size, this.maxSize, areas, hasFeature(features, "EVENT_IDX"));
     ring.refresh(this.rings);
-    this.#ringMap.remove(this.name);
     if (ring.strict) this.#ringMap.add(this.name, this.rings, size, areas);
     // A ring that goes on somewhere tells its place in the table with its first chain.
     this.#states.start(inOrder && ring.strict, availIndex === 0 ? 0 : -1);

@@ -125,6 +125,15 @@ Deno.test("a queue that is started anew somewhere else leaves its old place, whe
   assertEquals([net.kick(1), net.frames], [1, [new Uint8Array([1, 2, 3])]]);
 });
 
+Deno.test("a queue that cannot be started anew where it shall leaves its old place", () => {
+  const net = new RawNet();
+  const nowhere = { desc: 0x10, driver: 0x20, device: 0x40 };
+  const { device } = net;
+  assertFault(() => device.queues[2]!.start(8, nowhere, device.features), "device", "bad-ring-address");
+  net.tx.offer(net.tx.chain(0, net.packet(RAM + 0x1_0000, [1, 2, 3])));
+  assertEquals([net.kick(1), net.frames], [1, [new Uint8Array([1, 2, 3])]]);
+});
+
 Deno.test("the driver's rings lie together, and its buffers behind them", () => {
   for (
     const given of [{}, { queues: 3 }, {
