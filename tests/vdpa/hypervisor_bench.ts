@@ -86,13 +86,13 @@ export class Bench {
     this.start();
   }
 
-  /** Resets the device and sets it up, as a guest does. */
-  start(): void {
+  /** Resets the device and sets the first of its queues up, all if not said, as a guest does. */
+  start(queues: number = this.device.nvqs): void {
     this.hypervisor.setStatus(0);
     this.hypervisor.setStatus(3);
     this.hypervisor.setFeatures(this.#features);
     this.hypervisor.setStatus(11);
-    for (let index = 0; index < this.device.nvqs; index++) {
+    for (let index = 0; index < queues; index++) {
       const ring = new HandRing(this.host.memory, 0x4000 * index + this.#offset, SIZE);
       this.rings[index] = ring;
       this.hypervisor.startQueue(index, SIZE, ring.areas(this.host.dma.region.start));

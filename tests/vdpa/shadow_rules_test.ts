@@ -5,11 +5,11 @@
  */
 import { assertEquals, assertThrows } from "@std/assert";
 import { RingFault } from "../../core/fault.ts";
-import { featureMask, featureNames } from "../../plugins/virtio/features.ts";
+import { featureNames } from "../../plugins/virtio/features.ts";
 import { VHOST } from "../../plugins/vdpa/ioctls.ts";
 import { MODELS, type VdpaModel } from "../../plugins/vdpa/models.ts";
-import { HandRing, INDIRECT, NEXT } from "./hand_ring.ts";
-import { Bench, FEATURES, SIZE } from "./hypervisor_bench.ts";
+import { INDIRECT, NEXT } from "./hand_ring.ts";
+import { Bench, SIZE } from "./hypervisor_bench.ts";
 
 type Row = readonly [rule: string, expected: string, run: () => string];
 
@@ -183,20 +183,10 @@ const shadow: Row[] = [
   ["rings that a guest had before a reset under a shadow are in no buffer's way", "1", () => {
     const bench = switched();
     const { hypervisor, rings, host } = bench;
-    const base = host.dma.region.start;
-    hypervisor.setStatus(0);
-    host.memory.bytes.fill(0, 0, 0x20000);
-    hypervisor.setStatus(3);
-    hypervisor.setFeatures(featureMask(...FEATURES));
-    hypervisor.setStatus(11);
-    // Without the control queue, which was at 0x8000.
-    for (const index of [0, 1]) {
-      rings[index] = new HandRing(host.memory, 0x4000 * index, SIZE);
-      hypervisor.startQueue(index, SIZE, rings[index].areas(base));
-    }
-    hypervisor.setStatus(15);
+    // Without the control queue, whose ring was at 0x8000.
+    bench.start(2);
     bench.toggle();
-    rings[1]!.descriptor(0, base + 0x8000, 13);
+    rings[1]!.descriptor(0, host.dma.region.start + 0x8000, 13);
     rings[1]!.offer(0);
     hypervisor.kick(1);
     return `${hypervisor.service(wire)}`;
