@@ -81,7 +81,7 @@ export async function runBetween(
   };
   const run = new PipeRun(
     pipe,
-    new Input("in.pcap", source, { size: live ? undefined : 0, dev: 0, ino: null }),
+    new Input("in.pcap", source, { size: live ? undefined : 0, keeps: true, dev: 0, ino: null }),
     sink,
   );
   await run.run();
