@@ -239,7 +239,8 @@ export class VhostUserServer {
       }
       if (this.#round() > 0) {
         idleSince = 0;
-        if (++rounds % LOOK_EVERY !== 0) continue;
+        // With an output that takes nothing, a round is long.
+        if (++rounds % LOOK_EVERY !== 0 && this.#port.stalled !== true) continue;
         if (performance.now() - lastYield < YIELD_MS) poller.look();
         else await poller.wait(0);
       } else {

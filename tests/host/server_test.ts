@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { libc } from "../../host/libc.ts";
 import { UnixListener } from "../../host/unix_socket.ts";
 import { ASK, AVAIL_INDEX, FrontEnd, GUEST, message, numbers, SIZE, until, USER } from "./front_end.ts";
-import { belongings, LINUX, Served } from "./served.ts";
+import { belongings, KeepingPort, LINUX, Served } from "./served.ts";
 
 const VERSION_1 = 1n << 32n;
 const EVENT_IDX = 1n << 29n;
@@ -217,6 +217,37 @@ serverTest("VhostUserServer looks at a ring without kicks on its own", async (se
   await new Promise((resolve) => setTimeout(resolve, 10));
   front.transmit(frame(1));
   await until(() => served.port.frames.length === 1);
+});
+
+Deno.test({
+  ...LINUX,
+  name: "VhostUserServer answers in each round while its port waits for an output, however much it feeds",
+  async fn() {
+    class Stuck extends KeepingPort {
+      stalled = false;
+      rounds = 0;
+      asked = 0;
+      answered = 0;
+
+      override feed(): number {
+        this.rounds++;
+        if (this.asked === 0 && this.rounds === 40) {
+          front.send(ASK.GET_FEATURES);
+          this.asked = this.rounds;
+          this.stalled = true;
+        } else if (this.asked > 0 && front.socket.receive(new Uint8Array(20), 0, 20, []) > 0) {
+          this.answered = this.rounds;
+        }
+        return this.answered === 0 ? 1 : 0;
+      }
+    }
+    const port = new Stuck();
+    await using served = new Served({ port });
+    using front = new FrontEnd(served.path);
+    await until(() => port.answered > 0);
+    port.stalled = false;
+    assertEquals(port.answered - port.asked, 1);
+  },
 });
 
 serverTest("VhostUserServer does not wait for ever for the rest of a message", async (served) => {
