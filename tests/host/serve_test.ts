@@ -5,6 +5,14 @@ import { FrontEnd, numbers, until } from "./front_end.ts";
 import { frame, MAIN, records, ROOT, Serve, VERSION_1 } from "./serve_program.ts";
 import { LINUX } from "./served.ts";
 
+function isSocket(path: string): boolean {
+  try {
+    return Deno.statSync(path).isSocket === true;
+  } catch {
+    return false;
+  }
+}
+
 /** A capture of frames so many seconds apart, made by hand. */
 function capture(frames: readonly Uint8Array[], gap: number): Uint8Array<ArrayBuffer> {
   const records = frames.map((bytes, i) => [
@@ -101,8 +109,10 @@ for (
       const directory = Deno.makeTempDirSync();
       const frames = [frame(1), frame(2), frame(3), frame(4), frame(5)];
       Deno.writeFileSync(`${directory}/in.pcap`, capture(frames, gap));
-      const start = performance.now();
       await using serve = new Serve(["-r", `${directory}/in.pcap`, "--pace", pace]);
+      // How long the program takes to start says nothing.
+      await until(() => isSocket(serve.path), "it does not listen");
+      const start = performance.now();
       using front = await serve.frontEnd();
       for (let i = 0; i < 5; i++) front.post();
       await until(() => front.used(0) === 5);
