@@ -10,10 +10,10 @@ import { print } from "./output.ts";
 
 const STANDARD = "-";
 
-/** A path without what does not change where it leads; `..` may, behind a link. */
+/** A path from the root without what does not change where it leads; `..` may, behind a link. */
 function plain(path: string): string {
-  const parts = path.split("/").filter((part) => part !== "" && part !== ".");
-  return `${path.startsWith("/") ? "/" : ""}${parts.join("/")}`;
+  const whole = path.startsWith("/") ? path : `${Deno.cwd()}/${path}`;
+  return whole.split("/").filter((part) => part !== "" && part !== ".").join("/");
 }
 
 /** Whether statistics would go where a capture goes (1) or comes from (0). */

@@ -4,10 +4,18 @@ import { checkStatisticsFile } from "../../cli/statistics_file.ts";
 import { inRoot, ringpipe } from "./program.ts";
 
 Deno.test("checkStatisticsFile refuses the input and the output under any spelling", () => {
-  const same: [string, string][] = [["a", "a"], ["./a", "a"], ["a", "././a"], ["x//a", "x/a"], [
-    "/a",
-    "//./a",
-  ], ["-", "-"]];
+  const same: [string, string][] = [
+    ["a", "a"],
+    ["./a", "a"],
+    ["a", "././a"],
+    ["x//a", "x/a"],
+    [
+      "/a",
+      "//./a",
+    ],
+    ["-", "-"],
+    [`${Deno.cwd()}/none/a`, "none/./a"],
+  ];
   for (const [file, capture] of same) {
     assertThrows(() => checkStatisticsFile(file, undefined, capture), UsageError, `got "${file}"`);
     if (file !== "-") assertThrows(() => checkStatisticsFile(file, capture, "out"), UsageError);
