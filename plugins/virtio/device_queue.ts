@@ -297,6 +297,8 @@ export class DeviceQueue {
     const available = this.#available;
     const { next } = available;
     if (next === available.fetched && !available.fetch()) return false;
+    // Looking ahead went on with the order of the table, too.
+    if (next !== available.ahead) available.forgetAhead();
     // One that was put back is read again, but counts once.
     const counts = available.taken >= available.counted;
     const head = available.heads[next & this.#ring.mask]!;

@@ -54,3 +54,16 @@ Deno.test("a fault of the control queue is raised by the next service, but not a
   registers.ring(1);
   assertEquals([service(), frames], [1, [28]]);
 });
+
+Deno.test("with IN_ORDER, a packet that asks for something is in order behind those of a batch", () => {
+  for (const batches of [false, true]) {
+    const net = new RawNet({ batches, features: ["IN_ORDER", "CSUM"] });
+    for (let i = 0; i < 4; i++) {
+      const packet = net.packet(BUFFERS + 64 * i, [i]);
+      // The second and the third want a checksum: NEEDS_CSUM.
+      if (i === 1 || i === 2) net.put(BUFFERS + 64 * i, [1]);
+      net.tx.offer(net.tx.chain(i, packet));
+    }
+    assertEquals([net.kick(1), net.frames], [4, [0, 1, 2, 3].map((i) => Uint8Array.of(i))]);
+  }
+});
