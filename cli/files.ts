@@ -44,7 +44,7 @@ function statStandardInput(): FileStatus {
   }
 }
 
-function statDescriptor(descriptor: Descriptor): FileStatus {
+function statDescriptor(descriptor: number): FileStatus {
   // deno-lint-ignore no-process-global -- An import would load it at the start.
   const status = process.getBuiltinModule("node:fs").fstatSync(descriptor);
   return fileStatus({ ...status, isFile: status.isFile(), isCharDevice: status.isCharacterDevice() });
@@ -292,9 +292,9 @@ function statOutput(path: string, file: Deno.FsFile): FileStatus {
   // deno-lint-ignore no-process-global -- An import would load it at the start.
   const fs = process.getBuiltinModule("node:fs");
   const descriptor = fs.openSync(path, "a");
-  const status = fs.fstatSync(descriptor);
+  const status = statDescriptor(descriptor);
   fs.closeSync(descriptor);
-  return fileStatus({ ...status, isFile: status.isFile(), isCharDevice: status.isCharacterDevice() });
+  return status;
 }
 
 async function openOrCreate(path: string, flag: string): Promise<[Deno.FsFile, boolean]> {
